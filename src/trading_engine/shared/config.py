@@ -1,0 +1,148 @@
+"""The configuration: typed, frozen on load, every key known. `config/dev.yaml` documents each of them.
+
+Secrets are never here: they come from the environment (`TRADING_ENGINE_…`) or are made at the first start and kept in the data directory
+with mode 0600.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the file and the key."""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections: an unknown key is an error."""
+
+
+class CurrencyConfig(Section):
+    decimals: int = 2
+
+
+class InstrumentConfig(Section):
+    symbol: str
+    name: str
+    currency: str = "USD"
+    tick_size: str = "0.01"
+    lot_size: str = "1"
+    reference_price: str
+    quantity_max: str = "1000000"
+    notional_max: str = "10000000000"
+    market_protection: str = "5.00"
+    price_band_percent: int = 50
+    maker_fee_bp: str = "1"
+    taker_fee_bp: str = "3"
+
+
+class VenueConfig(Section):
+    name: str = "Venue"
+    calendar: str = "24/7"
+    currencies: dict[str, CurrencyConfig] = {}
+    instruments: tuple[InstrumentConfig, ...] = ()
+
+
+class ObsConfig(Section):
+    shard: int = 0
+    group_commit_max: int = 1000
+    snapshot_every_commands: int = 100_000
+    journal_segment_bytes: int = 64 << 20
+
+
+class RateLimits(Section):
+    orders_per_second: int = 500
+    orders_burst: int = 1000
+    requests_per_second: int = 200
+    requests_burst: int = 400
+    logins_per_minute: int = 60
+
+
+class TesConfig(Section):
+    host: str = "127.0.0.1"
+    port: int = 8000
+    cors_origins: tuple[str, ...] = ()
+    access_token_minutes: int = 15
+    refresh_token_days: int = 7
+    request_bytes_max: int = 64 << 10
+    market_data_interval_ms: int = 100
+    websocket_outbox_bytes_max: int = 4 << 20
+    websocket_connections_max: int = 5000
+    order_timeout_s: float = 5.0
+    rate_limits: RateLimits = RateLimits()
+
+
+class MessagingConfig(Section):
+    transport: str = "embedded"
+    socket: str = ""
+
+
+class DatabaseConfig(Section):
+    transactional_url: str = ""
+    projection_batch_max: int = 500
+    projection_interval_ms: int = 50
+
+
+class PortalConfig(Section):
+    host: str = "127.0.0.1"
+    port: int = 8080
+    api_url: str = "http://127.0.0.1:8000"
+
+
+class FrontendConfig(Section):
+    trader: PortalConfig = PortalConfig()
+
+
+class DemoUser(Section):
+    username: str
+    password: str
+    cash: dict[str, str] = {}
+    quantity_each: str = "0"
+    """Quantity of every instrument that the account starts with."""
+
+
+class DemoConfig(Section):
+    users: tuple[DemoUser, ...] = ()
+
+
+class BotsConfig(Section):
+    seed: int = 1
+    makers: int = 2
+    takers: int = 2
+    noise: int = 2
+    orders_per_second: float = 30.0
+    """Of all bots and instruments together, about."""
+    cash: dict[str, str] = {}
+    quantity_each: str = "0"
+
+
+class Config(Section):
+    data_dir: str = "var"
+    venue: VenueConfig = VenueConfig()
+    obs: ObsConfig = ObsConfig()
+    tes: TesConfig = TesConfig()
+    messaging: MessagingConfig = MessagingConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    frontend: FrontendConfig = FrontendConfig()
+    demo: DemoConfig = DemoConfig()
+    bots: BotsConfig = BotsConfig()
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).expanduser().resolve()
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML file. Raises `ConfigError`."""
+    try:
+        document: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    try:
+        return msgspec.convert(document, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error

@@ -1,0 +1,141 @@
+"""What the venue can be told to do. Commands are imperative and immutable; the OBS numbers, stamps and journals each one.
+
+On the wire and in the journal a command is a MessagePack array whose first element is its tag. Fields may be added at the end with
+a default; none is ever removed, reordered or given another type, so that an old journal stays readable.
+"""
+
+import msgspec
+
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True):
+    """Base of all commands."""
+
+
+class ListInstrument(Command, tag=1):
+    """List a new instrument; its market starts in phase CLOSED."""
+
+    instrument: Instrument
+
+
+class OpenAccount(Command, tag=2):
+    """Open an account with what it starts with. Refused as a whole when the id is in use, so that it can be sent again safely."""
+
+    account_id: int
+    cash: tuple[tuple[str, int], ...] = ()
+    """(currency, minor units)."""
+    positions: tuple[tuple[int, int], ...] = ()
+    """(instrument_id, lots)."""
+    open_orders_max: int = 1000
+
+
+class AdjustCash(Command, tag=3):
+    """Deposit (positive) or withdraw (negative) `amount` minor units."""
+
+    account_id: int
+    currency: str
+    amount: int
+    reference: str = ""
+
+
+class AdjustPosition(Command, tag=4):
+    """Deliver in (positive) or out (negative) `quantity_lots` lots."""
+
+    account_id: int
+    instrument_id: int
+    quantity_lots: int
+    reference: str = ""
+
+
+class SuspendAccount(Command, tag=5):
+    """Suspend an account (it may cancel, not trade), or lift the suspension. Cancels nothing by itself."""
+
+    account_id: int
+    suspended: bool
+
+
+class SetTradingPhase(Command, tag=6):
+    """Move one market, or with `instrument_id` 0 every market, to a phase. `trading_day_ends` expires the DAY orders concerned."""
+
+    instrument_id: int
+    phase: TradingPhase
+    trading_day_ends: bool = False
+
+
+class PlaceOrder(Command, tag=10):
+    """Enter an order (FIX D).
+
+    `client_order_id` is the account's own name for it, unique among its working orders and the last ones that ended (see
+    `accounts.CLIENT_ORDER_IDS_REMEMBERED`); empty means none. A LIMIT order has `price_ticks`; a MARKET order has none and is
+    turned into a limit order at the best opposite price plus or minus the instrument's protection.
+    """
+
+    account_id: int
+    client_order_id: str
+    instrument_id: int
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity_lots: int
+    price_ticks: int = 0
+    post_only: bool = False
+
+
+class CancelOrder(Command, tag=11):
+    """Cancel a working order (FIX F), named by the venue's `order_id` or, where that is 0, by `client_order_id`."""
+
+    account_id: int
+    order_id: int = 0
+    client_order_id: str = ""
+
+
+class ReplaceOrder(Command, tag=12):
+    """Change quantity and price of a working order (FIX G). `quantity_lots` is the new total, including what has been filled.
+
+    The same price and the same or a smaller quantity keep the order's place in the queue; anything else enters it anew, and it
+    may trade at once. A total at or below what has been filled ends the order. 0 leaves a field as it is.
+    """
+
+    account_id: int
+    order_id: int = 0
+    client_order_id: str = ""
+    quantity_lots: int = 0
+    price_ticks: int = 0
+
+
+class MassCancel(Command, tag=13):
+    """Cancel all working orders of an account (FIX q), optionally of one instrument or side only (0: any)."""
+
+    account_id: int
+    instrument_id: int = 0
+    side: int = 0
+
+
+AnyCommand = (
+    ListInstrument | OpenAccount | AdjustCash | AdjustPosition | SuspendAccount | SetTradingPhase | PlaceOrder | CancelOrder | ReplaceOrder | MassCancel
+)
+
+
+class SubmittedCommand(msgspec.Struct, frozen=True, array_like=True):
+    """A command as a producer sends it.
+
+    `producer_sequence` counts 1, 2, 3, … for each `producer`; the venue applies each number once, so a command that is delivered again
+    changes nothing.
+    """
+
+    producer: str
+    producer_sequence: int
+    command: AnyCommand
+
+
+class SequencedCommand(msgspec.Struct, frozen=True, array_like=True):
+    """A command as the OBS journals it: with its place in the one order of all things, and the time it got there."""
+
+    sequence: int
+    time_ns: int
+    """Nanoseconds since the Unix epoch, never going backwards."""
+    producer: str
+    producer_sequence: int
+    command: AnyCommand

@@ -1,0 +1,245 @@
+"""What happened. Events are in the past tense and immutable; everything outside the venue is built from them.
+
+An event carries no number of its own: events travel in an `EventBatch`, one per command, and the n-th event of a batch has the
+sequence `first_event_sequence + n`. The sequence is dense: 1, 2, 3, … over the venue's whole life. The same rules for
+changes hold as for commands.
+"""
+
+import msgspec
+
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.reasons import EndReason, Reason
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True):
+    """Base of all events."""
+
+
+class InstrumentListed(Event, tag=1):
+    instrument: Instrument
+
+
+class AccountOpened(Event, tag=2):
+    account_id: int
+    open_orders_max: int
+
+
+class CashAdjusted(Event, tag=3):
+    """Money came in or went out. A `CashChanged` with the new balance follows."""
+
+    account_id: int
+    currency: str
+    amount: int
+    reference: str
+
+
+class PositionAdjusted(Event, tag=4):
+    account_id: int
+    instrument_id: int
+    quantity_lots: int
+    reference: str
+
+
+class AccountSuspended(Event, tag=5):
+    account_id: int
+    suspended: bool
+
+
+class TradingPhaseChanged(Event, tag=6):
+    instrument_id: int
+    phase: TradingPhase
+    trading_day_ends: bool
+
+
+class CommandRefused(Event, tag=7):
+    """An administrative command was refused. `command_tag` is the tag of the command's type."""
+
+    command_tag: int
+    account_id: int
+    instrument_id: int
+    reason: Reason
+
+
+class OrderAccepted(Event, tag=10):
+    """The order is in. Fills, or its end, follow in the same batch where it trades or ends at once.
+
+    For a MARKET order `price_ticks` is the limit that its protection gave it.
+    """
+
+    order_id: int
+    account_id: int
+    client_order_id: str
+    instrument_id: int
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity_lots: int
+    price_ticks: int
+    post_only: bool
+
+
+class OrderRejected(Event, tag=11):
+    """The order was refused and left no trace. `limit` is the bound that it broke, in the unit of the rule, 0 where there is none."""
+
+    account_id: int
+    client_order_id: str
+    instrument_id: int
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity_lots: int
+    price_ticks: int
+    post_only: bool
+    reason: Reason
+    limit: int = 0
+
+
+class OrderRepeated(Event, tag=12):
+    """An order with the same client order id and the same content came again: the first one, `order_id`, stands."""
+
+    order_id: int
+    account_id: int
+    client_order_id: str
+
+
+class TradeExecuted(Event, tag=13):
+    """Two orders matched, at the resting (maker's) order's price.
+
+    Fees are in minor units of the instrument's currency. `market_sequence` counts the instrument's public changes (trades and book
+    changes) without gaps.
+    """
+
+    trade_id: int
+    instrument_id: int
+    market_sequence: int
+    price_ticks: int
+    quantity_lots: int
+    aggressor_side: Side
+    maker_order_id: int
+    maker_account_id: int
+    maker_leaves_lots: int
+    maker_fee: int
+    taker_order_id: int
+    taker_account_id: int
+    taker_leaves_lots: int
+    taker_fee: int
+
+
+class OrderCanceled(Event, tag=14):
+    order_id: int
+    account_id: int
+    canceled_lots: int
+    reason: EndReason
+
+
+class OrderExpired(Event, tag=15):
+    order_id: int
+    account_id: int
+    canceled_lots: int
+    reason: EndReason
+
+
+class OrderReplaced(Event, tag=16):
+    """Quantity or price changed. `quantity_lots` is the new total, `leaves_lots` what is left to trade before any match that follows."""
+
+    order_id: int
+    account_id: int
+    quantity_lots: int
+    leaves_lots: int
+    price_ticks: int
+    priority_kept: bool
+
+
+class CancelRejected(Event, tag=17):
+    """FIX 9 in response to a cancel."""
+
+    account_id: int
+    order_id: int
+    client_order_id: str
+    reason: Reason
+
+
+class ReplaceRejected(Event, tag=18):
+    """FIX 9 in response to a replace; the order stands as it was."""
+
+    account_id: int
+    order_id: int
+    client_order_id: str
+    reason: Reason
+    limit: int = 0
+
+
+class MassCancelCompleted(Event, tag=19):
+    """Follows the `OrderCanceled` events (FIX r)."""
+
+    account_id: int
+    instrument_id: int
+    side: int
+    canceled_count: int
+
+
+class CashChanged(Event, tag=30):
+    """The account's cash after the command, in minor units; `held` of it covers open orders."""
+
+    account_id: int
+    currency: str
+    balance: int
+    held: int
+
+
+class PositionChanged(Event, tag=31):
+    account_id: int
+    instrument_id: int
+    quantity_lots: int
+    held_lots: int
+
+
+class BookChanged(Event, tag=32):
+    """The price levels that the command changed, after all its trades: each with its new total, which is 0 for a level that is gone.
+
+    `levels` holds (side, price_ticks, quantity_lots, order_count).
+    """
+
+    instrument_id: int
+    market_sequence: int
+    levels: tuple[tuple[int, int, int, int], ...]
+
+
+AnyEvent = (
+    InstrumentListed
+    | AccountOpened
+    | CashAdjusted
+    | PositionAdjusted
+    | AccountSuspended
+    | TradingPhaseChanged
+    | CommandRefused
+    | OrderAccepted
+    | OrderRejected
+    | OrderRepeated
+    | TradeExecuted
+    | OrderCanceled
+    | OrderExpired
+    | OrderReplaced
+    | CancelRejected
+    | ReplaceRejected
+    | MassCancelCompleted
+    | CashChanged
+    | PositionChanged
+    | BookChanged
+)
+
+
+class EventBatch(msgspec.Struct, frozen=True, array_like=True):
+    """All that one command brought about. Never empty."""
+
+    command_sequence: int
+    time_ns: int
+    producer: str
+    producer_sequence: int
+    first_event_sequence: int
+    events: tuple[AnyEvent, ...]
+
+    @property
+    def last_event_sequence(self) -> int:
+        return self.first_event_sequence + len(self.events) - 1

@@ -1,0 +1,46 @@
+"""What the venue needs to know of an instrument: everything in ticks, lots and minor currency units."""
+
+import msgspec
+
+MONEY_MAX = 2**62
+"""Largest balance, hold or notional in minor units: sums of two never leave a signed 64-bit integer."""
+PRICE_TICKS_MAX = 2**31 - 1
+QUANTITY_LOTS_MAX = 2**31 - 1
+PPM = 1_000_000
+
+
+class Instrument(msgspec.Struct, frozen=True, array_like=True):
+    """One listed instrument.
+
+    `tick_size` and `lot_size` are the decimal strings by which the edge converts prices and quantities; inside, a price is a whole
+    number of ticks and a quantity a whole number of lots. One lot at one tick is worth `tick_value` minor units of `currency`, and
+    that has to be a whole number.
+    """
+
+    instrument_id: int
+    symbol: str
+    name: str
+    currency: str
+    tick_size: str
+    lot_size: str
+    tick_value: int
+    """Minor units of `currency` that one lot is worth at a price of one tick."""
+    quantity_lots_min: int = 1
+    quantity_lots_max: int = 10_000_000
+    price_ticks_max: int = 100_000_000
+    notional_min: int = 0
+    """Minor units; for limit orders at their limit."""
+    notional_max: int = 1_000_000_000_000_000
+    market_protection_ticks: int = 500
+    """A market order trades no further than this from the best opposite price (CME: market with protection)."""
+    price_band_ppm: int = 0
+    """Limit prices further than this from the reference price are refused, in parts per million; 0 switches the band off."""
+    maker_fee_ppm: int = 0
+    """Fee for adding liquidity in parts per million of the notional."""
+    taker_fee_ppm: int = 0
+    reference_price_ticks: int = 0
+    """Reference for the price band until the first trade; 0 if there is none."""
+
+    @property
+    def fee_ppm_max(self) -> int:
+        return max(self.maker_fee_ppm, self.taker_fee_ppm)

@@ -1,0 +1,93 @@
+"""Why the venue says no: one stable code per rule.
+
+A refusal is an event, never an exception. Where several rules are broken at once, the one that stands first in this enumeration
+is the one reported: the order of the members *is* the documented order of precedence. Codes below 100 are of the venue; the edge
+(TES) refuses some things before they can be put into ticks and lots, with the codes from 100 on.
+"""
+
+from enum import IntEnum
+
+
+class Reason(IntEnum):
+    """Refusal codes in order of precedence."""
+
+    UNKNOWN_ACCOUNT = 1
+    DUPLICATE_CLIENT_ORDER_ID = 2
+    ACCOUNT_SUSPENDED = 3
+    UNKNOWN_ORDER = 4
+    UNKNOWN_INSTRUMENT = 5
+    MARKET_CLOSED = 6
+    TRADING_HALTED = 7
+    UNSUPPORTED_ORDER_ATTRIBUTES = 8
+    QUANTITY_NOT_POSITIVE = 9
+    QUANTITY_BELOW_MINIMUM = 10
+    QUANTITY_ABOVE_MAXIMUM = 11
+    PRICE_NOT_POSITIVE = 12
+    PRICE_ABOVE_MAXIMUM = 13
+    NO_LIQUIDITY = 14
+    PRICE_OUTSIDE_BAND = 15
+    NOTIONAL_BELOW_MINIMUM = 16
+    NOTIONAL_ABOVE_MAXIMUM = 17
+    MAX_OPEN_ORDERS = 18
+    POST_ONLY_WOULD_CROSS = 19
+    INSUFFICIENT_FUNDS = 20
+    INSUFFICIENT_POSITION = 21
+
+    ACCOUNT_EXISTS = 40
+    INSTRUMENT_EXISTS = 41
+    UNKNOWN_CURRENCY = 42
+    AMOUNT_OUT_OF_RANGE = 43
+    INVALID_INSTRUMENT = 44
+    PHASE_UNCHANGED = 45
+
+    PRICE_NOT_ON_TICK = 100
+    QUANTITY_NOT_ON_LOT = 101
+
+
+REASON_TEXT: dict[Reason, str] = {
+    Reason.UNKNOWN_ACCOUNT: "There is no such account on this venue.",
+    Reason.DUPLICATE_CLIENT_ORDER_ID: "This client order id was used before in this account, for a different order.",
+    Reason.ACCOUNT_SUSPENDED: "The account is suspended: it may cancel, not trade.",
+    Reason.UNKNOWN_ORDER: "No working order with this id belongs to this account.",
+    Reason.UNKNOWN_INSTRUMENT: "The venue does not list this instrument.",
+    Reason.MARKET_CLOSED: "The market is closed.",
+    Reason.TRADING_HALTED: "Trading in this instrument is halted: orders may be canceled, not entered or changed.",
+    Reason.UNSUPPORTED_ORDER_ATTRIBUTES: "This combination of order type, time in force, price and flags is not supported.",
+    Reason.QUANTITY_NOT_POSITIVE: "The quantity must be greater than zero.",
+    Reason.QUANTITY_BELOW_MINIMUM: "The quantity is below the instrument's minimum.",
+    Reason.QUANTITY_ABOVE_MAXIMUM: "The quantity is above the instrument's maximum.",
+    Reason.PRICE_NOT_POSITIVE: "The price must be greater than zero.",
+    Reason.PRICE_ABOVE_MAXIMUM: "The price is above the instrument's maximum.",
+    Reason.NO_LIQUIDITY: "A market order needs a price on the other side of the book, and there is none.",
+    Reason.PRICE_OUTSIDE_BAND: "The price is too far from the reference price.",
+    Reason.NOTIONAL_BELOW_MINIMUM: "The order's value is below the instrument's minimum.",
+    Reason.NOTIONAL_ABOVE_MAXIMUM: "The order's value is above the instrument's maximum.",
+    Reason.MAX_OPEN_ORDERS: "The account has as many working orders as it may have.",
+    Reason.POST_ONLY_WOULD_CROSS: "A post-only order would trade at once at this price.",
+    Reason.INSUFFICIENT_FUNDS: "The available cash does not cover the order at its limit price with the highest fee.",
+    Reason.INSUFFICIENT_POSITION: "The available position does not cover the quantity to sell.",
+    Reason.ACCOUNT_EXISTS: "An account with this id is open already.",
+    Reason.INSTRUMENT_EXISTS: "An instrument with this id or symbol is listed already.",
+    Reason.UNKNOWN_CURRENCY: "No instrument of this venue trades in this currency.",
+    Reason.AMOUNT_OUT_OF_RANGE: "The amount would take the balance below zero or below what open orders hold, or beyond the largest balance.",
+    Reason.INVALID_INSTRUMENT: "The instrument's definition breaks a rule.",
+    Reason.PHASE_UNCHANGED: "The market is in this phase already.",
+    Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
+    Reason.QUANTITY_NOT_ON_LOT: "The quantity is not a multiple of the instrument's lot size.",
+}
+
+
+class EndReason(IntEnum):
+    """Why an order that was accepted ended without being filled."""
+
+    REQUESTED = 1
+    """The owner canceled it."""
+    MASS_CANCELED = 2
+    IOC_REMAINDER = 3
+    """Immediate-or-cancel: what did not trade at once (FIX: Canceled)."""
+    FOK_NOT_FILLABLE = 4
+    """Fill-or-kill: the book could not fill all of it within its limit (FIX: Canceled)."""
+    REDUCED_TO_FILLED = 5
+    """A replace brought its quantity down to what had been filled."""
+    END_OF_DAY = 6
+    """A DAY order at the end of the trading day (FIX: Expired)."""
