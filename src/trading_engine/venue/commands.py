@@ -14,13 +14,13 @@ class Command(msgspec.Struct, frozen=True, array_like=True):
     """Base of all commands."""
 
 
-class ListInstrument(Command, tag=1):
+class ListInstrument(Command, frozen=True, tag=1):
     """List a new instrument; its market starts in phase CLOSED."""
 
     instrument: Instrument
 
 
-class OpenAccount(Command, tag=2):
+class OpenAccount(Command, frozen=True, tag=2):
     """Open an account with what it starts with. Refused as a whole when the id is in use, so that it can be sent again safely."""
 
     account_id: int
@@ -31,7 +31,7 @@ class OpenAccount(Command, tag=2):
     open_orders_max: int = 1000
 
 
-class AdjustCash(Command, tag=3):
+class AdjustCash(Command, frozen=True, tag=3):
     """Deposit (positive) or withdraw (negative) `amount` minor units."""
 
     account_id: int
@@ -40,7 +40,7 @@ class AdjustCash(Command, tag=3):
     reference: str = ""
 
 
-class AdjustPosition(Command, tag=4):
+class AdjustPosition(Command, frozen=True, tag=4):
     """Deliver in (positive) or out (negative) `quantity_lots` lots."""
 
     account_id: int
@@ -49,14 +49,14 @@ class AdjustPosition(Command, tag=4):
     reference: str = ""
 
 
-class SuspendAccount(Command, tag=5):
+class SuspendAccount(Command, frozen=True, tag=5):
     """Suspend an account (it may cancel, not trade), or lift the suspension. Cancels nothing by itself."""
 
     account_id: int
     suspended: bool
 
 
-class SetTradingPhase(Command, tag=6):
+class SetTradingPhase(Command, frozen=True, tag=6):
     """Move one market, or with `instrument_id` 0 every market, to a phase. `trading_day_ends` expires the DAY orders concerned."""
 
     instrument_id: int
@@ -64,7 +64,7 @@ class SetTradingPhase(Command, tag=6):
     trading_day_ends: bool = False
 
 
-class PlaceOrder(Command, tag=10):
+class PlaceOrder(Command, frozen=True, tag=10):
     """Enter an order (FIX D).
 
     `client_order_id` is the account's own name for it, unique among its working orders and the last ones that ended (see
@@ -83,7 +83,7 @@ class PlaceOrder(Command, tag=10):
     post_only: bool = False
 
 
-class CancelOrder(Command, tag=11):
+class CancelOrder(Command, frozen=True, tag=11):
     """Cancel a working order (FIX F), named by the venue's `order_id` or, where that is 0, by `client_order_id`."""
 
     account_id: int
@@ -91,7 +91,7 @@ class CancelOrder(Command, tag=11):
     client_order_id: str = ""
 
 
-class ReplaceOrder(Command, tag=12):
+class ReplaceOrder(Command, frozen=True, tag=12):
     """Change quantity and price of a working order (FIX G). `quantity_lots` is the new total, including what has been filled.
 
     The same price and the same or a smaller quantity keep the order's place in the queue; anything else enters it anew, and it
@@ -105,7 +105,7 @@ class ReplaceOrder(Command, tag=12):
     price_ticks: int = 0
 
 
-class MassCancel(Command, tag=13):
+class MassCancel(Command, frozen=True, tag=13):
     """Cancel all working orders of an account (FIX q), optionally of one instrument or side only (0: any)."""
 
     account_id: int
@@ -114,7 +114,16 @@ class MassCancel(Command, tag=13):
 
 
 AnyCommand = (
-    ListInstrument | OpenAccount | AdjustCash | AdjustPosition | SuspendAccount | SetTradingPhase | PlaceOrder | CancelOrder | ReplaceOrder | MassCancel
+    ListInstrument
+    | OpenAccount
+    | AdjustCash
+    | AdjustPosition
+    | SuspendAccount
+    | SetTradingPhase
+    | PlaceOrder
+    | CancelOrder
+    | ReplaceOrder
+    | MassCancel
 )
 
 

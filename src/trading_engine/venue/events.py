@@ -16,16 +16,16 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     """Base of all events."""
 
 
-class InstrumentListed(Event, tag=1):
+class InstrumentListed(Event, frozen=True, tag=1):
     instrument: Instrument
 
 
-class AccountOpened(Event, tag=2):
+class AccountOpened(Event, frozen=True, tag=2):
     account_id: int
     open_orders_max: int
 
 
-class CashAdjusted(Event, tag=3):
+class CashAdjusted(Event, frozen=True, tag=3):
     """Money came in or went out. A `CashChanged` with the new balance follows."""
 
     account_id: int
@@ -34,25 +34,25 @@ class CashAdjusted(Event, tag=3):
     reference: str
 
 
-class PositionAdjusted(Event, tag=4):
+class PositionAdjusted(Event, frozen=True, tag=4):
     account_id: int
     instrument_id: int
     quantity_lots: int
     reference: str
 
 
-class AccountSuspended(Event, tag=5):
+class AccountSuspended(Event, frozen=True, tag=5):
     account_id: int
     suspended: bool
 
 
-class TradingPhaseChanged(Event, tag=6):
+class TradingPhaseChanged(Event, frozen=True, tag=6):
     instrument_id: int
     phase: TradingPhase
     trading_day_ends: bool
 
 
-class CommandRefused(Event, tag=7):
+class CommandRefused(Event, frozen=True, tag=7):
     """An administrative command was refused. `command_tag` is the tag of the command's type."""
 
     command_tag: int
@@ -61,7 +61,7 @@ class CommandRefused(Event, tag=7):
     reason: Reason
 
 
-class OrderAccepted(Event, tag=10):
+class OrderAccepted(Event, frozen=True, tag=10):
     """The order is in. Fills, or its end, follow in the same batch where it trades or ends at once.
 
     For a MARKET order `price_ticks` is the limit that its protection gave it.
@@ -79,7 +79,7 @@ class OrderAccepted(Event, tag=10):
     post_only: bool
 
 
-class OrderRejected(Event, tag=11):
+class OrderRejected(Event, frozen=True, tag=11):
     """The order was refused and left no trace. `limit` is the bound that it broke, in the unit of the rule, 0 where there is none."""
 
     account_id: int
@@ -95,7 +95,7 @@ class OrderRejected(Event, tag=11):
     limit: int = 0
 
 
-class OrderRepeated(Event, tag=12):
+class OrderRepeated(Event, frozen=True, tag=12):
     """An order with the same client order id and the same content came again: the first one, `order_id`, stands."""
 
     order_id: int
@@ -103,7 +103,7 @@ class OrderRepeated(Event, tag=12):
     client_order_id: str
 
 
-class TradeExecuted(Event, tag=13):
+class TradeExecuted(Event, frozen=True, tag=13):
     """Two orders matched, at the resting (maker's) order's price.
 
     Fees are in minor units of the instrument's currency. `market_sequence` counts the instrument's public changes (trades and book
@@ -126,21 +126,21 @@ class TradeExecuted(Event, tag=13):
     taker_fee: int
 
 
-class OrderCanceled(Event, tag=14):
+class OrderCanceled(Event, frozen=True, tag=14):
     order_id: int
     account_id: int
     canceled_lots: int
     reason: EndReason
 
 
-class OrderExpired(Event, tag=15):
+class OrderExpired(Event, frozen=True, tag=15):
     order_id: int
     account_id: int
     canceled_lots: int
     reason: EndReason
 
 
-class OrderReplaced(Event, tag=16):
+class OrderReplaced(Event, frozen=True, tag=16):
     """Quantity or price changed. `quantity_lots` is the new total, `leaves_lots` what is left to trade before any match that follows."""
 
     order_id: int
@@ -151,7 +151,7 @@ class OrderReplaced(Event, tag=16):
     priority_kept: bool
 
 
-class CancelRejected(Event, tag=17):
+class CancelRejected(Event, frozen=True, tag=17):
     """FIX 9 in response to a cancel."""
 
     account_id: int
@@ -160,7 +160,7 @@ class CancelRejected(Event, tag=17):
     reason: Reason
 
 
-class ReplaceRejected(Event, tag=18):
+class ReplaceRejected(Event, frozen=True, tag=18):
     """FIX 9 in response to a replace; the order stands as it was."""
 
     account_id: int
@@ -170,7 +170,7 @@ class ReplaceRejected(Event, tag=18):
     limit: int = 0
 
 
-class MassCancelCompleted(Event, tag=19):
+class MassCancelCompleted(Event, frozen=True, tag=19):
     """Follows the `OrderCanceled` events (FIX r)."""
 
     account_id: int
@@ -179,7 +179,7 @@ class MassCancelCompleted(Event, tag=19):
     canceled_count: int
 
 
-class CashChanged(Event, tag=30):
+class CashChanged(Event, frozen=True, tag=30):
     """The account's cash after the command, in minor units; `held` of it covers open orders."""
 
     account_id: int
@@ -188,14 +188,14 @@ class CashChanged(Event, tag=30):
     held: int
 
 
-class PositionChanged(Event, tag=31):
+class PositionChanged(Event, frozen=True, tag=31):
     account_id: int
     instrument_id: int
     quantity_lots: int
     held_lots: int
 
 
-class BookChanged(Event, tag=32):
+class BookChanged(Event, frozen=True, tag=32):
     """The price levels that the command changed, after all its trades: each with its new total, which is 0 for a level that is gone.
 
     `levels` holds (side, price_ticks, quantity_lots, order_count).

@@ -69,7 +69,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.ACCOUNT_EXISTS: "An account with this id is open already.",
     Reason.INSTRUMENT_EXISTS: "An instrument with this id or symbol is listed already.",
     Reason.UNKNOWN_CURRENCY: "No instrument of this venue trades in this currency.",
-    Reason.AMOUNT_OUT_OF_RANGE: "The amount would take the balance below zero or below what open orders hold, or beyond the largest balance.",
+    Reason.AMOUNT_OUT_OF_RANGE: "The amount would take the balance below what open orders hold, or beyond the largest balance.",
     Reason.INVALID_INSTRUMENT: "The instrument's definition breaks a rule.",
     Reason.PHASE_UNCHANGED: "The market is in this phase already.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",

@@ -1,0 +1,116 @@
+"""Accounts: cash and positions, what open orders hold of them, and the client order ids in use.
+
+Money and shares never appear or vanish in here except through `AdjustCash`, `AdjustPosition` and `OpenAccount`: a trade moves them
+from one account to another, and fees to the fee account. What an open order could still cost is held, so that no fill can ever take
+a balance below zero.
+"""
+
+from trading_engine.venue.instrument import PPM, Instrument
+from trading_engine.venue.order_book import RestingOrder
+from trading_engine.venue.terms import Side
+
+FEE_ACCOUNT_ID = 0
+"""The venue's own account: it receives the fees and cannot trade."""
+
+CLIENT_ORDER_IDS_REMEMBERED = 10_000
+"""An account's client order ids stay taken while the order works and until so many later orders of the account have ended."""
+
+OrderContent = tuple[int, int, int, int, int, int, bool]
+"""What makes a repeated order the same one: instrument, side, type, time in force, quantity, price, post-only."""
+
+
+class Holding:
+    """An amount of one currency (minor units) or of one instrument (lots), and how much of it open orders hold."""
+
+    __slots__ = ("held", "quantity")
+
+    def __init__(self, quantity: int = 0, held: int = 0) -> None:
+        self.quantity = quantity
+        self.held = held
+
+    @property
+    def available(self) -> int:
+        return self.quantity - self.held
+
+
+class Account:
+    __slots__ = (
+        "account_id",
+        "cash",
+        "client_orders",
+        "ended_client_order_ids",
+        "open_orders",
+        "open_orders_max",
+        "positions",
+        "suspended",
+    )
+
+    def __init__(self, account_id: int, open_orders_max: int) -> None:
+        self.account_id = account_id
+        self.open_orders_max = open_orders_max
+        self.suspended = False
+        self.cash: dict[str, Holding] = {}
+        self.positions: dict[int, Holding] = {}
+        self.open_orders: dict[int, RestingOrder] = {}
+        self.client_orders: dict[str, tuple[int, OrderContent]] = {}
+        """Client order id → (order id, content) of working orders and of the last that ended."""
+        self.ended_client_order_ids: dict[str, None] = {}
+        """Those of ended orders, oldest first."""
+
+    def cash_in(self, currency: str) -> Holding:
+        return self.cash.setdefault(currency, Holding())
+
+    def position_in(self, instrument_id: int) -> Holding:
+        return self.positions.setdefault(instrument_id, Holding())
+
+    def find_order(self, order_id: int, client_order_id: str) -> RestingOrder | None:
+        """A working order by the venue's id or, where that is 0, by the client's."""
+        if order_id == 0:
+            order_id = self.client_orders.get(client_order_id, (0,))[0]
+        return self.open_orders.get(order_id)
+
+    def order_begins(self, order: RestingOrder, content: OrderContent) -> None:
+        self.open_orders[order.order_id] = order
+        if order.client_order_id:
+            self.client_orders[order.client_order_id] = (order.order_id, content)
+
+    def order_ends(self, order: RestingOrder) -> None:
+        del self.open_orders[order.order_id]
+        if not order.client_order_id:
+            return
+        self.ended_client_order_ids[order.client_order_id] = None
+        if len(self.ended_client_order_ids) > CLIENT_ORDER_IDS_REMEMBERED:
+            oldest = next(iter(self.ended_client_order_ids))
+            del self.ended_client_order_ids[oldest]
+            del self.client_orders[oldest]
+
+
+def notional(instrument: Instrument, price_ticks: int, quantity_lots: int) -> int:
+    """Value in minor units."""
+    return price_ticks * quantity_lots * instrument.tick_value
+
+
+def round_up(millionths: int) -> int:
+    """Millionths of a minor unit as whole minor units, in the venue's favour."""
+    return -(-millionths // PPM)
+
+
+def hold_needed(instrument: Instrument, order: RestingOrder) -> int:
+    """What an open order has to hold: lots for a sell; for a buy, minor units that pay for everything left at its limit and the
+    highest fee.
+
+    The fee of an order is its exact sum over all fills, rounded up once, not fill by fill; so the fees that are still to come
+    never exceed what is held for them, however many fills there are.
+    """
+    if order.side is Side.SELL:
+        return order.leaves_lots
+    value = notional(instrument, order.price_ticks, order.leaves_lots)
+    return value + round_up(order.fee_accrued + value * instrument.fee_ppm_max) - order.fee_charged
+
+
+def charge_fee(order: RestingOrder, value: int, fee_ppm: int) -> int:
+    """Add the fee for a fill worth `value` minor units; returns the minor units to take now."""
+    order.fee_accrued += value * fee_ppm
+    fee = round_up(order.fee_accrued) - order.fee_charged
+    order.fee_charged += fee
+    return fee

@@ -1,0 +1,173 @@
+"""The reference order book: one instrument, price-time priority, in plain Python.
+
+It reads like the rule it implements. A side is a dictionary of price levels and the sorted list of their prices; a level is a
+dictionary of orders, whose insertion order *is* their time priority. Orders enter at the back, leave from anywhere, and lose
+nothing of their place when their quantity shrinks.
+
+The book knows nothing of accounts, fees or refusals: `Venue` checks and holds before it calls, and settles after.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from trading_engine.venue.terms import OrderType, Side, TimeInForce
+
+
+class RestingOrder:
+    """An order from acceptance to its end, whether it is in the book or still on its way in."""
+
+    __slots__ = (
+        "account_id",
+        "client_order_id",
+        "fee_accrued",
+        "fee_charged",
+        "held",
+        "instrument_id",
+        "leaves_lots",
+        "order_id",
+        "order_type",
+        "post_only",
+        "price_ticks",
+        "quantity_lots",
+        "side",
+        "time_in_force",
+    )
+
+    def __init__(
+        self,
+        order_id: int,
+        account_id: int,
+        client_order_id: str,
+        instrument_id: int,
+        side: Side,
+        order_type: OrderType,
+        time_in_force: TimeInForce,
+        quantity_lots: int,
+        price_ticks: int,
+        post_only: bool,
+    ) -> None:
+        self.order_id = order_id
+        self.account_id = account_id
+        self.client_order_id = client_order_id
+        self.instrument_id = instrument_id
+        self.side = side
+        self.order_type = order_type
+        self.time_in_force = time_in_force
+        self.quantity_lots = quantity_lots
+        self.leaves_lots = quantity_lots
+        self.price_ticks = price_ticks
+        self.post_only = post_only
+        self.held = 0
+        """Minor units for a buy, lots for a sell."""
+        self.fee_accrued = 0
+        """Exact fee so far, in millionths of a minor unit."""
+        self.fee_charged = 0
+        """Fee taken so far, in minor units: `fee_accrued` rounded up."""
+
+    @property
+    def filled_lots(self) -> int:
+        return self.quantity_lots - self.leaves_lots
+
+
+class PriceLevel:
+    """The orders at one price, first come first served."""
+
+    __slots__ = ("orders", "quantity_lots")
+
+    def __init__(self) -> None:
+        self.orders: dict[int, RestingOrder] = {}
+        self.quantity_lots = 0
+
+
+class BookSide:
+    """One side of the book. `prices` is sorted upwards on both sides; the best price is its last element for bids, its first for asks."""
+
+    __slots__ = ("levels", "prices", "side")
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.levels: dict[int, PriceLevel] = {}
+        self.prices: list[int] = []
+
+    @property
+    def best(self) -> int | None:
+        """Best price in ticks, None when the side is empty."""
+        if not self.prices:
+            return None
+        return self.prices[-1] if self.side is Side.BUY else self.prices[0]
+
+    def prices_best_first(self) -> Iterator[int]:
+        return reversed(self.prices) if self.side is Side.BUY else iter(self.prices)
+
+    def add(self, order: RestingOrder) -> None:
+        level = self.levels.get(order.price_ticks)
+        if level is None:
+            level = self.levels[order.price_ticks] = PriceLevel()
+            insort(self.prices, order.price_ticks)
+        level.orders[order.order_id] = order
+        level.quantity_lots += order.leaves_lots
+
+    def remove(self, order: RestingOrder) -> None:
+        level = self.levels[order.price_ticks]
+        del level.orders[order.order_id]
+        level.quantity_lots -= order.leaves_lots
+        if not level.orders:
+            assert level.quantity_lots == 0
+            del self.levels[order.price_ticks]
+            del self.prices[bisect_left(self.prices, order.price_ticks)]
+
+    def reduce(self, order: RestingOrder, lots: int) -> None:
+        """Take `lots` off an order that stays: it keeps its place."""
+        assert 0 < lots < order.leaves_lots
+        order.leaves_lots -= lots
+        self.levels[order.price_ticks].quantity_lots -= lots
+
+
+class OrderBook:
+    """Bids and asks of one instrument."""
+
+    __slots__ = ("asks", "bids")
+
+    def __init__(self) -> None:
+        self.bids = BookSide(Side.BUY)
+        self.asks = BookSide(Side.SELL)
+
+    def side(self, side: Side) -> BookSide:
+        return self.bids if side is Side.BUY else self.asks
+
+    def crosses(self, side: Side, price_ticks: int) -> bool:
+        """Whether an order of `side` with this limit would trade at once."""
+        best = self.side(side.opposite).best
+        return best is not None and within_limit(side, price_ticks, best)
+
+    def fillable_lots(self, side: Side, price_ticks: int, enough_lots: int) -> int:
+        """How many lots an order of `side` with this limit would trade at once; counting stops when there are enough."""
+        opposite = self.side(side.opposite)
+        total = 0
+        for price in opposite.prices_best_first():
+            if total >= enough_lots or not within_limit(side, price_ticks, price):
+                break
+            total += opposite.levels[price].quantity_lots
+        return total
+
+    def next_match(self, incoming: RestingOrder) -> RestingOrder | None:
+        """The resting order that has priority against `incoming`, None when nothing within its limit is left."""
+        opposite = self.side(incoming.side.opposite)
+        best = opposite.best
+        if best is None or not within_limit(incoming.side, incoming.price_ticks, best):
+            return None
+        return next(iter(opposite.levels[best].orders.values()))
+
+    def fill(self, resting: RestingOrder, lots: int) -> None:
+        """Take `lots` off a resting order; one that is filled leaves the book."""
+        side = self.side(resting.side)
+        if lots == resting.leaves_lots:
+            side.remove(resting)
+            resting.leaves_lots = 0
+        else:
+            side.reduce(resting, lots)
+
+
+def within_limit(side: Side, limit_ticks: int, price_ticks: int) -> bool:
+    """Whether an order of `side` with limit `limit_ticks` may trade at `price_ticks`."""
+    return price_ticks <= limit_ticks if side is Side.BUY else price_ticks >= limit_ticks

@@ -1,0 +1,206 @@
+"""The venue's whole state as bytes, and back.
+
+The encoding is canonical: wherever order carries meaning (queues, the age of client order ids and producers) it is kept, everywhere
+else it is sorted, so equal states have equal bytes. Sums over orders (what an account holds, level totals) are not stored but made again.
+"""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, OrderContent
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.order_book import RestingOrder
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+if TYPE_CHECKING:
+    from trading_engine.venue.venue import Market, Venue
+
+FORMAT = 1
+
+
+class OrderRecord(msgspec.Struct, frozen=True, array_like=True):
+    order_id: int
+    account_id: int
+    client_order_id: str
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity_lots: int
+    leaves_lots: int
+    price_ticks: int
+    post_only: bool
+    held: int
+    fee_accrued: int
+    fee_charged: int
+
+
+class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
+    instrument: Instrument
+    phase: TradingPhase
+    last_price_ticks: int
+    market_sequence: int
+    issued_lots: int
+    orders: list[OrderRecord]
+    """Bids, then asks; best price first, at one price first in the queue first."""
+
+
+class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
+    account_id: int
+    open_orders_max: int
+    suspended: bool
+    cash: list[tuple[str, int]]
+    positions: list[tuple[int, int]]
+    client_orders: list[tuple[str, int, OrderContent]]
+    ended_client_order_ids: list[str]
+
+
+class VenueRecord(msgspec.Struct, frozen=True, array_like=True):
+    format: int
+    command_sequence: int
+    event_sequence: int
+    time_ns: int
+    last_order_id: int
+    last_trade_id: int
+    producers: list[tuple[str, int]]
+    issued_cash: list[tuple[str, int]]
+    markets: list[MarketRecord]
+    accounts: list[AccountRecord]
+
+
+class SnapshotError(ValueError):
+    """The bytes are no snapshot that this release can read."""
+
+
+def save(venue: "Venue") -> bytes:
+    record = VenueRecord(
+        FORMAT,
+        venue.command_sequence,
+        venue.event_sequence,
+        venue.time_ns,
+        venue._last_order_id,
+        venue._last_trade_id,
+        list(venue._producers.items()),
+        sorted(venue._issued_cash.items()),
+        [_save_market(market) for _, market in sorted(venue._markets.items())],
+        [_save_account(account) for _, account in sorted(venue._accounts.items())],
+    )
+    return msgspec.msgpack.encode(record)
+
+
+def _save_market(market: "Market") -> MarketRecord:
+    orders = [
+        OrderRecord(
+            order.order_id,
+            order.account_id,
+            order.client_order_id,
+            order.side,
+            order.order_type,
+            order.time_in_force,
+            order.quantity_lots,
+            order.leaves_lots,
+            order.price_ticks,
+            order.post_only,
+            order.held,
+            order.fee_accrued,
+            order.fee_charged,
+        )
+        for side in (market.book.bids, market.book.asks)
+        for price_ticks in side.prices_best_first()
+        for order in side.levels[price_ticks].orders.values()
+    ]
+    return MarketRecord(
+        market.instrument, market.phase, market.last_price_ticks, market.market_sequence, market.issued_lots, orders
+    )
+
+
+def _save_account(account: Account) -> AccountRecord:
+    return AccountRecord(
+        account.account_id,
+        account.open_orders_max,
+        account.suspended,
+        sorted((currency, cash.quantity) for currency, cash in account.cash.items() if cash.quantity),
+        sorted(
+            (instrument_id, position.quantity)
+            for instrument_id, position in account.positions.items()
+            if position.quantity
+        ),
+        sorted(
+            (client_order_id, order_id, content)
+            for client_order_id, (order_id, content) in account.client_orders.items()
+        ),
+        list(account.ended_client_order_ids),
+    )
+
+
+def load(data: bytes) -> "Venue":
+    """Raises `SnapshotError`."""
+    from trading_engine.venue.venue import Venue
+
+    try:
+        record = msgspec.msgpack.decode(data, type=VenueRecord)
+    except msgspec.DecodeError as error:
+        raise SnapshotError(str(error)) from error
+    if record.format != FORMAT:
+        raise SnapshotError(f"snapshot format {record.format} is not {FORMAT}")
+    venue = Venue()
+    venue.command_sequence = record.command_sequence
+    venue.event_sequence = record.event_sequence
+    venue.time_ns = record.time_ns
+    venue._last_order_id = record.last_order_id
+    venue._last_trade_id = record.last_trade_id
+    venue._producers = dict(record.producers)
+    venue._issued_cash = dict(record.issued_cash)
+    venue._accounts = {account.account_id: _load_account(account) for account in record.accounts}
+    for market in record.markets:
+        _load_market(venue, market)
+    assert FEE_ACCOUNT_ID in venue._accounts
+    return venue
+
+
+def _load_account(record: AccountRecord) -> Account:
+    account = Account(record.account_id, record.open_orders_max)
+    account.suspended = record.suspended
+    account.cash = {currency: Holding(quantity) for currency, quantity in record.cash}
+    account.positions = {instrument_id: Holding(quantity) for instrument_id, quantity in record.positions}
+    account.client_orders = {
+        client_order_id: (order_id, content) for client_order_id, order_id, content in record.client_orders
+    }
+    account.ended_client_order_ids = dict.fromkeys(record.ended_client_order_ids)
+    return account
+
+
+def _load_market(venue: "Venue", record: MarketRecord) -> None:
+    from trading_engine.venue.venue import Market
+
+    instrument = record.instrument
+    market = venue._markets[instrument.instrument_id] = Market(instrument)
+    market.phase = record.phase
+    market.last_price_ticks = record.last_price_ticks
+    market.market_sequence = record.market_sequence
+    market.issued_lots = record.issued_lots
+    for item in record.orders:
+        order = RestingOrder(
+            item.order_id,
+            item.account_id,
+            item.client_order_id,
+            instrument.instrument_id,
+            item.side,
+            item.order_type,
+            item.time_in_force,
+            item.quantity_lots,
+            item.price_ticks,
+            item.post_only,
+        )
+        order.leaves_lots = item.leaves_lots
+        order.held = item.held
+        order.fee_accrued = item.fee_accrued
+        order.fee_charged = item.fee_charged
+        market.book.side(order.side).add(order)
+        account = venue._accounts[order.account_id]
+        account.open_orders[order.order_id] = order
+        venue._open_order_count += 1
+        if order.side is Side.BUY:
+            account.cash_in(instrument.currency).held += order.held
+        else:
+            account.position_in(instrument.instrument_id).held += order.held

@@ -1,0 +1,755 @@
+"""The venue: a pure function from numbered commands to numbered events.
+
+    command ──▶ check ──▶ hold ──▶ match ──▶ settle ──▶ release ──▶ events
+                  └─ refusal: one event, nothing else changed
+
+No clock, no chance, no input or output: the sequence number and the time come with the command, and everything that happens is in the
+events. Two venues that were given the same commands are equal to the last bit (`state_hash`), which is what recovery, replay and
+the standby rest on.
+
+Invariants, whenever `apply` has returned:
+- the book is not crossed; an order is in the book exactly if it is among its account's open orders;
+- what an account holds is the sum of what its open orders need (`accounts.hold_needed`), and never more than it has;
+- the cash of all accounts together is what was paid in less what was paid out; the same for every instrument's lots.
+
+Within a batch the order of events is: what became of the command, the trades and ends it caused, then the balances, then the book.
+"""
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from trading_engine.venue import commands as c
+from trading_engine.venue import events as e
+from trading_engine.venue import snapshot
+from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent, charge_fee, hold_needed, notional
+from trading_engine.venue.instrument import MONEY_MAX, PPM, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Instrument
+from trading_engine.venue.order_book import OrderBook, RestingOrder
+from trading_engine.venue.reasons import EndReason, Reason
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+PRODUCERS_REMEMBERED = 10_000
+"""Producers whose last number is remembered; beyond it the one that has been silent for longest is forgotten."""
+
+FEE_PPM_MAX = 100_000
+
+
+class Refusal(Exception):
+    """Carries a refusal from the check that found it to the handler that turns it into an event. Never leaves this module."""
+
+    def __init__(self, reason: Reason, limit: int = 0) -> None:
+        self.reason = reason
+        self.limit = limit
+
+
+class Market:
+    """One instrument's book and what belongs to it."""
+
+    __slots__ = ("book", "instrument", "issued_lots", "last_price_ticks", "market_sequence", "phase")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.book = OrderBook()
+        self.phase = TradingPhase.CLOSED
+        self.last_price_ticks = instrument.reference_price_ticks
+        self.market_sequence = 0
+        self.issued_lots = 0
+        """Lots in all accounts together."""
+
+
+class Venue:
+    def __init__(self) -> None:
+        self.command_sequence = 0
+        self.event_sequence = 0
+        self.time_ns = 0
+        self._last_order_id = 0
+        self._last_trade_id = 0
+        self._producers: dict[str, int] = {}
+        self._issued_cash: dict[str, int] = {}
+        self._accounts: dict[int, Account] = {FEE_ACCOUNT_ID: Account(FEE_ACCOUNT_ID, 0)}
+        self._markets: dict[int, Market] = {}
+        self._open_order_count = 0
+        self._events: list[e.AnyEvent] = []
+        self._cash_touched: dict[tuple[int, str], None] = {}
+        self._positions_touched: dict[tuple[int, int], None] = {}
+        self._levels_touched: dict[int, set[tuple[Side, int]]] = {}
+        self._handlers: dict[type[c.Command], Callable[[Any], None]] = {
+            c.ListInstrument: self._list_instrument,
+            c.OpenAccount: self._open_account,
+            c.AdjustCash: self._adjust_cash,
+            c.AdjustPosition: self._adjust_position,
+            c.SuspendAccount: self._suspend_account,
+            c.SetTradingPhase: self._set_trading_phase,
+            c.PlaceOrder: self._place_order,
+            c.CancelOrder: self._cancel_order,
+            c.ReplaceOrder: self._replace_order,
+            c.MassCancel: self._mass_cancel,
+        }
+
+    # What the outside may ask
+
+    @property
+    def open_order_count(self) -> int:
+        return self._open_order_count
+
+    @property
+    def instruments(self) -> Mapping[int, Instrument]:
+        return {instrument_id: market.instrument for instrument_id, market in self._markets.items()}
+
+    @property
+    def account_ids(self) -> frozenset[int]:
+        return frozenset(self._accounts)
+
+    def book(self, instrument_id: int) -> OrderBook:
+        """The live book of an instrument: look, do not touch."""
+        return self._markets[instrument_id].book
+
+    def phase(self, instrument_id: int) -> TradingPhase:
+        return self._markets[instrument_id].phase
+
+    def account(self, account_id: int) -> Account:
+        """The live account: look, do not touch."""
+        return self._accounts[account_id]
+
+    def snapshot(self) -> bytes:
+        """The whole state in one canonical encoding: equal states have equal bytes."""
+        return snapshot.save(self)
+
+    @classmethod
+    def restore(cls, data: bytes) -> "Venue":
+        """The venue of which `snapshot` made `data`."""
+        return snapshot.load(data)
+
+    def state_hash(self) -> str:
+        return blake2b(self.snapshot(), digest_size=16).hexdigest()
+
+    # The one way in
+
+    def apply(self, sequenced: c.SequencedCommand) -> e.EventBatch | None:
+        """Apply the next command. None when its producer's number was applied before."""
+        assert sequenced.sequence == self.command_sequence + 1, (sequenced.sequence, self.command_sequence)
+        assert sequenced.time_ns >= self.time_ns, (sequenced.time_ns, self.time_ns)
+        self.command_sequence = sequenced.sequence
+        self.time_ns = sequenced.time_ns
+        if not self._is_new(sequenced.producer, sequenced.producer_sequence):
+            return None
+        self._handlers[type(sequenced.command)](sequenced.command)
+        self._report_touched()
+        events, self._events = tuple(self._events), []
+        batch = e.EventBatch(
+            sequenced.sequence,
+            sequenced.time_ns,
+            sequenced.producer,
+            sequenced.producer_sequence,
+            self.event_sequence + 1,
+            events,
+        )
+        self.event_sequence += len(events)
+        return batch
+
+    def _is_new(self, producer: str, producer_sequence: int) -> bool:
+        last = self._producers.pop(producer, 0)
+        is_new = producer_sequence > last
+        self._producers[producer] = producer_sequence if is_new else last
+        if len(self._producers) > PRODUCERS_REMEMBERED:
+            del self._producers[next(iter(self._producers))]
+        return is_new
+
+    def _report_touched(self) -> None:
+        for account_id, currency in self._cash_touched:
+            cash = self._accounts[account_id].cash_in(currency)
+            assert 0 <= cash.held <= cash.quantity, (account_id, currency, cash.held, cash.quantity)
+            self._events.append(e.CashChanged(account_id, currency, cash.quantity, cash.held))
+        for account_id, instrument_id in self._positions_touched:
+            position = self._accounts[account_id].position_in(instrument_id)
+            assert 0 <= position.held <= position.quantity, (
+                account_id,
+                instrument_id,
+                position.held,
+                position.quantity,
+            )
+            self._events.append(e.PositionChanged(account_id, instrument_id, position.quantity, position.held))
+        for instrument_id, touched in self._levels_touched.items():
+            self._report_levels(self._markets[instrument_id], touched)
+        self._cash_touched.clear()
+        self._positions_touched.clear()
+        self._levels_touched.clear()
+
+    def _report_levels(self, market: Market, touched: set[tuple[Side, int]]) -> None:
+        levels = []
+        for side, price_ticks in sorted(touched):
+            level = market.book.side(side).levels.get(price_ticks)
+            levels.append(
+                (int(side), price_ticks, level.quantity_lots, len(level.orders))
+                if level
+                else (int(side), price_ticks, 0, 0)
+            )
+        market.market_sequence += 1
+        self._events.append(e.BookChanged(market.instrument.instrument_id, market.market_sequence, tuple(levels)))
+
+    # Administration
+
+    def _refuse(self, command_tag: int, reason: Reason, account_id: int = 0, instrument_id: int = 0) -> None:
+        self._events.append(e.CommandRefused(command_tag, account_id, instrument_id, reason))
+
+    def _list_instrument(self, command: c.ListInstrument) -> None:
+        instrument = command.instrument
+        if not is_valid_instrument(instrument):
+            return self._refuse(1, Reason.INVALID_INSTRUMENT, instrument_id=instrument.instrument_id)
+        if instrument.instrument_id in self._markets or any(
+            m.instrument.symbol == instrument.symbol for m in self._markets.values()
+        ):
+            return self._refuse(1, Reason.INSTRUMENT_EXISTS, instrument_id=instrument.instrument_id)
+        self._markets[instrument.instrument_id] = Market(instrument)
+        self._issued_cash.setdefault(instrument.currency, 0)
+        self._events.append(e.InstrumentListed(instrument))
+        return None
+
+    def _open_account(self, command: c.OpenAccount) -> None:
+        try:
+            self._check_opening(command)
+        except Refusal as refusal:
+            return self._refuse(2, refusal.reason, account_id=command.account_id)
+        account = self._accounts[command.account_id] = Account(command.account_id, command.open_orders_max)
+        self._events.append(e.AccountOpened(account.account_id, account.open_orders_max))
+        for currency, amount in command.cash:
+            self._move_cash_in(account, currency, amount, "opening")
+        for instrument_id, lots in command.positions:
+            self._move_lots_in(account, instrument_id, lots, "opening")
+        return None
+
+    def _check_opening(self, command: c.OpenAccount) -> None:
+        if command.account_id in self._accounts:
+            raise Refusal(Reason.ACCOUNT_EXISTS)
+        if command.account_id <= 0 or command.open_orders_max < 0:
+            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        cash: dict[str, int] = {}
+        for currency, amount in command.cash:
+            cash[currency] = cash.get(currency, 0) + amount
+            if amount < 0:
+                raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        for currency, amount in cash.items():
+            self._check_cash_in(currency, amount)
+        lots: dict[int, int] = {}
+        for instrument_id, quantity_lots in command.positions:
+            lots[instrument_id] = lots.get(instrument_id, 0) + quantity_lots
+            if quantity_lots < 0:
+                raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        for instrument_id, quantity_lots in lots.items():
+            self._check_lots_in(instrument_id, quantity_lots)
+
+    def _check_cash_in(self, currency: str, amount: int) -> None:
+        issued = self._issued_cash.get(currency)
+        if issued is None:
+            raise Refusal(Reason.UNKNOWN_CURRENCY)
+        if issued + amount > MONEY_MAX:
+            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+
+    def _check_lots_in(self, instrument_id: int, quantity_lots: int) -> None:
+        market = self._markets.get(instrument_id)
+        if market is None:
+            raise Refusal(Reason.UNKNOWN_INSTRUMENT)
+        if market.issued_lots + quantity_lots > MONEY_MAX:
+            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+
+    def _move_cash_in(self, account: Account, currency: str, amount: int, reference: str) -> None:
+        account.cash_in(currency).quantity += amount
+        self._issued_cash[currency] += amount
+        self._cash_touched[account.account_id, currency] = None
+        self._events.append(e.CashAdjusted(account.account_id, currency, amount, reference))
+
+    def _move_lots_in(self, account: Account, instrument_id: int, lots: int, reference: str) -> None:
+        account.position_in(instrument_id).quantity += lots
+        self._markets[instrument_id].issued_lots += lots
+        self._positions_touched[account.account_id, instrument_id] = None
+        self._events.append(e.PositionAdjusted(account.account_id, instrument_id, lots, reference))
+
+    def _adjust_cash(self, command: c.AdjustCash) -> None:
+        account = self._accounts.get(command.account_id)
+        try:
+            if account is None:
+                raise Refusal(Reason.UNKNOWN_ACCOUNT)
+            self._check_cash_in(command.currency, command.amount)
+            if account.cash_in(command.currency).available + command.amount < 0:
+                raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        except Refusal as refusal:
+            return self._refuse(3, refusal.reason, account_id=command.account_id)
+        self._move_cash_in(account, command.currency, command.amount, command.reference)
+        return None
+
+    def _adjust_position(self, command: c.AdjustPosition) -> None:
+        account = self._accounts.get(command.account_id)
+        try:
+            if account is None:
+                raise Refusal(Reason.UNKNOWN_ACCOUNT)
+            self._check_lots_in(command.instrument_id, command.quantity_lots)
+            if account.position_in(command.instrument_id).available + command.quantity_lots < 0:
+                raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        except Refusal as refusal:
+            return self._refuse(4, refusal.reason, command.account_id, command.instrument_id)
+        self._move_lots_in(account, command.instrument_id, command.quantity_lots, command.reference)
+        return None
+
+    def _suspend_account(self, command: c.SuspendAccount) -> None:
+        account = self._accounts.get(command.account_id)
+        if account is None:
+            return self._refuse(5, Reason.UNKNOWN_ACCOUNT, account_id=command.account_id)
+        account.suspended = command.suspended
+        self._events.append(e.AccountSuspended(command.account_id, command.suspended))
+        return None
+
+    def _set_trading_phase(self, command: c.SetTradingPhase) -> None:
+        if command.instrument_id and command.instrument_id not in self._markets:
+            return self._refuse(6, Reason.UNKNOWN_INSTRUMENT, instrument_id=command.instrument_id)
+        markets = [self._markets[command.instrument_id]] if command.instrument_id else list(self._markets.values())
+        if not command.trading_day_ends and all(market.phase is command.phase for market in markets):
+            return self._refuse(6, Reason.PHASE_UNCHANGED, instrument_id=command.instrument_id)
+        for market in markets:
+            market.phase = command.phase
+        self._events.append(e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends))
+        if command.trading_day_ends:
+            for market in markets:
+                self._expire_day_orders(market)
+        return None
+
+    def _expire_day_orders(self, market: Market) -> None:
+        for side in (market.book.bids, market.book.asks):
+            expiring = [
+                order
+                for price_ticks in side.prices_best_first()
+                for order in side.levels[price_ticks].orders.values()
+                if order.time_in_force is TimeInForce.DAY
+            ]
+            for order in expiring:
+                canceled_lots = self._take_out(market, order)
+                self._events.append(
+                    e.OrderExpired(order.order_id, order.account_id, canceled_lots, EndReason.END_OF_DAY)
+                )
+
+    # Orders
+
+    def _place_order(self, command: c.PlaceOrder) -> None:
+        try:
+            account = self._trading_account(command.account_id)
+            repeated = self._find_repeated(account, command)
+            if repeated:
+                self._events.append(e.OrderRepeated(repeated, command.account_id, command.client_order_id))
+                return
+            order, market = self._checked_order(account, command)
+        except Refusal as refusal:
+            self._reject(command, refusal)
+            return
+        self._last_order_id = order.order_id
+        self._open_order_count += 1
+        account.order_begins(order, content_of(command))
+        self._events.append(
+            e.OrderAccepted(
+                order.order_id,
+                order.account_id,
+                order.client_order_id,
+                order.instrument_id,
+                order.side,
+                order.order_type,
+                order.time_in_force,
+                order.quantity_lots,
+                order.price_ticks,
+                order.post_only,
+            )
+        )
+        self._hold(market, order)
+        self._match_and_rest(market, order)
+
+    def _reject(self, command: c.PlaceOrder, refusal: Refusal) -> None:
+        self._events.append(
+            e.OrderRejected(
+                command.account_id,
+                command.client_order_id,
+                command.instrument_id,
+                command.side,
+                command.order_type,
+                command.time_in_force,
+                command.quantity_lots,
+                command.price_ticks,
+                command.post_only,
+                refusal.reason,
+                refusal.limit,
+            )
+        )
+
+    def _trading_account(self, account_id: int) -> Account:
+        account = self._accounts.get(account_id)
+        if account is None or account_id == FEE_ACCOUNT_ID:
+            raise Refusal(Reason.UNKNOWN_ACCOUNT)
+        return account
+
+    def _find_repeated(self, account: Account, command: c.PlaceOrder) -> int:
+        """The id of the order that this one repeats, 0 where it is new."""
+        known = account.client_orders.get(command.client_order_id) if command.client_order_id else None
+        if known is None:
+            return 0
+        order_id, content = known
+        if content != content_of(command):
+            raise Refusal(Reason.DUPLICATE_CLIENT_ORDER_ID, order_id)
+        return order_id
+
+    def _checked_order(self, account: Account, command: c.PlaceOrder) -> tuple[RestingOrder, Market]:
+        """The order, ready to be held for and matched. The checks stand in the order of precedence of `Reason`."""
+        if account.suspended:
+            raise Refusal(Reason.ACCOUNT_SUSPENDED)
+        market = self._markets.get(command.instrument_id)
+        if market is None:
+            raise Refusal(Reason.UNKNOWN_INSTRUMENT)
+        check_phase(market)
+        check_attributes(command)
+        check_quantity(market.instrument, command.quantity_lots)
+        if command.order_type is OrderType.MARKET:
+            price_ticks = protected_price(market, command.side)
+        else:
+            check_price(market, command.price_ticks)
+            price_ticks = command.price_ticks
+        check_notional(market.instrument, price_ticks, command.quantity_lots)
+        if len(account.open_orders) >= account.open_orders_max and not command.time_in_force.is_immediate:
+            raise Refusal(Reason.MAX_OPEN_ORDERS, account.open_orders_max)
+        if command.post_only:
+            check_post_only(market, command.side, price_ticks)
+        order = RestingOrder(
+            self._last_order_id + 1,
+            command.account_id,
+            command.client_order_id,
+            command.instrument_id,
+            command.side,
+            command.order_type,
+            command.time_in_force,
+            command.quantity_lots,
+            price_ticks,
+            command.post_only,
+        )
+        self._check_cover(account, market, order.side, hold_needed(market.instrument, order))
+        return order, market
+
+    def _check_cover(self, account: Account, market: Market, side: Side, more: int) -> None:
+        """Refuse unless the account can hold `more` than it does (minor units for a buy, lots for a sell)."""
+        if side is Side.BUY:
+            cash = account.cash.get(market.instrument.currency)
+            available = cash.available if cash else 0
+            if more > available:
+                raise Refusal(Reason.INSUFFICIENT_FUNDS, available)
+        else:
+            position = account.positions.get(market.instrument.instrument_id)
+            available = position.available if position else 0
+            if more > available:
+                raise Refusal(Reason.INSUFFICIENT_POSITION, available)
+
+    def _match_and_rest(self, market: Market, order: RestingOrder) -> None:
+        if order.time_in_force is TimeInForce.FOK and not is_fillable(market.book, order):
+            self._cancel_incoming(market, order, EndReason.FOK_NOT_FILLABLE)
+            return
+        while order.leaves_lots:
+            resting = market.book.next_match(order)
+            if resting is None:
+                break
+            self._trade(market, resting, order)
+        if order.leaves_lots == 0:
+            self._end(order)
+        elif order.time_in_force.is_immediate:
+            self._cancel_incoming(market, order, EndReason.IOC_REMAINDER)
+        else:
+            market.book.side(order.side).add(order)
+            self._touch_level(order)
+
+    def _trade(self, market: Market, resting: RestingOrder, incoming: RestingOrder) -> None:
+        """Match as much as both have, at the resting order's price, and settle it."""
+        instrument = market.instrument
+        price_ticks = resting.price_ticks
+        lots = min(resting.leaves_lots, incoming.leaves_lots)
+        value = notional(instrument, price_ticks, lots)
+        self._touch_level(resting)
+        market.book.fill(resting, lots)
+        incoming.leaves_lots -= lots
+        maker_fee = charge_fee(resting, value, instrument.maker_fee_ppm)
+        taker_fee = charge_fee(incoming, value, instrument.taker_fee_ppm)
+        self._settle(market, resting, lots, value, maker_fee)
+        self._settle(market, incoming, lots, value, taker_fee)
+        if maker_fee or taker_fee:
+            self._accounts[FEE_ACCOUNT_ID].cash_in(instrument.currency).quantity += maker_fee + taker_fee
+            self._cash_touched[FEE_ACCOUNT_ID, instrument.currency] = None
+        market.last_price_ticks = price_ticks
+        market.market_sequence += 1
+        self._last_trade_id += 1
+        self._events.append(
+            e.TradeExecuted(
+                self._last_trade_id,
+                instrument.instrument_id,
+                market.market_sequence,
+                price_ticks,
+                lots,
+                incoming.side,
+                resting.order_id,
+                resting.account_id,
+                resting.leaves_lots,
+                maker_fee,
+                incoming.order_id,
+                incoming.account_id,
+                incoming.leaves_lots,
+                taker_fee,
+            )
+        )
+        if resting.leaves_lots == 0:
+            self._end(resting)
+
+    def _settle(self, market: Market, order: RestingOrder, lots: int, value: int, fee: int) -> None:
+        """Move cash and lots for one side of a trade, and give back what the order need not hold any more."""
+        account = self._accounts[order.account_id]
+        cash = account.cash_in(market.instrument.currency)
+        position = account.position_in(market.instrument.instrument_id)
+        self._hold(market, order)
+        if order.side is Side.BUY:
+            cash.quantity -= value + fee
+            position.quantity += lots
+            self._positions_touched[account.account_id, market.instrument.instrument_id] = None
+        else:
+            cash.quantity += value - fee
+            position.quantity -= lots
+            self._cash_touched[account.account_id, market.instrument.currency] = None
+
+    def _hold(self, market: Market, order: RestingOrder) -> None:
+        """Bring what the account holds for this order to what it needs now."""
+        account = self._accounts[order.account_id]
+        needed = hold_needed(market.instrument, order) if order.leaves_lots else 0
+        if order.side is Side.BUY:
+            account.cash_in(market.instrument.currency).held += needed - order.held
+            self._cash_touched[account.account_id, market.instrument.currency] = None
+        else:
+            account.position_in(market.instrument.instrument_id).held += needed - order.held
+            self._positions_touched[account.account_id, market.instrument.instrument_id] = None
+        order.held = needed
+
+    def _end(self, order: RestingOrder) -> None:
+        assert order.held == 0
+        self._accounts[order.account_id].order_ends(order)
+        self._open_order_count -= 1
+
+    def _cancel_incoming(self, market: Market, order: RestingOrder, reason: EndReason) -> None:
+        """End an order that is not in the book."""
+        canceled_lots, order.leaves_lots = order.leaves_lots, 0
+        self._hold(market, order)
+        self._end(order)
+        self._events.append(e.OrderCanceled(order.order_id, order.account_id, canceled_lots, reason))
+
+    def _take_out(self, market: Market, order: RestingOrder) -> int:
+        """End an order that is in the book; returns the lots that were left of it."""
+        self._touch_level(order)
+        market.book.side(order.side).remove(order)
+        canceled_lots, order.leaves_lots = order.leaves_lots, 0
+        self._hold(market, order)
+        self._end(order)
+        return canceled_lots
+
+    def _touch_level(self, order: RestingOrder) -> None:
+        self._levels_touched.setdefault(order.instrument_id, set()).add((order.side, order.price_ticks))
+
+    def _cancel_order(self, command: c.CancelOrder) -> None:
+        try:
+            account = self._trading_account(command.account_id)
+            order = account.find_order(command.order_id, command.client_order_id)
+            if order is None:
+                raise Refusal(Reason.UNKNOWN_ORDER)
+        except Refusal as refusal:
+            self._events.append(
+                e.CancelRejected(command.account_id, command.order_id, command.client_order_id, refusal.reason)
+            )
+            return
+        canceled_lots = self._take_out(self._markets[order.instrument_id], order)
+        self._events.append(e.OrderCanceled(order.order_id, order.account_id, canceled_lots, EndReason.REQUESTED))
+
+    def _mass_cancel(self, command: c.MassCancel) -> None:
+        account = self._accounts.get(command.account_id)
+        if account is None:
+            return self._refuse(13, Reason.UNKNOWN_ACCOUNT, command.account_id, command.instrument_id)
+        orders = [
+            order
+            for _, order in sorted(account.open_orders.items())
+            if command.instrument_id in (0, order.instrument_id) and command.side in (0, order.side)
+        ]
+        for order in orders:
+            canceled_lots = self._take_out(self._markets[order.instrument_id], order)
+            self._events.append(
+                e.OrderCanceled(order.order_id, order.account_id, canceled_lots, EndReason.MASS_CANCELED)
+            )
+        self._events.append(e.MassCancelCompleted(command.account_id, command.instrument_id, command.side, len(orders)))
+        return None
+
+    def _replace_order(self, command: c.ReplaceOrder) -> None:
+        try:
+            account = self._trading_account(command.account_id)
+            order = account.find_order(command.order_id, command.client_order_id)
+            if order is None:
+                raise Refusal(Reason.UNKNOWN_ORDER)
+            market = self._markets[order.instrument_id]
+            quantity_lots = command.quantity_lots or order.quantity_lots
+            price_ticks = command.price_ticks or order.price_ticks
+            self._check_replace(account, market, order, quantity_lots, price_ticks)
+        except Refusal as refusal:
+            self._events.append(
+                e.ReplaceRejected(
+                    command.account_id, command.order_id, command.client_order_id, refusal.reason, refusal.limit
+                )
+            )
+            return
+        if quantity_lots <= order.filled_lots:
+            canceled_lots = self._take_out(market, order)
+            self._events.append(
+                e.OrderCanceled(order.order_id, order.account_id, canceled_lots, EndReason.REDUCED_TO_FILLED)
+            )
+        elif price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots:
+            self._reduce(market, order, quantity_lots)
+        else:
+            self._enter_anew(market, order, quantity_lots, price_ticks)
+
+    def _check_replace(
+        self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int
+    ) -> None:
+        if account.suspended:
+            raise Refusal(Reason.ACCOUNT_SUSPENDED)
+        check_phase(market)
+        if quantity_lots > order.filled_lots:
+            check_quantity(market.instrument, quantity_lots)
+        elif quantity_lots <= 0:
+            raise Refusal(Reason.QUANTITY_NOT_POSITIVE)
+        check_price(market, price_ticks)
+        check_notional(market.instrument, price_ticks, quantity_lots)
+        if order.post_only:
+            check_post_only(market, order.side, price_ticks)
+        changed = RestingOrder.__new__(RestingOrder)
+        changed.side = order.side
+        changed.price_ticks = price_ticks
+        changed.leaves_lots = max(0, quantity_lots - order.filled_lots)
+        changed.fee_accrued = order.fee_accrued
+        changed.fee_charged = order.fee_charged
+        more = hold_needed(market.instrument, changed) - order.held
+        if more > 0:
+            self._check_cover(account, market, order.side, more)
+
+    def _reduce(self, market: Market, order: RestingOrder, quantity_lots: int) -> None:
+        """Take quantity off the order's back: it keeps its place in the queue."""
+        if quantity_lots < order.quantity_lots:
+            self._touch_level(order)
+            market.book.side(order.side).reduce(order, order.quantity_lots - quantity_lots)
+            order.quantity_lots = quantity_lots
+            self._hold(market, order)
+        self._report_replaced(order, priority_kept=True)
+
+    def _enter_anew(self, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int) -> None:
+        self._touch_level(order)
+        market.book.side(order.side).remove(order)
+        order.leaves_lots += quantity_lots - order.quantity_lots
+        order.quantity_lots = quantity_lots
+        order.price_ticks = price_ticks
+        self._hold(market, order)
+        self._report_replaced(order, priority_kept=False)
+        self._match_and_rest(market, order)
+
+    def _report_replaced(self, order: RestingOrder, priority_kept: bool) -> None:
+        self._events.append(
+            e.OrderReplaced(
+                order.order_id,
+                order.account_id,
+                order.quantity_lots,
+                order.leaves_lots,
+                order.price_ticks,
+                priority_kept,
+            )
+        )
+
+
+def content_of(command: c.PlaceOrder) -> OrderContent:
+    return (
+        command.instrument_id,
+        int(command.side),
+        int(command.order_type),
+        int(command.time_in_force),
+        command.quantity_lots,
+        command.price_ticks,
+        command.post_only,
+    )
+
+
+def is_valid_instrument(instrument: Instrument) -> bool:
+    """Whether every price, quantity and value within the instrument's own bounds fits the venue's integers."""
+    return (
+        instrument.instrument_id > 0
+        and bool(instrument.symbol)
+        and 0 < instrument.tick_value <= MONEY_MAX
+        and 0 < instrument.quantity_lots_min <= instrument.quantity_lots_max <= QUANTITY_LOTS_MAX
+        and 0 < instrument.price_ticks_max <= PRICE_TICKS_MAX
+        and 0 <= instrument.notional_min <= instrument.notional_max <= MONEY_MAX // 2
+        and 0 <= instrument.market_protection_ticks <= PRICE_TICKS_MAX
+        and 0 <= instrument.price_band_ppm <= 100 * PPM
+        and 0 <= instrument.maker_fee_ppm <= FEE_PPM_MAX
+        and 0 <= instrument.taker_fee_ppm <= FEE_PPM_MAX
+        and 0 <= instrument.reference_price_ticks <= instrument.price_ticks_max
+    )
+
+
+def is_fillable(book: OrderBook, order: RestingOrder) -> bool:
+    """Whether the book can fill all of an incoming order within its limit."""
+    return book.fillable_lots(order.side, order.price_ticks, order.leaves_lots) >= order.leaves_lots
+
+
+def check_phase(market: Market) -> None:
+    if market.phase is TradingPhase.CLOSED:
+        raise Refusal(Reason.MARKET_CLOSED)
+    if market.phase is TradingPhase.HALTED:
+        raise Refusal(Reason.TRADING_HALTED)
+
+
+def check_attributes(command: c.PlaceOrder) -> None:
+    is_market = command.order_type is OrderType.MARKET
+    if (is_market and command.price_ticks) or (command.post_only and (is_market or command.time_in_force.is_immediate)):
+        raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
+
+
+def check_quantity(instrument: Instrument, quantity_lots: int) -> None:
+    if quantity_lots <= 0:
+        raise Refusal(Reason.QUANTITY_NOT_POSITIVE)
+    if quantity_lots < instrument.quantity_lots_min:
+        raise Refusal(Reason.QUANTITY_BELOW_MINIMUM, instrument.quantity_lots_min)
+    if quantity_lots > instrument.quantity_lots_max:
+        raise Refusal(Reason.QUANTITY_ABOVE_MAXIMUM, instrument.quantity_lots_max)
+
+
+def check_price(market: Market, price_ticks: int) -> None:
+    instrument = market.instrument
+    if price_ticks <= 0:
+        raise Refusal(Reason.PRICE_NOT_POSITIVE)
+    if price_ticks > instrument.price_ticks_max:
+        raise Refusal(Reason.PRICE_ABOVE_MAXIMUM, instrument.price_ticks_max)
+    reference = market.last_price_ticks
+    if (
+        instrument.price_band_ppm
+        and reference
+        and abs(price_ticks - reference) * PPM > reference * instrument.price_band_ppm
+    ):
+        raise Refusal(Reason.PRICE_OUTSIDE_BAND, reference)
+
+
+def check_notional(instrument: Instrument, price_ticks: int, quantity_lots: int) -> None:
+    value = notional(instrument, price_ticks, quantity_lots)
+    if value < instrument.notional_min:
+        raise Refusal(Reason.NOTIONAL_BELOW_MINIMUM, instrument.notional_min)
+    if value > instrument.notional_max:
+        raise Refusal(Reason.NOTIONAL_ABOVE_MAXIMUM, instrument.notional_max)
+
+
+def check_post_only(market: Market, side: Side, price_ticks: int) -> None:
+    if market.book.crosses(side, price_ticks):
+        raise Refusal(Reason.POST_ONLY_WOULD_CROSS, market.book.side(side.opposite).best or 0)
+
+
+def protected_price(market: Market, side: Side) -> int:
+    """The limit of a market order: the best opposite price and the instrument's protection beyond it (CME: market with protection)."""
+    best = market.book.side(side.opposite).best
+    if best is None:
+        raise Refusal(Reason.NO_LIQUIDITY)
+    protection = market.instrument.market_protection_ticks
+    return min(best + protection, market.instrument.price_ticks_max) if side is Side.BUY else max(best - protection, 1)
