@@ -1,0 +1,238 @@
+"""What became of each order: a pure fold from events to order states and execution reports.
+
+Everything that shows orders (the private stream, the database projection, clients that rebuild their state) needs the same answer to
+"what is this order now?", so there is one fold for all of them. `LiveOrders` holds the orders that can still change; an order leaves
+it with the event that ends it, so it is as large as the book and no larger. Feed it every batch once and in order.
+
+Invariants (FIX 4.4, market-rules §1), asserted at each event because a violation is a bug of the venue or a lost event:
+leaves = quantity - filled while the order works, and 0 once it has ended; what the event says is left is what the fold says is left;
+filled quantity and value carry across replaces; no order changes before it was accepted or after it ended.
+
+States are frozen: each event makes a new one, so a report can be kept, queued or encoded later without seeing what came after it.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from enum import IntEnum
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from trading_engine.venue.events import (
+    EventBatch,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderReplaced,
+    TradeExecuted,
+)
+from trading_engine.venue.reasons import EndReason
+from trading_engine.venue.terms import OrderType, Side, TimeInForce
+
+
+class OrderStatus(IntEnum):
+    """FIX OrdStatus(39), with `C` as the number 12. What is below `FILLED` can still change."""
+
+    NEW = 0
+    PARTIALLY_FILLED = 1
+    FILLED = 2
+    CANCELED = 4
+    EXPIRED = 12
+
+    @property
+    def is_live(self) -> bool:
+        return self < OrderStatus.FILLED
+
+
+class OrderState(msgspec.Struct, frozen=True):
+    """An order after the event `event_sequence`."""
+
+    order_id: int
+    account_id: int
+    client_order_id: str
+    instrument_id: int
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    post_only: bool
+    price_ticks: int
+    """The limit; for a MARKET order the one that its protection gave it."""
+    quantity_lots: int
+    """The total, including what has been filled."""
+    filled_lots: int
+    filled_value: int
+    """Sum of price_ticks * quantity_lots over the fills."""
+    status: OrderStatus
+    end_reason: EndReason | None
+    created_ns: int
+    updated_ns: int
+    event_sequence: int
+
+    @property
+    def leaves_lots(self) -> int:
+        """What may still trade: 0 when the order has ended."""
+        return self.quantity_lots - self.filled_lots if self.status < OrderStatus.FILLED else 0
+
+    @property
+    def average_price_ticks(self) -> Decimal | None:
+        """Mean fill price in ticks, half-even to four places; None before the first fill."""
+        return average_ticks(self.filled_value, self.filled_lots)
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """One order's side of a trade. `fee` is in minor units of the instrument's currency."""
+
+    event_sequence: int
+    trade_id: int
+    order_id: int
+    client_order_id: str
+    account_id: int
+    instrument_id: int
+    side: Side
+    price_ticks: int
+    quantity_lots: int
+    fee: int
+    is_maker: bool
+    time_ns: int
+
+
+ReportKind = Literal["new", "trade", "replaced", "canceled", "expired"]
+
+
+class OrderReport(msgspec.Struct, frozen=True):
+    """One change of one order (FIX 8). A trade yields two with the same `event_sequence`: the maker's, then the taker's."""
+
+    event_sequence: int
+    kind: ReportKind
+    order: OrderState
+    fill: Fill | None = None
+
+
+class LiveOrders:
+    """The orders that can still change, by order id."""
+
+    def __init__(self, live: Iterable[OrderState] = ()) -> None:
+        self.live: dict[int, OrderState] = {order.order_id: order for order in live}
+
+    def apply(self, batch: EventBatch) -> list[OrderReport]:
+        """Take one batch in and say, in order, what changed for which order."""
+        reports: list[OrderReport] = []
+        time_ns = batch.time_ns
+        for sequence, event in enumerate(batch.events, batch.first_event_sequence):
+            match event:
+                case OrderAccepted():
+                    reports.append(self._accept(event, sequence, time_ns))
+                case TradeExecuted():
+                    reports.append(self._fill(event, sequence, time_ns, is_maker=True))
+                    reports.append(self._fill(event, sequence, time_ns, is_maker=False))
+                case OrderCanceled():
+                    reports.append(self._end(event, "canceled", sequence, time_ns))
+                case OrderExpired():
+                    reports.append(self._end(event, "expired", sequence, time_ns))
+                case OrderReplaced():
+                    reports.append(self._replace(event, sequence, time_ns))
+                case _:
+                    """Every other event leaves the orders as they are."""
+        return reports
+
+    def _accept(self, event: OrderAccepted, sequence: int, time_ns: int) -> OrderReport:
+        assert event.order_id not in self.live, (sequence, event)
+        assert event.quantity_lots > 0, (sequence, event)
+        order = OrderState(
+            order_id=event.order_id,
+            account_id=event.account_id,
+            client_order_id=event.client_order_id,
+            instrument_id=event.instrument_id,
+            side=event.side,
+            order_type=event.order_type,
+            time_in_force=event.time_in_force,
+            post_only=event.post_only,
+            price_ticks=event.price_ticks,
+            quantity_lots=event.quantity_lots,
+            filled_lots=0,
+            filled_value=0,
+            status=OrderStatus.NEW,
+            end_reason=None,
+            created_ns=time_ns,
+            updated_ns=time_ns,
+            event_sequence=sequence,
+        )
+        self.live[event.order_id] = order
+        return OrderReport(sequence, "new", order)
+
+    def _fill(self, event: TradeExecuted, sequence: int, time_ns: int, *, is_maker: bool) -> OrderReport:
+        if is_maker:
+            order_id, fee, leaves_lots = event.maker_order_id, event.maker_fee, event.maker_leaves_lots
+        else:
+            order_id, fee, leaves_lots = event.taker_order_id, event.taker_fee, event.taker_leaves_lots
+        order = self.live[order_id]
+        filled_lots = order.filled_lots + event.quantity_lots
+        assert event.quantity_lots > 0, (sequence, event)
+        assert order.quantity_lots - filled_lots == leaves_lots, (sequence, event, order)
+        order = replace(
+            order,
+            filled_lots=filled_lots,
+            filled_value=order.filled_value + event.price_ticks * event.quantity_lots,
+            status=OrderStatus.PARTIALLY_FILLED if leaves_lots else OrderStatus.FILLED,
+            updated_ns=time_ns,
+            event_sequence=sequence,
+        )
+        self._store(order)
+        fill = Fill(
+            event_sequence=sequence,
+            trade_id=event.trade_id,
+            order_id=order_id,
+            client_order_id=order.client_order_id,
+            account_id=order.account_id,
+            instrument_id=order.instrument_id,
+            side=order.side,
+            price_ticks=event.price_ticks,
+            quantity_lots=event.quantity_lots,
+            fee=fee,
+            is_maker=is_maker,
+            time_ns=time_ns,
+        )
+        return OrderReport(sequence, "trade", order, fill)
+
+    def _end(
+        self, event: OrderCanceled | OrderExpired, kind: Literal["canceled", "expired"], sequence: int, time_ns: int
+    ) -> OrderReport:
+        order = self.live[event.order_id]
+        assert event.canceled_lots == order.leaves_lots, (sequence, event, order)
+        order = replace(
+            order,
+            status=OrderStatus.CANCELED if kind == "canceled" else OrderStatus.EXPIRED,
+            end_reason=event.reason,
+            updated_ns=time_ns,
+            event_sequence=sequence,
+        )
+        self._store(order)
+        return OrderReport(sequence, kind, order)
+
+    def _replace(self, event: OrderReplaced, sequence: int, time_ns: int) -> OrderReport:
+        order = self.live[event.order_id]
+        assert event.leaves_lots == event.quantity_lots - order.filled_lots >= 0, (sequence, event, order)
+        order = replace(
+            order,
+            quantity_lots=event.quantity_lots,
+            price_ticks=event.price_ticks,
+            updated_ns=time_ns,
+            event_sequence=sequence,
+        )
+        self._store(order)
+        return OrderReport(sequence, "replaced", order)
+
+    def _store(self, order: OrderState) -> None:
+        if order.status < OrderStatus.FILLED:
+            self.live[order.order_id] = order
+        else:
+            del self.live[order.order_id]
+
+
+def average_ticks(value: int, quantity_lots: int) -> Decimal | None:
+    """`value` per lot in ticks, half-even to four places; None for no lots."""
+    if quantity_lots == 0:
+        return None
+    return Decimal(round(Fraction(value * 10_000, quantity_lots))).scaleb(-4)
