@@ -26,10 +26,10 @@ class CurrencyConfig(Section):
 class InstrumentConfig(Section):
     symbol: str
     name: str
+    reference_price: str
     currency: str = "USD"
     tick_size: str = "0.01"
     lot_size: str = "1"
-    reference_price: str
     quantity_max: str = "1000000"
     notional_max: str = "10000000000"
     market_protection: str = "5.00"

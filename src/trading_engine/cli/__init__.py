@@ -1,0 +1,44 @@
+"""The command line: reads arguments and configuration, starts one service, one client, or the whole venue."""
+
+import sys
+from collections.abc import Sequence
+
+from trading_engine.cli.arguments import Arguments, parse
+from trading_engine.shared.config import ConfigError
+
+EXIT_CANNOT_START = 2
+"""Something is wrong that starting again will not mend: the arguments, the configuration, a port or a directory in use."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        return run(arguments)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_CANNOT_START
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(arguments: Arguments) -> int:
+    """Each command imports what it needs and no more: starting has to be quick."""
+    match arguments.command:
+        case "replay":
+            from trading_engine.simulation.replay.lobster import run_replay
+
+            assert arguments.messages is not None
+            return run_replay(arguments.messages, arguments.book, arguments.as_json)
+        case "up":
+            from trading_engine.cli.up import run_up
+
+            return run_up(arguments)
+        case "databases":
+            from trading_engine.cli import services
+
+            return services.set_up_databases(arguments)
+        case command:
+            from trading_engine.cli import services
+
+            return services.run_service(command, arguments)

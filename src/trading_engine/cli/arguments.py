@@ -1,0 +1,168 @@
+"""The arguments of `main.py`, and the configuration that they lead to."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from trading_engine import __version__
+from trading_engine.shared.config import Config, load_config
+
+DEFAULT_CONFIG = Path("config/dev.yaml")
+
+EXAMPLES = """
+the whole venue in one go:
+  python main.py up                         with a live simulated market
+  python main.py up --no-bots --no-browser --port 9000 --data-dir /tmp/venue
+
+service by service, each in a terminal of its own, in any order:
+  python main.py -s OBS                     order book server
+  python main.py -s TES                     trading engine server: the API on http://127.0.0.1:8000
+  python main.py --frontend trader          the Trader Portal alone on http://127.0.0.1:8080
+  python main.py -c trader                  trade in this terminal
+  python main.py -c bots                    simulated traders
+
+recorded data through the same matching core:
+  python main.py replay lobster MESSAGES.csv --book BOOK.csv
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What was asked for. `command` is up, OBS, TES, portal, trader, bots, databases or replay."""
+
+    command: str
+    config_path: Path
+    config_given: bool
+    data_dir: str | None = None
+    port: int | None = None
+    no_browser: bool = False
+    no_bots: bool = False
+    with_portal: bool = False
+    url: str | None = None
+    username: str | None = None
+    messages: Path | None = None
+    book: Path | None = None
+    as_json: bool = False
+
+    def load_config(self) -> Config:
+        """The configuration file with the options of the command line over it. Raises `ConfigError`."""
+        config = load_config(self.config_path) if self.config_given or self.config_path.exists() else Config()
+        if self.data_dir is not None:
+            config = msgspec.structs.replace(config, data_dir=self.data_dir)
+        if self.port is not None and self.command == "portal":
+            trader = msgspec.structs.replace(config.frontend.trader, port=self.port)
+            config = msgspec.structs.replace(config, frontend=msgspec.structs.replace(config.frontend, trader=trader))
+        elif self.port is not None:
+            config = msgspec.structs.replace(config, tes=msgspec.structs.replace(config.tes, port=self.port))
+        if self.url is not None:
+            trader = msgspec.structs.replace(config.frontend.trader, api_url=self.url)
+            config = msgspec.structs.replace(config, frontend=msgspec.structs.replace(config.frontend, trader=trader))
+        return config
+
+    def pass_on(self) -> list[str]:
+        """The options that a service started by `up` has to see as well."""
+        options = ["--config", str(self.config_path)] if self.config_given or self.config_path.exists() else []
+        if self.data_dir is not None:
+            options += ["--data-dir", self.data_dir]
+        if self.port is not None:
+            options += ["--port", str(self.port)]
+        return options
+
+
+def port_number(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not a port number (1 to 65535)")
+    return port
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Options that may stand before or after the command."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help=f"configuration (default: {DEFAULT_CONFIG})",
+    )
+    parser.add_argument(
+        "--data-dir", metavar="DIR", default=argparse.SUPPRESS, help="where everything is kept (default: var)"
+    )
+    parser.add_argument(
+        "--port", type=port_number, default=argparse.SUPPRESS, help="port of the API and the page (default: 8000)"
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="A trading venue that you run yourself, and that behaves like an exchange.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("-s", "--server", choices=["OBS", "TES"], help="run one server")
+    parser.add_argument("--frontend", choices=["trader"], help="serve one front end by itself")
+    parser.add_argument(
+        "-c",
+        "--client",
+        choices=["trader", "bots"],
+        help="run a client: a terminal to trade in, or the simulated traders",
+    )
+    parser.add_argument("--with-portal", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--url", help="address of the TES, for a client or a front end (default: as configured)")
+    parser.add_argument("--username", help="who logs in, for -c trader")
+    add_common(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    up = commands.add_parser("up", help="run the whole venue", description="Run the whole venue until Ctrl-C.")
+    add_common(up)
+    up.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
+    up.add_argument("--no-bots", action="store_true", help="no simulated traders")
+    databases = commands.add_parser("databases", help="create and migrate the databases")
+    databases.add_argument("action", choices=["setup"])
+    add_common(databases)
+    replay = commands.add_parser("replay", help="replay recorded market data through the venue")
+    formats = replay.add_subparsers(dest="format", required=True, metavar="FORMAT")
+    lobster = formats.add_parser("lobster", help="LOBSTER message files")
+    lobster.add_argument("messages", type=Path, metavar="MESSAGES.csv")
+    lobster.add_argument("--book", type=Path, metavar="BOOK.csv", help="order book file to compare with, row by row")
+    lobster.add_argument("--json", action="store_true", dest="as_json", help="print the report as one JSON object")
+    return parser
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Exits with status 2 and a message on arguments that make no sense."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    asked = [
+        command
+        for command in (
+            options.command,
+            options.server,
+            "portal" if options.frontend else None,
+            options.client,
+        )
+        if command
+    ]
+    if len(asked) != 1:
+        parser.error(
+            "say one thing to run: up, replay, databases, -s OBS, -s TES, --frontend trader, -c trader or -c bots"
+        )
+    return Arguments(
+        command=asked[0],
+        config_path=getattr(options, "config", DEFAULT_CONFIG),
+        config_given=hasattr(options, "config"),
+        data_dir=getattr(options, "data_dir", None),
+        port=getattr(options, "port", None),
+        no_browser=getattr(options, "no_browser", False),
+        no_bots=getattr(options, "no_bots", False),
+        with_portal=options.with_portal,
+        url=options.url,
+        username=options.username,
+        messages=getattr(options, "messages", None),
+        book=getattr(options, "book", None),
+        as_json=getattr(options, "as_json", False),
+    )
