@@ -21,7 +21,7 @@ def main() -> int:
                 "error: the packages are not installed yet: run `make setup` first, or `make run`, which does all of it\n"
             )
             return 2
-        os.execv(python, [str(python), *sys.argv])
+        os.execv(python, [str(python), *sys.argv])  # noqa: S606 (no shell is wanted)
     from trading_engine.cli import main as run
 
     return run()
