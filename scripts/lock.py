@@ -1,0 +1,99 @@
+"""Pin every package that this repository installs: `make lock`.
+
+`requirements/lock.txt` is the lock: one resolution of everything, with hashes of all files of each release, valid on Python 3.11 to 3.13 on
+Linux and macOS (markers tell where a line applies). The other lists are exported from it, so that a package has the same version in each:
+
+| List | For | From pyproject.toml |
+|---|---|---|
+| base.txt | `make run` | dependencies |
+| prod.txt | a production image | dependencies and the extra `prod` |
+| dev.txt | `make test`, `make check` | dependencies, and the group `dev` |
+| bootstrap.txt | the installer itself | the group `bootstrap` |
+
+Not `uv.lock` and no other format of that kind, because those write the address of the package index into every entry: these lists install
+the same from any mirror. Each list carries a digest of the tables that it was made from, so that a test can tell, without a network,
+when it has fallen behind.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = "lock.txt"
+EXPORTS: dict[str, list[str]] = {
+    "base.txt": ["pyproject.toml"],
+    "prod.txt": ["pyproject.toml", "--extra", "prod"],
+    "dev.txt": ["pyproject.toml", "--group", "dev"],
+}
+BOOTSTRAP = "bootstrap.txt"
+LISTS = [LOCK, *EXPORTS, BOOTSTRAP]
+PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-apple-darwin"]
+PYTHONS = ["3.11", "3.12", "3.13"]
+DIGEST_LABEL = "# digest of the dependency tables: "
+
+
+def dependency_digest(pyproject: Path) -> str:
+    """The digest of everything in pyproject.toml that decides what is installed."""
+    document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    project = document["project"]
+    tables = {
+        "requires-python": project["requires-python"],
+        "dependencies": sorted(project["dependencies"]),
+        "optional-dependencies": project.get("optional-dependencies", {}),
+        "dependency-groups": document["dependency-groups"],
+    }
+    return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+
+
+def recorded_digest(requirements: Path) -> str:
+    """The digest that a list was made from; empty when it says none."""
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        if line.startswith(DIGEST_LABEL):
+            return line.removeprefix(DIGEST_LABEL)
+    return ""
+
+
+def _compile(target: str, sources: list[str], options: list[str]) -> None:
+    path = ROOT / "requirements" / target
+    command = [sys.executable, "-m", "uv", "pip", "compile", *sources, "--universal", "--python-version", "3.11", "--generate-hashes"]
+    command += ["--only-binary", ":all:", "--no-header", "--quiet", "--output-file", str(path), *options]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    header = f"# Made by `make lock` from pyproject.toml; do not edit.\n{DIGEST_LABEL}{dependency_digest(ROOT / 'pyproject.toml')}\n"
+    path.write_text(header + path.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _check_wheels(target: str, platform: str, python: str) -> None:
+    """A release without a wheel for this platform would fail to install there: fail here instead, naming it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--target", folder, "--quiet", "--only-binary", ":all:"]
+        command += ["--python-platform", platform, "--python-version", python, "--require-hashes", "-r", f"requirements/{target}"]
+        if subprocess.run(command, cwd=ROOT).returncode != 0:
+            sys.exit(f"error: requirements/{target} cannot be installed with Python {python} on {platform}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Pin all packages again.")
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions; otherwise what is pinned stays where it can")
+    upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
+    print("==> Resolving requirements/lock.txt")
+    _compile(LOCK, ["pyproject.toml", "--all-extras", "--group", "dev"], upgrade)
+    for target, sources in EXPORTS.items():
+        print(f"==> Exporting requirements/{target}")
+        _compile(target, sources, ["--no-annotate", "--constraint", f"requirements/{LOCK}"])
+    print(f"==> Resolving requirements/{BOOTSTRAP}")
+    _compile(BOOTSTRAP, ["--group", "bootstrap"], ["--no-annotate", *upgrade])
+    print("==> Checking that every platform finds its wheels")
+    for platform in PLATFORMS:
+        for python in PYTHONS:
+            _check_wheels("dev.txt", platform, python)
+            _check_wheels(BOOTSTRAP, platform, python)
+
+
+if __name__ == "__main__":
+    main()
