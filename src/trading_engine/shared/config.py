@@ -19,11 +19,11 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all sections: an unknown key is an error."""
 
 
-class CurrencyConfig(Section):
+class CurrencyConfig(Section, frozen=True):
     decimals: int = 2
 
 
-class InstrumentConfig(Section):
+class InstrumentConfig(Section, frozen=True):
     symbol: str
     name: str
     reference_price: str
@@ -38,21 +38,21 @@ class InstrumentConfig(Section):
     taker_fee_bp: str = "3"
 
 
-class VenueConfig(Section):
+class VenueConfig(Section, frozen=True):
     name: str = "Venue"
     calendar: str = "24/7"
     currencies: dict[str, CurrencyConfig] = {}
     instruments: tuple[InstrumentConfig, ...] = ()
 
 
-class ObsConfig(Section):
+class ObsConfig(Section, frozen=True):
     shard: int = 0
     group_commit_max: int = 1000
     snapshot_every_commands: int = 100_000
     journal_segment_bytes: int = 64 << 20
 
 
-class RateLimits(Section):
+class RateLimits(Section, frozen=True):
     orders_per_second: int = 500
     orders_burst: int = 1000
     requests_per_second: int = 200
@@ -60,7 +60,7 @@ class RateLimits(Section):
     logins_per_minute: int = 60
 
 
-class TesConfig(Section):
+class TesConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8000
     cors_origins: tuple[str, ...] = ()
@@ -74,28 +74,28 @@ class TesConfig(Section):
     rate_limits: RateLimits = RateLimits()
 
 
-class MessagingConfig(Section):
+class MessagingConfig(Section, frozen=True):
     transport: str = "embedded"
     socket: str = ""
 
 
-class DatabaseConfig(Section):
+class DatabaseConfig(Section, frozen=True):
     transactional_url: str = ""
     projection_batch_max: int = 500
     projection_interval_ms: int = 50
 
 
-class PortalConfig(Section):
+class PortalConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8080
     api_url: str = "http://127.0.0.1:8000"
 
 
-class FrontendConfig(Section):
+class FrontendConfig(Section, frozen=True):
     trader: PortalConfig = PortalConfig()
 
 
-class DemoUser(Section):
+class DemoUser(Section, frozen=True):
     username: str
     password: str
     cash: dict[str, str] = {}
@@ -103,11 +103,11 @@ class DemoUser(Section):
     """Quantity of every instrument that the account starts with."""
 
 
-class DemoConfig(Section):
+class DemoConfig(Section, frozen=True):
     users: tuple[DemoUser, ...] = ()
 
 
-class BotsConfig(Section):
+class BotsConfig(Section, frozen=True):
     seed: int = 1
     makers: int = 2
     takers: int = 2
@@ -118,7 +118,7 @@ class BotsConfig(Section):
     quantity_each: str = "0"
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     data_dir: str = "var"
     venue: VenueConfig = VenueConfig()
     obs: ObsConfig = ObsConfig()
