@@ -1,0 +1,1 @@
+"""The Python client of the venue: `Client` for ordinary programs, `AsyncClient` for asyncio."""

@@ -1,0 +1,258 @@
+"""The client for asyncio programs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import httpx
+
+from trading_engine.clients.sdk import calls
+from trading_engine.clients.sdk.async_stream import AsyncStream
+from trading_engine.clients.sdk.calls import Number
+from trading_engine.clients.sdk.client import BASE_URL, PAGE, READY_POLL_S, READY_TIMEOUT_S, credentials_of
+from trading_engine.clients.sdk.errors import Disconnected, MatchingUnavailable
+from trading_engine.clients.sdk.session import Exchange, NoReply, Reply, Session, Steps
+from trading_engine.clients.sdk.transport import LIMITS, TIMEOUT, is_loopback, request_arguments, to_no_reply, to_reply
+from trading_engine.clients.sdk.views import (
+    ApiKey,
+    Book,
+    Candle,
+    Fill,
+    FillPage,
+    Health,
+    Instrument,
+    Interval,
+    Me,
+    Order,
+    OrderPage,
+    OrderType,
+    Portfolio,
+    Position,
+    Side,
+    Ticker,
+    TimeInForce,
+    TradePage,
+)
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A trader's view of a venue. Every method raises `TradingError` (see `errors`); tasks may share a client."""
+
+    def __init__(
+        self,
+        base_url: str = BASE_URL,
+        *,
+        username: str = "",
+        password: str = "",
+        api_key: str = "",
+        api_secret: str = "",
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._session = Session(credentials_of(username, password, api_key, api_secret))
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url, timeout=TIMEOUT, limits=LIMITS, trust_env=not is_loopback(self.base_url)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    # Standing
+
+    async def log_in(self) -> None:
+        """Log in now. Without it, the first call that needs it does; tokens are renewed by themselves."""
+        await self._run(self._session.log_in())
+
+    async def log_out(self) -> None:
+        """Void the tokens and forget the password."""
+        await self._run(self._session.log_out())
+
+    async def me(self) -> Me:
+        return await self._run(self._session.perform(calls.me()))
+
+    async def api_keys(self) -> list[ApiKey]:
+        return await self._run(self._session.perform(calls.api_keys()))
+
+    async def create_api_key(self, label: str) -> ApiKey:
+        """The answer holds the secret; it is not shown again."""
+        return await self._run(self._session.perform(calls.create_api_key(label)))
+
+    async def delete_api_key(self, key_id: str) -> None:
+        await self._run(self._session.perform(calls.delete_api_key(key_id)))
+
+    # Orders
+
+    async def place(
+        self,
+        symbol: str,
+        side: Side,
+        quantity: Number,
+        *,
+        price: Number | None = None,
+        type: OrderType | None = None,  # noqa: A002 - the field's name on the wire
+        time_in_force: TimeInForce | None = None,
+        post_only: bool = False,
+        client_order_id: str = "",
+    ) -> Order:
+        """Place an order: a market order where there is no price. Safe against doubling; see `OutcomeUnknown` for the rest."""
+        fields = calls.order_fields(
+            symbol,
+            side,
+            quantity,
+            price=price,
+            type=type,
+            time_in_force=time_in_force,
+            post_only=post_only,
+            client_order_id=client_order_id,
+        )
+        return await self._run(self._session.perform(calls.place(fields)))
+
+    async def replace(self, order_id: str, *, quantity: Number | None = None, price: Number | None = None) -> Order:
+        """Change an order. `quantity` is the new total, with what has been filled."""
+        return await self._run(self._session.perform(calls.replace(order_id, quantity, price)))
+
+    async def cancel(self, order_id: str = "", *, client_order_id: str = "") -> Order:
+        return await self._run(self._session.cancel(order_id, client_order_id))
+
+    async def cancel_all(self, symbol: str | None = None, side: Side | None = None) -> int:
+        """How many orders were canceled."""
+        return await self._run(self._session.perform(calls.cancel_all(symbol, side)))
+
+    async def order(self, order_id: str = "", *, client_order_id: str = "") -> Order:
+        return await self._run(self._session.perform(calls.order(order_id, client_order_id)))
+
+    async def orders(
+        self, status: str = "open", *, symbol: str | None = None, limit: int = PAGE, before: str | None = None
+    ) -> OrderPage:
+        """One page, newest first; `status` is open, done or all."""
+        return await self._run(self._session.perform(calls.orders(status, symbol, limit, before)))
+
+    async def all_orders(self, status: str = "open", *, symbol: str | None = None) -> AsyncIterator[Order]:
+        """All of them, newest first, page by page."""
+        before: str | None = None
+        while True:
+            page = await self.orders(status, symbol=symbol, before=before)
+            for order in page.orders:
+                yield order
+            before = page.next
+            if before is None:
+                return
+
+    # Account
+
+    async def portfolio(self) -> Portfolio:
+        return await self._run(self._session.perform(calls.portfolio()))
+
+    async def positions(self) -> list[Position]:
+        return await self._run(self._session.perform(calls.positions()))
+
+    async def fills(
+        self, *, symbol: str | None = None, order_id: str | None = None, limit: int = PAGE, before: str | None = None
+    ) -> FillPage:
+        """One page, newest first."""
+        return await self._run(self._session.perform(calls.fills(symbol, order_id, limit, before)))
+
+    async def all_fills(self, *, symbol: str | None = None, order_id: str | None = None) -> AsyncIterator[Fill]:
+        """All of them, newest first, page by page."""
+        before: str | None = None
+        while True:
+            page = await self.fills(symbol=symbol, order_id=order_id, before=before)
+            for fill in page.fills:
+                yield fill
+            before = page.next
+            if before is None:
+                return
+
+    # Market data
+
+    async def instruments(self) -> list[Instrument]:
+        return await self._run(self._session.perform(calls.instruments()))
+
+    async def instrument(self, symbol: str) -> Instrument:
+        return await self._run(self._session.perform(calls.instrument(symbol)))
+
+    async def book(self, symbol: str, *, depth: int = 50) -> Book:
+        return await self._run(self._session.perform(calls.book(symbol, depth)))
+
+    async def trades(self, symbol: str, *, limit: int = PAGE, before: str | None = None) -> TradePage:
+        """One page, newest first."""
+        return await self._run(self._session.perform(calls.trades(symbol, limit, before)))
+
+    async def candles(
+        self,
+        symbol: str,
+        interval: Interval = "1m",
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 500,
+    ) -> list[Candle]:
+        """Oldest first; `start` and `end` in Unix seconds."""
+        return (await self._run(self._session.perform(calls.candles(symbol, interval, start, end, limit)))).candles
+
+    async def tickers(self) -> list[Ticker]:
+        return await self._run(self._session.perform(calls.tickers()))
+
+    async def time(self) -> datetime:
+        return await self._run(self._session.perform(calls.server_time()))
+
+    async def health(self) -> Health:
+        """How the venue is right now; never repeated."""
+        return await self._run(self._session.perform(calls.health(), repeat_for_s=0))
+
+    async def wait_until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> Health:
+        """Wait until orders can be placed; raises `Disconnected` or `MatchingUnavailable` when that takes too long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            problem: Disconnected | MatchingUnavailable
+            try:
+                health = await self.health()
+            except Disconnected as error:
+                problem = error
+            else:
+                if health.is_ready:
+                    return health
+                problem = MatchingUnavailable(
+                    f"The venue is {health.status}: matching {health.matching}, database {health.database}."
+                )
+            if loop.time() > deadline:
+                raise problem
+            await asyncio.sleep(READY_POLL_S)
+
+    def stream(self) -> AsyncStream:
+        """A WebSocket of this client: `async with client.stream() as stream: …`."""
+        return AsyncStream(self.base_url, self._session, self._run)
+
+    async def _run(self, steps: Steps[T]) -> T:
+        answer: Reply | NoReply | None = None
+        try:
+            while True:
+                step = steps.send(answer)
+                answer = None
+                if isinstance(step, Exchange):
+                    answer = await self._exchange(step)
+                else:
+                    await asyncio.sleep(step.seconds)
+        except StopIteration as stop:
+            return cast(T, stop.value)
+        finally:
+            steps.close()
+
+    async def _exchange(self, exchange: Exchange) -> Reply | NoReply:
+        arguments: dict[str, Any] = request_arguments(exchange)
+        try:
+            return to_reply(await self._http.request(**arguments))
+        except httpx.TransportError as error:
+            return to_no_reply(error, self.base_url)

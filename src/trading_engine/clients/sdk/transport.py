@@ -1,0 +1,59 @@
+"""Between `Session`'s steps and httpx: a request out, a `Reply` or `NoReply` back."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import httpx
+
+from trading_engine.clients.sdk.session import Exchange, NoReply, Reply
+
+REQUEST_TIMEOUT_S = 10.0
+"""Longer than the venue's own `tes.order_timeout_s`, so that its OUTCOME_UNKNOWN arrives."""
+CONNECT_TIMEOUT_S = 5.0
+CONNECTIONS_MAX = 20
+
+TIMEOUT = httpx.Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+LIMITS = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address is this machine: proxies from the environment are not for it."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def websocket_url(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/ws"
+
+
+def request_arguments(exchange: Exchange) -> dict[str, object]:
+    return {
+        "method": exchange.method,
+        "url": exchange.path,
+        "params": dict(exchange.query) or None,
+        "headers": dict(exchange.headers),
+        "content": exchange.body,
+    }
+
+
+def to_reply(response: httpx.Response) -> Reply:
+    headers = response.headers
+    return Reply(
+        response.status_code, response.content, headers.get("Retry-After", ""), headers.get("X-Request-Id", "")
+    )
+
+
+def to_no_reply(error: httpx.TransportError, base_url: str) -> NoReply:
+    was_sent = not isinstance(error, _NOT_SENT)
+    what = str(error) or type(error).__name__
+    reason = f"{base_url} answered nothing: {what}" if was_sent else f"{base_url} cannot be reached: {what}"
+    return NoReply(was_sent, reason)

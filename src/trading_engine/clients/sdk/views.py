@@ -1,0 +1,312 @@
+"""What the venue shows of things, as typed and immutable values.
+
+Prices, quantities and amounts are `Decimal`; ids are opaque text; sequence numbers are `int`. Times are `datetime` in UTC, rounded to
+microseconds (the wire has nanoseconds): what came first is said by sequence numbers, never by times. Fields that a newer venue adds
+are ignored.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+Side = Literal["buy", "sell"]
+OrderType = Literal["limit", "market"]
+TimeInForce = Literal["day", "gtc", "ioc", "fok"]
+OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired"]
+OrderChange = Literal["new", "trade", "replaced", "canceled", "expired"]
+Interval = Literal["1s", "5s", "15s", "1m", "5m", "15m", "1h", "1d"]
+Channel = Literal["book", "trades", "ticker", "orders"]
+
+OPEN_STATUSES = frozenset({"new", "partially_filled"})
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all views."""
+
+
+class Tokens(View, frozen=True, kw_only=True):
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    """Seconds."""
+
+
+class PortfolioName(View, frozen=True, kw_only=True):
+    portfolio_id: str
+    name: str
+
+
+class Me(View, frozen=True, kw_only=True):
+    user_id: str
+    username: str
+    role: str
+    portfolios: list[PortfolioName]
+
+
+class ApiKey(View, frozen=True, kw_only=True):
+    key_id: str
+    label: str
+    created_at: datetime
+    secret: str | None = None
+    """Only in the answer to its creation."""
+
+
+class Order(View, frozen=True, kw_only=True):
+    order_id: str
+    client_order_id: str
+    portfolio_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce
+    post_only: bool
+    price: Decimal | None
+    quantity: Decimal
+    filled_quantity: Decimal
+    leaves_quantity: Decimal
+    average_price: Decimal | None
+    status: OrderStatus
+    reason: str | None
+    created_at: datetime
+    updated_at: datetime
+    event_sequence: int
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+
+class OrderPage(View, frozen=True, kw_only=True):
+    orders: list[Order]
+    next: str | None = None
+    """Pass it as `before` for the next page; None on the last."""
+
+
+class Fill(View, frozen=True, kw_only=True):
+    trade_id: str
+    order_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    liquidity: Literal["maker", "taker"]
+    time: datetime
+    event_sequence: int
+
+
+class FillPage(View, frozen=True, kw_only=True):
+    fills: list[Fill]
+    next: str | None = None
+
+
+class Cash(View, frozen=True, kw_only=True):
+    currency: str
+    balance: Decimal
+    held: Decimal
+    available: Decimal
+
+
+class Portfolio(View, frozen=True, kw_only=True):
+    portfolio_id: str
+    name: str
+    cash: list[Cash]
+    equity: Decimal | None
+    market_value: Decimal | None
+    realized_pnl: Decimal | None
+    unrealized_pnl: Decimal | None
+    currency: str
+    event_sequence: int
+
+
+class Position(View, frozen=True, kw_only=True):
+    symbol: str
+    quantity: Decimal
+    held: Decimal
+    available: Decimal
+    average_price: Decimal | None = None
+    market_price: Decimal | None = None
+    market_value: Decimal | None = None
+    unrealized_pnl: Decimal | None = None
+    realized_pnl: Decimal | None = None
+
+
+class Instrument(View, frozen=True, kw_only=True):
+    symbol: str
+    name: str
+    currency: str
+    tick_size: Decimal
+    lot_size: Decimal
+    quantity_min: Decimal
+    quantity_max: Decimal
+    price_max: Decimal
+    notional_max: Decimal
+    market_protection: Decimal
+    price_band_percent: Decimal | None
+    maker_fee_bp: Decimal
+    taker_fee_bp: Decimal
+    phase: str
+
+
+class Level(msgspec.Struct, frozen=True, array_like=True):
+    """One price level of a book."""
+
+    price: Decimal
+    quantity: Decimal
+    orders: int = 0
+
+
+class Book(View, frozen=True, kw_only=True):
+    """Best price first on both sides."""
+
+    symbol: str
+    sequence: int
+    time: datetime | None
+    bids: list[Level]
+    asks: list[Level]
+
+    @property
+    def best_bid(self) -> Level | None:
+        return self.bids[0] if self.bids else None
+
+    @property
+    def best_ask(self) -> Level | None:
+        return self.asks[0] if self.asks else None
+
+
+class Trade(View, frozen=True, kw_only=True):
+    trade_id: str
+    sequence: int
+    price: Decimal
+    quantity: Decimal
+    side: Side
+    """The aggressor's."""
+    time: datetime
+
+
+class TradePage(View, frozen=True, kw_only=True):
+    trades: list[Trade]
+    next: str | None = None
+
+
+class Candle(msgspec.Struct, frozen=True, array_like=True):
+    time: int
+    """When the interval opened, in Unix seconds."""
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
+class Candles(View, frozen=True, kw_only=True):
+    symbol: str
+    interval: str
+    candles: list[Candle]
+
+
+class Ticker(View, frozen=True, kw_only=True):
+    """Of the last 24 hours; None where there has been no trade or there is no quote."""
+
+    symbol: str
+    last: Decimal | None = None
+    bid: Decimal | None = None
+    bid_quantity: Decimal | None = None
+    ask: Decimal | None = None
+    ask_quantity: Decimal | None = None
+    open: Decimal | None = None
+    high: Decimal | None = None
+    low: Decimal | None = None
+    volume: Decimal | None = None
+    change: Decimal | None = None
+    change_percent: Decimal | None = None
+    time: datetime | None = None
+
+
+class Health(View, frozen=True, kw_only=True):
+    status: str
+    matching: str
+    database: str
+    event_sequence: int | None = None
+    projection_lag: int | None = None
+    version: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether orders can be placed."""
+        return self.status == "ok"
+
+
+# What a stream brings.
+
+
+class BookUpdate(View, frozen=True, kw_only=True):
+    """A local book has changed: `stream.book(symbol)` is the whole of it."""
+
+    symbol: str
+    sequence: int
+    bids: list[Level]
+    asks: list[Level]
+    """The levels that changed, quantity 0 for one that is gone; all of them when `is_snapshot`."""
+    is_snapshot: bool = False
+
+
+class TradesUpdate(View, frozen=True, kw_only=True):
+    symbol: str
+    trades: list[Trade]
+    """Oldest first."""
+
+
+class OrderUpdate(View, frozen=True, kw_only=True):
+    """One change of an own order: each comes exactly once, in order of `event_sequence`, across reconnects."""
+
+    event: OrderChange
+    event_sequence: int
+    order: Order
+    fill: Fill | None = None
+
+
+class BalanceUpdate(View, frozen=True, kw_only=True):
+    event_sequence: int
+    currency: str
+    balance: Decimal
+    held: Decimal
+    available: Decimal
+
+
+class PositionUpdate(View, frozen=True, kw_only=True):
+    event_sequence: int
+    symbol: str
+    quantity: Decimal
+    held: Decimal
+    available: Decimal
+
+
+class MatchingStatus(View, frozen=True, kw_only=True):
+    matching: Literal["ok", "unavailable"]
+
+
+class ConnectionChanged(View, frozen=True, kw_only=True):
+    """The stream lost its connection, or has it (again) with every subscription re-made.
+
+    After a reconnect the order updates go on without a gap, and books start with a new snapshot; trades of the meantime are not sent
+    again, nor are balances and positions: ask for those over REST where they matter.
+    """
+
+    connected: bool
+    reason: str = ""
+
+
+StreamEvent = (
+    BookUpdate
+    | TradesUpdate
+    | Ticker
+    | OrderUpdate
+    | BalanceUpdate
+    | PositionUpdate
+    | MatchingStatus
+    | ConnectionChanged
+)
