@@ -1,0 +1,1 @@
+"""Replays recorded market data through the venue, and says how far the two agree."""
