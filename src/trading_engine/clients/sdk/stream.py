@@ -18,6 +18,7 @@ from trading_engine.clients.sdk.session import Session, Steps
 from trading_engine.clients.sdk.stream_session import (
     CommandSteps,
     Reconnection,
+    Request,
     StreamSession,
     Wait,
     read_canceled,
