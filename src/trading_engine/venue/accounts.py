@@ -95,22 +95,22 @@ def round_up(millionths: int) -> int:
     return -(-millionths // PPM)
 
 
-def hold_needed(instrument: Instrument, order: RestingOrder) -> int:
+def hold_needed(instrument: Instrument, side: Side, price_ticks: int, leaves_lots: int, fee_credit: int = 0) -> int:
     """What an open order has to hold: lots for a sell; for a buy, minor units that pay for everything left at its limit and the
     highest fee.
 
     The fee of an order is its exact sum over all fills, rounded up once, not fill by fill; so the fees that are still to come
     never exceed what is held for them, however many fills there are.
     """
-    if order.side is Side.SELL:
-        return order.leaves_lots
-    value = notional(instrument, order.price_ticks, order.leaves_lots)
-    return value + round_up(order.fee_accrued + value * instrument.fee_ppm_max) - order.fee_charged
+    if side is Side.SELL:
+        return leaves_lots
+    value = notional(instrument, price_ticks, leaves_lots)
+    return value + round_up(value * instrument.fee_ppm_max - fee_credit)
 
 
 def charge_fee(order: RestingOrder, value: int, fee_ppm: int) -> int:
-    """Add the fee for a fill worth `value` minor units; returns the minor units to take now."""
-    order.fee_accrued += value * fee_ppm
-    fee = round_up(order.fee_accrued) - order.fee_charged
-    order.fee_charged += fee
+    """The minor units to take now for a fill worth `value` of them."""
+    exact = value * fee_ppm - order.fee_credit
+    fee = round_up(exact)
+    order.fee_credit = fee * PPM - exact
     return fee

@@ -4,12 +4,14 @@ Inside, a price is ticks, a quantity lots, an amount minor units. Outside, all t
 binary floating point.
 """
 
-from decimal import Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 
 from trading_engine.venue.instrument import Instrument
 
 DECIMAL_DIGITS_MAX = 40
+_CONTEXT = Context(prec=2 * DECIMAL_DIGITS_MAX)
+"""Wide enough for any product or quotient of two such numbers; the thread's own context could have any precision."""
 
 
 class NotADecimal(ValueError):
@@ -42,19 +44,17 @@ def parse_decimal(text: str) -> Decimal:
 def to_steps(text: str, step_text: str) -> int:
     """How many steps of size `step_text` the decimal `text` is. Raises `NotADecimal` or `NotAMultiple`."""
     step, _ = _step(step_text)
-    with localcontext() as context:
-        context.prec = 2 * DECIMAL_DIGITS_MAX
-        steps = parse_decimal(text) / step
-        whole = steps.to_integral_value()
-        if whole != steps:
-            raise NotAMultiple(text)
-    return int(whole)
+    steps = _CONTEXT.divide(parse_decimal(text), step)
+    whole = int(steps)
+    if whole != steps:
+        raise NotAMultiple(text)
+    return whole
 
 
 def from_steps(count: int, step_text: str) -> str:
     """The decimal string of `count` steps, with as many decimal places as the step has."""
     step, places = _step(step_text)
-    return f"{count * step:.{places}f}"
+    return f"{_CONTEXT.multiply(Decimal(count), step):.{places}f}"
 
 
 def price_to_ticks(text: str, instrument: Instrument) -> int:
@@ -88,4 +88,5 @@ def minor_unit(decimals: int) -> str:
 
 def tick_value(tick_size: str, lot_size: str, decimals: int) -> int:
     """Minor units that one lot is worth at one tick. Raises `NotAMultiple` where that is no whole number."""
-    return to_steps(f"{parse_decimal(tick_size) * parse_decimal(lot_size):f}", minor_unit(decimals))
+    value = _CONTEXT.multiply(parse_decimal(tick_size), parse_decimal(lot_size))
+    return to_steps(f"{value:f}", minor_unit(decimals))

@@ -6,7 +6,13 @@ MONEY_MAX = 2**62
 """Largest balance, hold or notional in minor units: sums of two never leave a signed 64-bit integer."""
 PRICE_TICKS_MAX = 2**31 - 1
 QUANTITY_LOTS_MAX = 2**31 - 1
+ID_MAX = 2**63 - 1
+"""Largest account or instrument id: databases and other languages keep ids in signed 64-bit integers."""
 PPM = 1_000_000
+FEE_PPM_MAX = 100_000
+SYMBOL_CHARACTERS_MAX = 32
+CURRENCY_CHARACTERS_MAX = 16
+NAME_CHARACTERS_MAX = 200
 
 
 class Instrument(msgspec.Struct, frozen=True, array_like=True):
@@ -29,7 +35,7 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     quantity_lots_max: int = 10_000_000
     price_ticks_max: int = 100_000_000
     notional_min: int = 0
-    """Minor units; for limit orders at their limit."""
+    """Minor units; at the limit price, for market orders at the one that their protection gives them."""
     notional_max: int = 1_000_000_000_000_000
     market_protection_ticks: int = 500
     """A market order trades no further than this from the best opposite price (CME: market with protection)."""

@@ -19,8 +19,7 @@ class RestingOrder:
     __slots__ = (
         "account_id",
         "client_order_id",
-        "fee_accrued",
-        "fee_charged",
+        "fee_credit",
         "held",
         "instrument_id",
         "leaves_lots",
@@ -59,10 +58,8 @@ class RestingOrder:
         self.post_only = post_only
         self.held = 0
         """Minor units for a buy, lots for a sell."""
-        self.fee_accrued = 0
-        """Exact fee so far, in millionths of a minor unit."""
-        self.fee_charged = 0
-        """Fee taken so far, in minor units: `fee_accrued` rounded up."""
+        self.fee_credit = 0
+        """By how much the fees taken so far, which are whole minor units, exceed the exact ones: 0 to 999,999 millionths."""
 
     @property
     def filled_lots(self) -> int:

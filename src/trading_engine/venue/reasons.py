@@ -1,8 +1,9 @@
 """Why the venue says no: one stable code per rule.
 
 A refusal is an event, never an exception. Where several rules are broken at once, the one that stands first in this enumeration
-is the one reported: the order of the members *is* the documented order of precedence. Codes below 100 are of the venue; the edge
-(TES) refuses some things before they can be put into ticks and lots, with the codes from 100 on.
+is the one reported: the order of the members *is* the documented order of precedence (their numbers are only names that never change).
+Codes below 100 are of the venue; the edge (TES) refuses some things before they can be put into ticks and lots, with the codes from
+100 on.
 """
 
 from enum import IntEnum
@@ -12,6 +13,7 @@ class Reason(IntEnum):
     """Refusal codes in order of precedence."""
 
     UNKNOWN_ACCOUNT = 1
+    CLIENT_ORDER_ID_TOO_LONG = 22
     DUPLICATE_CLIENT_ORDER_ID = 2
     ACCOUNT_SUSPENDED = 3
     UNKNOWN_ORDER = 4
@@ -38,6 +40,7 @@ class Reason(IntEnum):
     UNKNOWN_CURRENCY = 42
     AMOUNT_OUT_OF_RANGE = 43
     INVALID_INSTRUMENT = 44
+    INVALID_ACCOUNT = 46
     PHASE_UNCHANGED = 45
 
     PRICE_NOT_ON_TICK = 100
@@ -46,13 +49,14 @@ class Reason(IntEnum):
 
 REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_ACCOUNT: "There is no such account on this venue.",
+    Reason.CLIENT_ORDER_ID_TOO_LONG: "The client order id has too many characters.",
     Reason.DUPLICATE_CLIENT_ORDER_ID: "This client order id was used before in this account, for a different order.",
     Reason.ACCOUNT_SUSPENDED: "The account is suspended: it may cancel, not trade.",
     Reason.UNKNOWN_ORDER: "No working order with this id belongs to this account.",
     Reason.UNKNOWN_INSTRUMENT: "The venue does not list this instrument.",
     Reason.MARKET_CLOSED: "The market is closed.",
     Reason.TRADING_HALTED: "Trading in this instrument is halted: orders may be canceled, not entered or changed.",
-    Reason.UNSUPPORTED_ORDER_ATTRIBUTES: "This combination of order type, time in force, price and flags is not supported.",
+    Reason.UNSUPPORTED_ORDER_ATTRIBUTES: "This combination of side, order type, time in force, price and flags is not supported.",
     Reason.QUANTITY_NOT_POSITIVE: "The quantity must be greater than zero.",
     Reason.QUANTITY_BELOW_MINIMUM: "The quantity is below the instrument's minimum.",
     Reason.QUANTITY_ABOVE_MAXIMUM: "The quantity is above the instrument's maximum.",
@@ -71,6 +75,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_CURRENCY: "No instrument of this venue trades in this currency.",
     Reason.AMOUNT_OUT_OF_RANGE: "The amount would take the balance below what open orders hold, or beyond the largest balance.",
     Reason.INVALID_INSTRUMENT: "The instrument's definition breaks a rule.",
+    Reason.INVALID_ACCOUNT: "The account's id, or the number of working orders that it may have, is out of range.",
     Reason.PHASE_UNCHANGED: "The market is in this phase already.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
     Reason.QUANTITY_NOT_ON_LOT: "The quantity is not a multiple of the instrument's lot size.",

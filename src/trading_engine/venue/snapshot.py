@@ -10,13 +10,14 @@ import msgspec
 
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, OrderContent
 from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
 
 if TYPE_CHECKING:
-    from trading_engine.venue.venue import Market, Venue
+    from trading_engine.venue.venue import Venue
 
-FORMAT = 1
+FORMAT = 2
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -31,8 +32,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True):
     price_ticks: int
     post_only: bool
     held: int
-    fee_accrued: int
-    fee_charged: int
+    fee_credit: int
 
 
 class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -88,7 +88,7 @@ def save(venue: "Venue") -> bytes:
     return msgspec.msgpack.encode(record)
 
 
-def _save_market(market: "Market") -> MarketRecord:
+def _save_market(market: Market) -> MarketRecord:
     orders = [
         OrderRecord(
             order.order_id,
@@ -102,8 +102,7 @@ def _save_market(market: "Market") -> MarketRecord:
             order.price_ticks,
             order.post_only,
             order.held,
-            order.fee_accrued,
-            order.fee_charged,
+            order.fee_credit,
         )
         for side in (market.book.bids, market.book.asks)
         for price_ticks in side.prices_best_first()
@@ -171,8 +170,6 @@ def _load_account(record: AccountRecord) -> Account:
 
 
 def _load_market(venue: "Venue", record: MarketRecord) -> None:
-    from trading_engine.venue.venue import Market
-
     instrument = record.instrument
     market = venue._markets[instrument.instrument_id] = Market(instrument)
     market.phase = record.phase
@@ -194,8 +191,7 @@ def _load_market(venue: "Venue", record: MarketRecord) -> None:
         )
         order.leaves_lots = item.leaves_lots
         order.held = item.held
-        order.fee_accrued = item.fee_accrued
-        order.fee_charged = item.fee_charged
+        order.fee_credit = item.fee_credit
         market.book.side(order.side).add(order)
         account = venue._accounts[order.account_id]
         account.open_orders[order.order_id] = order

@@ -1,6 +1,9 @@
 """The venue's vocabulary: sides, order types, times in force, phases. Numeric values are those of FIX 4.4 where FIX has them."""
 
 from enum import IntEnum
+from typing import NamedTuple
+
+from trading_engine.venue.reasons import Reason
 
 
 class Side(IntEnum):
@@ -36,8 +39,27 @@ class TimeInForce(IntEnum):
 
 
 class TradingPhase(IntEnum):
-    """What an instrument's market takes: see `venue.PHASE_RULES`."""
+    """What an instrument's market takes: see `PHASE_RULES`."""
 
     CLOSED = 0
     CONTINUOUS = 1
     HALTED = 2
+
+
+class PhaseRule(NamedTuple):
+    """What a phase allows, and the refusal that everything else meets."""
+
+    new: bool
+    replace: bool
+    cancel: bool
+    match: bool
+    refusal: Reason | None
+
+
+PHASE_RULES = {
+    #                                    new    replace  cancel  match
+    TradingPhase.CLOSED: PhaseRule(False, False, True, False, Reason.MARKET_CLOSED),
+    TradingPhase.CONTINUOUS: PhaseRule(True, True, True, True, None),
+    # A replace could improve a price while others cannot answer, so it waits for the end of the halt; whoever wants out gets out.
+    TradingPhase.HALTED: PhaseRule(False, False, True, False, Reason.TRADING_HALTED),
+}

@@ -23,38 +23,30 @@ from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue import snapshot
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent, charge_fee, hold_needed, notional
-from trading_engine.venue.instrument import MONEY_MAX, PPM, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Instrument
+from trading_engine.venue.checks import (
+    CLIENT_ORDER_ID_CHARACTERS_MAX,
+    Refusal,
+    check_account,
+    check_attributes,
+    check_band,
+    check_cover,
+    check_instrument,
+    check_notional,
+    check_open_orders,
+    check_post_only,
+    check_price,
+    check_quantity,
+    phase_refusal,
+    protected_price,
+)
+from trading_engine.venue.instrument import MONEY_MAX, Instrument
+from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
 
 PRODUCERS_REMEMBERED = 10_000
 """Producers whose last number is remembered; beyond it the one that has been silent for longest is forgotten."""
-
-FEE_PPM_MAX = 100_000
-
-
-class Refusal(Exception):
-    """Carries a refusal from the check that found it to the handler that turns it into an event. Never leaves this module."""
-
-    def __init__(self, reason: Reason, limit: int = 0) -> None:
-        self.reason = reason
-        self.limit = limit
-
-
-class Market:
-    """One instrument's book and what belongs to it."""
-
-    __slots__ = ("book", "instrument", "issued_lots", "last_price_ticks", "market_sequence", "phase")
-
-    def __init__(self, instrument: Instrument) -> None:
-        self.instrument = instrument
-        self.book = OrderBook()
-        self.phase = TradingPhase.CLOSED
-        self.last_price_ticks = instrument.reference_price_ticks
-        self.market_sequence = 0
-        self.issued_lots = 0
-        """Lots in all accounts together."""
 
 
 class Venue:
@@ -133,7 +125,11 @@ class Venue:
         self.time_ns = sequenced.time_ns
         if not self._is_new(sequenced.producer, sequenced.producer_sequence):
             return None
-        self._handlers[type(sequenced.command)](sequenced.command)
+        try:
+            self._handlers[type(sequenced.command)](sequenced.command)
+        except Refusal as refusal:
+            assert not self._events, (sequenced, self._events)
+            self._events.append(refused(sequenced.command, refusal))
         self._report_touched()
         events, self._events = tuple(self._events), []
         batch = e.EventBatch(
@@ -189,68 +185,66 @@ class Venue:
 
     # Administration
 
-    def _refuse(self, command_tag: int, reason: Reason, account_id: int = 0, instrument_id: int = 0) -> None:
-        self._events.append(e.CommandRefused(command_tag, account_id, instrument_id, reason))
-
     def _list_instrument(self, command: c.ListInstrument) -> None:
         instrument = command.instrument
-        if not is_valid_instrument(instrument):
-            return self._refuse(1, Reason.INVALID_INSTRUMENT, instrument_id=instrument.instrument_id)
         if instrument.instrument_id in self._markets or any(
-            m.instrument.symbol == instrument.symbol for m in self._markets.values()
+            market.instrument.symbol == instrument.symbol for market in self._markets.values()
         ):
-            return self._refuse(1, Reason.INSTRUMENT_EXISTS, instrument_id=instrument.instrument_id)
+            raise Refusal(Reason.INSTRUMENT_EXISTS)
+        check_instrument(instrument)
         self._markets[instrument.instrument_id] = Market(instrument)
         self._issued_cash.setdefault(instrument.currency, 0)
         self._events.append(e.InstrumentListed(instrument))
-        return None
 
     def _open_account(self, command: c.OpenAccount) -> None:
-        try:
-            self._check_opening(command)
-        except Refusal as refusal:
-            return self._refuse(2, refusal.reason, account_id=command.account_id)
+        for instrument_id, _ in command.positions:
+            self._find_market(instrument_id)
+        if command.account_id in self._accounts:
+            raise Refusal(Reason.ACCOUNT_EXISTS)
+        for currency, _ in command.cash:
+            self._check_currency(currency)
+        self._check_opening_amounts(command)
+        check_account(command.account_id, command.open_orders_max)
         account = self._accounts[command.account_id] = Account(command.account_id, command.open_orders_max)
         self._events.append(e.AccountOpened(account.account_id, account.open_orders_max))
         for currency, amount in command.cash:
             self._move_cash_in(account, currency, amount, "opening")
         for instrument_id, lots in command.positions:
             self._move_lots_in(account, instrument_id, lots, "opening")
-        return None
 
-    def _check_opening(self, command: c.OpenAccount) -> None:
-        if command.account_id in self._accounts:
-            raise Refusal(Reason.ACCOUNT_EXISTS)
-        if command.account_id <= 0 or command.open_orders_max < 0:
-            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+    def _check_opening_amounts(self, command: c.OpenAccount) -> None:
+        """Amounts of one kind may come in several entries: none may be negative, and their sum must fit."""
         cash: dict[str, int] = {}
         for currency, amount in command.cash:
             cash[currency] = cash.get(currency, 0) + amount
-            if amount < 0:
+            if amount < 0 or self._issued_cash[currency] + cash[currency] > MONEY_MAX:
                 raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
-        for currency, amount in cash.items():
-            self._check_cash_in(currency, amount)
         lots: dict[int, int] = {}
         for instrument_id, quantity_lots in command.positions:
             lots[instrument_id] = lots.get(instrument_id, 0) + quantity_lots
-            if quantity_lots < 0:
+            if quantity_lots < 0 or self._markets[instrument_id].issued_lots + lots[instrument_id] > MONEY_MAX:
                 raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
-        for instrument_id, quantity_lots in lots.items():
-            self._check_lots_in(instrument_id, quantity_lots)
 
-    def _check_cash_in(self, currency: str, amount: int) -> None:
-        issued = self._issued_cash.get(currency)
-        if issued is None:
-            raise Refusal(Reason.UNKNOWN_CURRENCY)
-        if issued + amount > MONEY_MAX:
-            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+    def _find_account(self, account_id: int) -> Account:
+        account = self._accounts.get(account_id)
+        if account is None:
+            raise Refusal(Reason.UNKNOWN_ACCOUNT)
+        return account
 
-    def _check_lots_in(self, instrument_id: int, quantity_lots: int) -> None:
+    def _find_trading_account(self, account_id: int) -> Account:
+        if account_id == FEE_ACCOUNT_ID:
+            raise Refusal(Reason.UNKNOWN_ACCOUNT)
+        return self._find_account(account_id)
+
+    def _find_market(self, instrument_id: int) -> Market:
         market = self._markets.get(instrument_id)
         if market is None:
             raise Refusal(Reason.UNKNOWN_INSTRUMENT)
-        if market.issued_lots + quantity_lots > MONEY_MAX:
-            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        return market
+
+    def _check_currency(self, currency: str) -> None:
+        if currency not in self._issued_cash:
+            raise Refusal(Reason.UNKNOWN_CURRENCY)
 
     def _move_cash_in(self, account: Account, currency: str, amount: int, reference: str) -> None:
         account.cash_in(currency).quantity += amount
@@ -265,52 +259,41 @@ class Venue:
         self._events.append(e.PositionAdjusted(account.account_id, instrument_id, lots, reference))
 
     def _adjust_cash(self, command: c.AdjustCash) -> None:
-        account = self._accounts.get(command.account_id)
-        try:
-            if account is None:
-                raise Refusal(Reason.UNKNOWN_ACCOUNT)
-            self._check_cash_in(command.currency, command.amount)
-            if account.cash_in(command.currency).available + command.amount < 0:
-                raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
-        except Refusal as refusal:
-            return self._refuse(3, refusal.reason, account_id=command.account_id)
+        account = self._find_account(command.account_id)
+        self._check_currency(command.currency)
+        cash = account.cash.get(command.currency)
+        available = cash.available if cash else 0
+        if available + command.amount < 0 or self._issued_cash[command.currency] + command.amount > MONEY_MAX:
+            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
         self._move_cash_in(account, command.currency, command.amount, command.reference)
-        return None
 
     def _adjust_position(self, command: c.AdjustPosition) -> None:
-        account = self._accounts.get(command.account_id)
-        try:
-            if account is None:
-                raise Refusal(Reason.UNKNOWN_ACCOUNT)
-            self._check_lots_in(command.instrument_id, command.quantity_lots)
-            if account.position_in(command.instrument_id).available + command.quantity_lots < 0:
-                raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
-        except Refusal as refusal:
-            return self._refuse(4, refusal.reason, command.account_id, command.instrument_id)
+        account = self._find_account(command.account_id)
+        market = self._find_market(command.instrument_id)
+        position = account.positions.get(command.instrument_id)
+        available = position.available if position else 0
+        if available + command.quantity_lots < 0 or market.issued_lots + command.quantity_lots > MONEY_MAX:
+            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
         self._move_lots_in(account, command.instrument_id, command.quantity_lots, command.reference)
-        return None
 
     def _suspend_account(self, command: c.SuspendAccount) -> None:
-        account = self._accounts.get(command.account_id)
-        if account is None:
-            return self._refuse(5, Reason.UNKNOWN_ACCOUNT, account_id=command.account_id)
+        account = self._find_account(command.account_id)
         account.suspended = command.suspended
         self._events.append(e.AccountSuspended(command.account_id, command.suspended))
-        return None
 
     def _set_trading_phase(self, command: c.SetTradingPhase) -> None:
-        if command.instrument_id and command.instrument_id not in self._markets:
-            return self._refuse(6, Reason.UNKNOWN_INSTRUMENT, instrument_id=command.instrument_id)
-        markets = [self._markets[command.instrument_id]] if command.instrument_id else list(self._markets.values())
+        if command.instrument_id:
+            markets = [self._find_market(command.instrument_id)]
+        else:
+            markets = [market for _, market in sorted(self._markets.items())]
         if not command.trading_day_ends and all(market.phase is command.phase for market in markets):
-            return self._refuse(6, Reason.PHASE_UNCHANGED, instrument_id=command.instrument_id)
+            raise Refusal(Reason.PHASE_UNCHANGED)
         for market in markets:
             market.phase = command.phase
         self._events.append(e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends))
         if command.trading_day_ends:
             for market in markets:
                 self._expire_day_orders(market)
-        return None
 
     def _expire_day_orders(self, market: Market) -> None:
         for side in (market.book.bids, market.book.asks):
@@ -329,16 +312,12 @@ class Venue:
     # Orders
 
     def _place_order(self, command: c.PlaceOrder) -> None:
-        try:
-            account = self._trading_account(command.account_id)
-            repeated = self._find_repeated(account, command)
-            if repeated:
-                self._events.append(e.OrderRepeated(repeated, command.account_id, command.client_order_id))
-                return
-            order, market = self._checked_order(account, command)
-        except Refusal as refusal:
-            self._reject(command, refusal)
+        account = self._find_trading_account(command.account_id)
+        repeated = self._find_repeated(account, command)
+        if repeated:
+            self._events.append(e.OrderRepeated(repeated, command.account_id, command.client_order_id))
             return
+        order, market = self._checked_order(account, command)
         self._last_order_id = order.order_id
         self._open_order_count += 1
         account.order_begins(order, content_of(command))
@@ -359,31 +338,10 @@ class Venue:
         self._hold(market, order)
         self._match_and_rest(market, order)
 
-    def _reject(self, command: c.PlaceOrder, refusal: Refusal) -> None:
-        self._events.append(
-            e.OrderRejected(
-                command.account_id,
-                command.client_order_id,
-                command.instrument_id,
-                command.side,
-                command.order_type,
-                command.time_in_force,
-                command.quantity_lots,
-                command.price_ticks,
-                command.post_only,
-                refusal.reason,
-                refusal.limit,
-            )
-        )
-
-    def _trading_account(self, account_id: int) -> Account:
-        account = self._accounts.get(account_id)
-        if account is None or account_id == FEE_ACCOUNT_ID:
-            raise Refusal(Reason.UNKNOWN_ACCOUNT)
-        return account
-
     def _find_repeated(self, account: Account, command: c.PlaceOrder) -> int:
         """The id of the order that this one repeats, 0 where it is new."""
+        if len(command.client_order_id) > CLIENT_ORDER_ID_CHARACTERS_MAX:
+            raise Refusal(Reason.CLIENT_ORDER_ID_TOO_LONG, CLIENT_ORDER_ID_CHARACTERS_MAX)
         known = account.client_orders.get(command.client_order_id) if command.client_order_id else None
         if known is None:
             return 0
@@ -393,25 +351,27 @@ class Venue:
         return order_id
 
     def _checked_order(self, account: Account, command: c.PlaceOrder) -> tuple[RestingOrder, Market]:
-        """The order, ready to be held for and matched. The checks stand in the order of precedence of `Reason`."""
+        """The order, ready to be held for and matched."""
         if account.suspended:
             raise Refusal(Reason.ACCOUNT_SUSPENDED)
-        market = self._markets.get(command.instrument_id)
-        if market is None:
-            raise Refusal(Reason.UNKNOWN_INSTRUMENT)
-        check_phase(market)
+        market = self._find_market(command.instrument_id)
+        instrument = market.instrument
+        if not market.phase_rule.new:
+            raise phase_refusal(market)
         check_attributes(command)
-        check_quantity(market.instrument, command.quantity_lots)
+        check_quantity(instrument, command.quantity_lots)
         if command.order_type is OrderType.MARKET:
             price_ticks = protected_price(market, command.side)
         else:
-            check_price(market, command.price_ticks)
             price_ticks = command.price_ticks
-        check_notional(market.instrument, price_ticks, command.quantity_lots)
-        if len(account.open_orders) >= account.open_orders_max and not command.time_in_force.is_immediate:
-            raise Refusal(Reason.MAX_OPEN_ORDERS, account.open_orders_max)
+            check_price(instrument, price_ticks)
+            check_band(market, price_ticks)
+        check_notional(instrument, price_ticks, command.quantity_lots)
+        check_open_orders(account, command)
         if command.post_only:
             check_post_only(market, command.side, price_ticks)
+        needed = hold_needed(instrument, command.side, price_ticks, command.quantity_lots)
+        check_cover(account, instrument, command.side, needed)
         order = RestingOrder(
             self._last_order_id + 1,
             command.account_id,
@@ -424,23 +384,10 @@ class Venue:
             price_ticks,
             command.post_only,
         )
-        self._check_cover(account, market, order.side, hold_needed(market.instrument, order))
         return order, market
 
-    def _check_cover(self, account: Account, market: Market, side: Side, more: int) -> None:
-        """Refuse unless the account can hold `more` than it does (minor units for a buy, lots for a sell)."""
-        if side is Side.BUY:
-            cash = account.cash.get(market.instrument.currency)
-            available = cash.available if cash else 0
-            if more > available:
-                raise Refusal(Reason.INSUFFICIENT_FUNDS, available)
-        else:
-            position = account.positions.get(market.instrument.instrument_id)
-            available = position.available if position else 0
-            if more > available:
-                raise Refusal(Reason.INSUFFICIENT_POSITION, available)
-
     def _match_and_rest(self, market: Market, order: RestingOrder) -> None:
+        assert market.phase_rule.match, market.phase
         if order.time_in_force is TimeInForce.FOK and not is_fillable(market.book, order):
             self._cancel_incoming(market, order, EndReason.FOK_NOT_FILLABLE)
             return
@@ -515,7 +462,9 @@ class Venue:
     def _hold(self, market: Market, order: RestingOrder) -> None:
         """Bring what the account holds for this order to what it needs now."""
         account = self._accounts[order.account_id]
-        needed = hold_needed(market.instrument, order) if order.leaves_lots else 0
+        needed = 0
+        if order.leaves_lots:
+            needed = hold_needed(market.instrument, order.side, order.price_ticks, order.leaves_lots, order.fee_credit)
         if order.side is Side.BUY:
             account.cash_in(market.instrument.currency).held += needed - order.held
             self._cash_touched[account.account_id, market.instrument.currency] = None
@@ -548,60 +497,50 @@ class Venue:
     def _touch_level(self, order: RestingOrder) -> None:
         self._levels_touched.setdefault(order.instrument_id, set()).add((order.side, order.price_ticks))
 
+    def _find_order(self, account: Account, order_id: int, client_order_id: str) -> tuple[RestingOrder, Market]:
+        order = account.find_order(order_id, client_order_id)
+        if order is None:
+            raise Refusal(Reason.UNKNOWN_ORDER)
+        return order, self._markets[order.instrument_id]
+
     def _cancel_order(self, command: c.CancelOrder) -> None:
-        try:
-            account = self._trading_account(command.account_id)
-            order = account.find_order(command.order_id, command.client_order_id)
-            if order is None:
-                raise Refusal(Reason.UNKNOWN_ORDER)
-        except Refusal as refusal:
-            self._events.append(
-                e.CancelRejected(command.account_id, command.order_id, command.client_order_id, refusal.reason)
-            )
-            return
-        canceled_lots = self._take_out(self._markets[order.instrument_id], order)
-        self._events.append(e.OrderCanceled(order.order_id, order.account_id, canceled_lots, EndReason.REQUESTED))
+        account = self._find_trading_account(command.account_id)
+        order, market = self._find_order(account, command.order_id, command.client_order_id)
+        self._cancel(market, order, EndReason.REQUESTED)
 
     def _mass_cancel(self, command: c.MassCancel) -> None:
-        account = self._accounts.get(command.account_id)
-        if account is None:
-            return self._refuse(13, Reason.UNKNOWN_ACCOUNT, command.account_id, command.instrument_id)
+        account = self._find_trading_account(command.account_id)
+        if command.instrument_id:
+            self._find_market(command.instrument_id)
+        if command.side not in (0, Side.BUY, Side.SELL):
+            raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
         orders = [
             order
             for _, order in sorted(account.open_orders.items())
             if command.instrument_id in (0, order.instrument_id) and command.side in (0, order.side)
         ]
         for order in orders:
-            canceled_lots = self._take_out(self._markets[order.instrument_id], order)
-            self._events.append(
-                e.OrderCanceled(order.order_id, order.account_id, canceled_lots, EndReason.MASS_CANCELED)
-            )
+            self._cancel(self._markets[order.instrument_id], order, EndReason.MASS_CANCELED)
         self._events.append(e.MassCancelCompleted(command.account_id, command.instrument_id, command.side, len(orders)))
-        return None
+
+    def _cancel(self, market: Market, order: RestingOrder, reason: EndReason) -> None:
+        assert market.phase_rule.cancel, market.phase
+        canceled_lots = self._take_out(market, order)
+        self._events.append(e.OrderCanceled(order.order_id, order.account_id, canceled_lots, reason))
 
     def _replace_order(self, command: c.ReplaceOrder) -> None:
-        try:
-            account = self._trading_account(command.account_id)
-            order = account.find_order(command.order_id, command.client_order_id)
-            if order is None:
-                raise Refusal(Reason.UNKNOWN_ORDER)
-            market = self._markets[order.instrument_id]
-            quantity_lots = command.quantity_lots or order.quantity_lots
-            price_ticks = command.price_ticks or order.price_ticks
-            self._check_replace(account, market, order, quantity_lots, price_ticks)
-        except Refusal as refusal:
-            self._events.append(
-                e.ReplaceRejected(
-                    command.account_id, command.order_id, command.client_order_id, refusal.reason, refusal.limit
-                )
-            )
-            return
+        account = self._find_trading_account(command.account_id)
+        if account.suspended:
+            raise Refusal(Reason.ACCOUNT_SUSPENDED)
+        order, market = self._find_order(account, command.order_id, command.client_order_id)
+        if not market.phase_rule.replace:
+            raise phase_refusal(market)
+        quantity_lots = command.quantity_lots or order.quantity_lots
+        price_ticks = command.price_ticks or order.price_ticks
+        self._check_replace(account, market, order, quantity_lots, price_ticks)
         if quantity_lots <= order.filled_lots:
-            canceled_lots = self._take_out(market, order)
-            self._events.append(
-                e.OrderCanceled(order.order_id, order.account_id, canceled_lots, EndReason.REDUCED_TO_FILLED)
-            )
-        elif price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots:
+            self._cancel(market, order, EndReason.REDUCED_TO_FILLED)
+        elif keeps_priority(order, quantity_lots, price_ticks):
             self._reduce(market, order, quantity_lots)
         else:
             self._enter_anew(market, order, quantity_lots, price_ticks)
@@ -609,26 +548,24 @@ class Venue:
     def _check_replace(
         self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int
     ) -> None:
-        if account.suspended:
-            raise Refusal(Reason.ACCOUNT_SUSPENDED)
-        check_phase(market)
-        if quantity_lots > order.filled_lots:
-            check_quantity(market.instrument, quantity_lots)
-        elif quantity_lots <= 0:
-            raise Refusal(Reason.QUANTITY_NOT_POSITIVE)
-        check_price(market, price_ticks)
-        check_notional(market.instrument, price_ticks, quantity_lots)
+        instrument = market.instrument
+        ends_order = quantity_lots <= order.filled_lots
+        if not ends_order or quantity_lots <= 0:
+            check_quantity(instrument, quantity_lots)
+        check_price(instrument, price_ticks)
+        if ends_order:
+            return
+        if not keeps_priority(
+            order, quantity_lots, price_ticks
+        ):  # Who only takes quantity off need not chase the market.
+            check_band(market, price_ticks)
+        check_notional(instrument, price_ticks, quantity_lots)
         if order.post_only:
             check_post_only(market, order.side, price_ticks)
-        changed = RestingOrder.__new__(RestingOrder)
-        changed.side = order.side
-        changed.price_ticks = price_ticks
-        changed.leaves_lots = max(0, quantity_lots - order.filled_lots)
-        changed.fee_accrued = order.fee_accrued
-        changed.fee_charged = order.fee_charged
-        more = hold_needed(market.instrument, changed) - order.held
+        leaves_lots = quantity_lots - order.filled_lots
+        more = hold_needed(instrument, order.side, price_ticks, leaves_lots, order.fee_credit) - order.held
         if more > 0:
-            self._check_cover(account, market, order.side, more)
+            check_cover(account, instrument, order.side, more)
 
     def _reduce(self, market: Market, order: RestingOrder, quantity_lots: int) -> None:
         """Take quantity off the order's back: it keeps its place in the queue."""
@@ -674,21 +611,9 @@ def content_of(command: c.PlaceOrder) -> OrderContent:
     )
 
 
-def is_valid_instrument(instrument: Instrument) -> bool:
-    """Whether every price, quantity and value within the instrument's own bounds fits the venue's integers."""
-    return (
-        instrument.instrument_id > 0
-        and bool(instrument.symbol)
-        and 0 < instrument.tick_value <= MONEY_MAX
-        and 0 < instrument.quantity_lots_min <= instrument.quantity_lots_max <= QUANTITY_LOTS_MAX
-        and 0 < instrument.price_ticks_max <= PRICE_TICKS_MAX
-        and 0 <= instrument.notional_min <= instrument.notional_max <= MONEY_MAX // 2
-        and 0 <= instrument.market_protection_ticks <= PRICE_TICKS_MAX
-        and 0 <= instrument.price_band_ppm <= 100 * PPM
-        and 0 <= instrument.maker_fee_ppm <= FEE_PPM_MAX
-        and 0 <= instrument.taker_fee_ppm <= FEE_PPM_MAX
-        and 0 <= instrument.reference_price_ticks <= instrument.price_ticks_max
-    )
+def keeps_priority(order: RestingOrder, quantity_lots: int, price_ticks: int) -> bool:
+    """Whether a replace leaves the order its place in the queue."""
+    return price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots
 
 
 def is_fillable(book: OrderBook, order: RestingOrder) -> bool:
@@ -696,60 +621,43 @@ def is_fillable(book: OrderBook, order: RestingOrder) -> bool:
     return book.fillable_lots(order.side, order.price_ticks, order.leaves_lots) >= order.leaves_lots
 
 
-def check_phase(market: Market) -> None:
-    if market.phase is TradingPhase.CLOSED:
-        raise Refusal(Reason.MARKET_CLOSED)
-    if market.phase is TradingPhase.HALTED:
-        raise Refusal(Reason.TRADING_HALTED)
+def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
+    """The event that tells of a refusal."""
+    match command:
+        case c.PlaceOrder():
+            return e.OrderRejected(
+                command.account_id,
+                command.client_order_id,
+                command.instrument_id,
+                command.side,
+                command.order_type,
+                command.time_in_force,
+                command.quantity_lots,
+                command.price_ticks,
+                command.post_only,
+                refusal.reason,
+                refusal.limit,
+            )
+        case c.CancelOrder():
+            return e.CancelRejected(command.account_id, command.order_id, command.client_order_id, refusal.reason)
+        case c.ReplaceOrder():
+            return e.ReplaceRejected(
+                command.account_id, command.order_id, command.client_order_id, refusal.reason, refusal.limit
+            )
+        case c.ListInstrument():
+            return command_refused(command, refusal.reason, instrument_id=command.instrument.instrument_id)
+        case c.AdjustPosition() | c.MassCancel():
+            return command_refused(command, refusal.reason, command.account_id, command.instrument_id)
+        case c.SetTradingPhase():
+            return command_refused(command, refusal.reason, instrument_id=command.instrument_id)
+        case c.OpenAccount() | c.AdjustCash() | c.SuspendAccount():
+            return command_refused(command, refusal.reason, command.account_id)
+    raise AssertionError(command)
 
 
-def check_attributes(command: c.PlaceOrder) -> None:
-    is_market = command.order_type is OrderType.MARKET
-    if (is_market and command.price_ticks) or (command.post_only and (is_market or command.time_in_force.is_immediate)):
-        raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
-
-
-def check_quantity(instrument: Instrument, quantity_lots: int) -> None:
-    if quantity_lots <= 0:
-        raise Refusal(Reason.QUANTITY_NOT_POSITIVE)
-    if quantity_lots < instrument.quantity_lots_min:
-        raise Refusal(Reason.QUANTITY_BELOW_MINIMUM, instrument.quantity_lots_min)
-    if quantity_lots > instrument.quantity_lots_max:
-        raise Refusal(Reason.QUANTITY_ABOVE_MAXIMUM, instrument.quantity_lots_max)
-
-
-def check_price(market: Market, price_ticks: int) -> None:
-    instrument = market.instrument
-    if price_ticks <= 0:
-        raise Refusal(Reason.PRICE_NOT_POSITIVE)
-    if price_ticks > instrument.price_ticks_max:
-        raise Refusal(Reason.PRICE_ABOVE_MAXIMUM, instrument.price_ticks_max)
-    reference = market.last_price_ticks
-    if (
-        instrument.price_band_ppm
-        and reference
-        and abs(price_ticks - reference) * PPM > reference * instrument.price_band_ppm
-    ):
-        raise Refusal(Reason.PRICE_OUTSIDE_BAND, reference)
-
-
-def check_notional(instrument: Instrument, price_ticks: int, quantity_lots: int) -> None:
-    value = notional(instrument, price_ticks, quantity_lots)
-    if value < instrument.notional_min:
-        raise Refusal(Reason.NOTIONAL_BELOW_MINIMUM, instrument.notional_min)
-    if value > instrument.notional_max:
-        raise Refusal(Reason.NOTIONAL_ABOVE_MAXIMUM, instrument.notional_max)
-
-
-def check_post_only(market: Market, side: Side, price_ticks: int) -> None:
-    if market.book.crosses(side, price_ticks):
-        raise Refusal(Reason.POST_ONLY_WOULD_CROSS, market.book.side(side.opposite).best or 0)
-
-
-def protected_price(market: Market, side: Side) -> int:
-    """The limit of a market order: the best opposite price and the instrument's protection beyond it (CME: market with protection)."""
-    best = market.book.side(side.opposite).best
-    if best is None:
-        raise Refusal(Reason.NO_LIQUIDITY)
-    protection = market.instrument.market_protection_ticks
-    return min(best + protection, market.instrument.price_ticks_max) if side is Side.BUY else max(best - protection, 1)
+def command_refused(
+    command: c.Command, reason: Reason, account_id: int = 0, instrument_id: int = 0
+) -> e.CommandRefused:
+    tag = command.__struct_config__.tag
+    assert isinstance(tag, int)
+    return e.CommandRefused(tag, account_id, instrument_id, reason)

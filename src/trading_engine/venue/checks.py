@@ -1,0 +1,162 @@
+"""The rules that a command is checked against before anything changes.
+
+Each check raises the `Refusal` of its rule, with the bound that was broken. `Venue` calls them in the order of precedence of `Reason`,
+and changes nothing before the last one has passed, so that a refused command leaves no trace.
+"""
+
+from trading_engine.venue import commands as c
+from trading_engine.venue.accounts import Account, notional
+from trading_engine.venue.conversion import NotADecimal, parse_decimal
+from trading_engine.venue.instrument import (
+    CURRENCY_CHARACTERS_MAX,
+    FEE_PPM_MAX,
+    ID_MAX,
+    MONEY_MAX,
+    NAME_CHARACTERS_MAX,
+    PPM,
+    PRICE_TICKS_MAX,
+    QUANTITY_LOTS_MAX,
+    SYMBOL_CHARACTERS_MAX,
+    Instrument,
+)
+from trading_engine.venue.market import Market
+from trading_engine.venue.reasons import Reason
+from trading_engine.venue.terms import OrderType, Side
+
+CLIENT_ORDER_ID_CHARACTERS_MAX = 64
+
+
+class Refusal(Exception):
+    """Carries a refusal from the check that found it to `Venue.apply`, which turns it into an event. Never leaves the venue."""
+
+    def __init__(self, reason: Reason, limit: int = 0) -> None:
+        self.reason = reason
+        self.limit = limit
+
+
+# Orders
+
+
+def phase_refusal(market: Market) -> Refusal:
+    """What meets a command that the market's phase does not allow."""
+    reason = market.phase_rule.refusal
+    assert reason is not None, market.phase
+    return Refusal(reason)
+
+
+def check_attributes(command: c.PlaceOrder) -> None:
+    is_market = command.order_type is OrderType.MARKET
+    if (is_market and command.price_ticks) or (command.post_only and (is_market or command.time_in_force.is_immediate)):
+        raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
+
+
+def check_quantity(instrument: Instrument, quantity_lots: int) -> None:
+    if quantity_lots <= 0:
+        raise Refusal(Reason.QUANTITY_NOT_POSITIVE)
+    if quantity_lots < instrument.quantity_lots_min:
+        raise Refusal(Reason.QUANTITY_BELOW_MINIMUM, instrument.quantity_lots_min)
+    if quantity_lots > instrument.quantity_lots_max:
+        raise Refusal(Reason.QUANTITY_ABOVE_MAXIMUM, instrument.quantity_lots_max)
+
+
+def check_price(instrument: Instrument, price_ticks: int) -> None:
+    if price_ticks <= 0:
+        raise Refusal(Reason.PRICE_NOT_POSITIVE)
+    if price_ticks > instrument.price_ticks_max:
+        raise Refusal(Reason.PRICE_ABOVE_MAXIMUM, instrument.price_ticks_max)
+
+
+def check_band(market: Market, price_ticks: int) -> None:
+    reference = market.last_price_ticks
+    if not market.instrument.price_band_ppm or not reference:
+        return
+    width = reference * market.instrument.price_band_ppm // PPM
+    if price_ticks > reference + width:
+        raise Refusal(Reason.PRICE_OUTSIDE_BAND, reference + width)
+    if price_ticks < reference - width:
+        raise Refusal(Reason.PRICE_OUTSIDE_BAND, reference - width)
+
+
+def check_notional(instrument: Instrument, price_ticks: int, quantity_lots: int) -> None:
+    value = notional(instrument, price_ticks, quantity_lots)
+    if value < instrument.notional_min:
+        raise Refusal(Reason.NOTIONAL_BELOW_MINIMUM, instrument.notional_min)
+    if value > instrument.notional_max:
+        raise Refusal(Reason.NOTIONAL_ABOVE_MAXIMUM, instrument.notional_max)
+
+
+def check_open_orders(account: Account, command: c.PlaceOrder) -> None:
+    """An immediate order never stays open, so it does not count."""
+    if len(account.open_orders) >= account.open_orders_max and not command.time_in_force.is_immediate:
+        raise Refusal(Reason.MAX_OPEN_ORDERS, account.open_orders_max)
+
+
+def check_post_only(market: Market, side: Side, price_ticks: int) -> None:
+    if market.book.crosses(side, price_ticks):
+        raise Refusal(Reason.POST_ONLY_WOULD_CROSS, market.book.side(side.opposite).best or 0)
+
+
+def check_cover(account: Account, instrument: Instrument, side: Side, more: int) -> None:
+    """Refuse unless the account can hold `more` than it does (minor units for a buy, lots for a sell)."""
+    if side is Side.BUY:
+        cash = account.cash.get(instrument.currency)
+        available = cash.available if cash else 0
+        if more > available:
+            raise Refusal(Reason.INSUFFICIENT_FUNDS, available)
+    else:
+        position = account.positions.get(instrument.instrument_id)
+        available = position.available if position else 0
+        if more > available:
+            raise Refusal(Reason.INSUFFICIENT_POSITION, available)
+
+
+def protected_price(market: Market, side: Side) -> int:
+    """The limit of a market order: the best opposite price and the instrument's protection beyond it (CME: market with protection)."""
+    best = market.book.side(side.opposite).best
+    if best is None:
+        raise Refusal(Reason.NO_LIQUIDITY)
+    protection = market.instrument.market_protection_ticks
+    return min(best + protection, market.instrument.price_ticks_max) if side is Side.BUY else max(best - protection, 1)
+
+
+# Administration
+
+
+def check_instrument(instrument: Instrument) -> None:
+    """Refuse a definition whose own bounds would let a price, quantity or value leave the venue's integers."""
+    if not (
+        0 < instrument.instrument_id <= ID_MAX
+        and is_name(instrument.symbol, SYMBOL_CHARACTERS_MAX)
+        and is_name(instrument.currency, CURRENCY_CHARACTERS_MAX)
+        and len(instrument.name) <= NAME_CHARACTERS_MAX
+        and is_step(instrument.tick_size)
+        and is_step(instrument.lot_size)
+        and 0 < instrument.tick_value <= MONEY_MAX
+        and 0 < instrument.quantity_lots_min <= instrument.quantity_lots_max <= QUANTITY_LOTS_MAX
+        and 0 < instrument.price_ticks_max <= PRICE_TICKS_MAX
+        and 0 <= instrument.notional_min <= instrument.notional_max <= MONEY_MAX // 2
+        and 0 <= instrument.market_protection_ticks <= PRICE_TICKS_MAX
+        and 0 <= instrument.price_band_ppm <= 100 * PPM
+        and 0 <= instrument.maker_fee_ppm <= FEE_PPM_MAX
+        and 0 <= instrument.taker_fee_ppm <= FEE_PPM_MAX
+        and 0 <= instrument.reference_price_ticks <= instrument.price_ticks_max
+    ):
+        raise Refusal(Reason.INVALID_INSTRUMENT)
+
+
+def is_name(text: str, characters_max: int) -> bool:
+    """Visible ASCII without spaces: it has to survive addresses, file names and terminals."""
+    return 0 < len(text) <= characters_max and text.isascii() and text.isprintable() and " " not in text
+
+
+def is_step(text: str) -> bool:
+    """Whether the edge can convert by it."""
+    try:
+        return parse_decimal(text) > 0
+    except NotADecimal:
+        return False
+
+
+def check_account(account_id: int, open_orders_max: int) -> None:
+    if not (0 < account_id <= ID_MAX and 0 <= open_orders_max <= ID_MAX):
+        raise Refusal(Reason.INVALID_ACCOUNT)
