@@ -1,0 +1,65 @@
+"""The transactional database as one object: open, migrate, ask, close."""
+
+from pathlib import Path
+from typing import Self
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+
+from trading_engine.database.transactional.access import AccessRepository
+from trading_engine.database.transactional.connections import Connections, Use
+from trading_engine.database.transactional.errors import MigrationFailed
+from trading_engine.database.transactional.trading import TradingRepository
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class TransactionalDatabase:
+    """`access` holds users and what they log in with, `trading` what the projection wrote."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+        self.access = AccessRepository(connections)
+        self.trading = TradingRepository(connections)
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Connect to `sqlite:///PATH` (created when missing) or `postgresql://…`. Raises `DatabaseUnavailable`."""
+        database = cls(Connections(url))
+        try:
+            await database.ping()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def close(self) -> None:
+        await self.connections.close()
+
+    async def ping(self) -> None:
+        """Raises `DatabaseUnavailable`."""
+        async with self.connections.transaction(Use.READ) as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def migrate(self) -> tuple[str | None, str | None]:
+        """Bring the schema up to date, in one transaction; returns the revisions before (None: empty database) and after.
+
+        Raises `MigrationFailed` when the database was written by a later release.
+        """
+        async with self.connections.transaction(Use.MIGRATE) as connection:
+            return await connection.run_sync(_migrate)
+
+
+def _migrate(connection: Connection) -> tuple[str | None, str | None]:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    before = MigrationContext.configure(connection).get_current_revision()
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise MigrationFailed(f"revision {before} of the database is not known to this release: {error}") from error
+    return before, MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,173 @@
+"""What the database gives back: plain frozen values, nothing that is bound to a connection.
+
+Orders, fills and execution reports are those of `venue.order_state`.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+import msgspec
+
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.order_state import OrderState, average_ticks
+from trading_engine.venue.terms import Side, TradingPhase
+
+Item = TypeVar("Item")
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True):
+    """Some rows, and the key to go on from: `before` (or `after`) of the next call, None when there are no more."""
+
+    items: tuple[Item, ...]
+    next: int | None
+
+
+class Role(StrEnum):
+    TRADER = "trader"
+    MARKET_MAKER = "market_maker"
+    OPERATOR = "operator"
+    ANALYST = "analyst"
+    ADMIN = "admin"
+
+
+class Client(msgspec.Struct, frozen=True):
+    client_id: int
+    name: str
+    created_ns: int
+
+
+class User(msgspec.Struct, frozen=True):
+    user_id: int
+    username: str
+    password_hash: str
+    role: Role
+    client_id: int | None
+    """The client that the user acts for; None for those who run the venue."""
+    created_ns: int
+
+
+class Portfolio(msgspec.Struct, frozen=True):
+    portfolio_id: int
+    """Also the venue's account id."""
+    client_id: int
+    name: str
+    created_ns: int
+
+
+class Registration(msgspec.Struct, frozen=True):
+    client: Client
+    user: User
+    portfolio: Portfolio
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    key_id: str
+    user_id: int
+    label: str
+    secret_hash: str
+    created_ns: int
+
+
+class RefreshToken(msgspec.Struct, frozen=True):
+    token_hash: str
+    family: str
+    user_id: int
+    issued_ns: int
+    expires_ns: int
+
+
+class InstrumentState(msgspec.Struct, frozen=True):
+    instrument: Instrument
+    phase: TradingPhase
+    market_sequence: int
+    """The instrument's last public change that the rows show."""
+
+
+class Trade(msgspec.Struct, frozen=True):
+    """A trade as the public sees it."""
+
+    trade_id: int
+    instrument_id: int
+    market_sequence: int
+    price_ticks: int
+    quantity_lots: int
+    aggressor_side: Side
+    time_ns: int
+    event_sequence: int
+
+
+class Candle(msgspec.Struct, frozen=True):
+    open_ns: int
+    open_ticks: int
+    high_ticks: int
+    low_ticks: int
+    close_ticks: int
+    volume_lots: int
+    trade_count: int
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """An instrument since some moment. The prices are None where there was no trade since; `last` may be older."""
+
+    instrument_id: int
+    last: Trade | None
+    open_ticks: int | None
+    high_ticks: int | None
+    low_ticks: int | None
+    volume_lots: int
+    trade_count: int
+
+
+class CashBalance(msgspec.Struct, frozen=True):
+    """Minor units of `currency`; `held` of the balance covers open orders."""
+
+    account_id: int
+    currency: str
+    balance: int
+    held: int
+
+    @property
+    def available(self) -> int:
+        return self.balance - self.held
+
+
+class Position(msgspec.Struct, frozen=True):
+    """`cost` and `realized_pnl` are minor units, by the average cost method: see `average_cost`."""
+
+    account_id: int
+    instrument_id: int
+    quantity_lots: int
+    held_lots: int
+    cost: int
+    """What the lots that are there now cost, without fees."""
+    realized_pnl: int
+    """Profit of all sales, less all fees."""
+
+    @property
+    def available_lots(self) -> int:
+        return self.quantity_lots - self.held_lots
+
+    def average_price_ticks(self, instrument: Instrument) -> Decimal | None:
+        """Average cost in ticks, half-even to four places; None without a position."""
+        return average_ticks(self.cost, self.quantity_lots * instrument.tick_value)
+
+    def unrealized_pnl(self, instrument: Instrument, market_price_ticks: int) -> int:
+        return market_price_ticks * self.quantity_lots * instrument.tick_value - self.cost
+
+
+class AccountState(msgspec.Struct, frozen=True):
+    """What an account had at one moment, the event `event_sequence`."""
+
+    event_sequence: int
+    cash: tuple[CashBalance, ...]
+    positions: tuple[Position, ...]
+
+
+class StartState(msgspec.Struct, frozen=True):
+    """What a read side needs to go on from `event_sequence`: everything as it was right after that event."""
+
+    event_sequence: int
+    time_ns: int
+    instruments: tuple[InstrumentState, ...]
+    live_orders: tuple[OrderState, ...]

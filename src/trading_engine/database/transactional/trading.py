@@ -1,0 +1,433 @@
+"""Orders, fills, trades, positions and balances: questions to the rows that the projection owns. Nothing here writes.
+
+What one method returns was read in one transaction and belongs to one moment. Pages are cut by key, never by offset: a page costs the
+same however far back it lies, and rows that come in meanwhile shift nothing. `limit` beyond `PAGE_ROWS_MAX` is taken as that.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, desc, func, literal, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from trading_engine.database.transactional.connections import Connections, Use
+from trading_engine.database.transactional.fold import decode_definition
+from trading_engine.database.transactional.models import (
+    CashBalanceRow,
+    InstrumentRow,
+    OrderEventRow,
+    OrderRow,
+    PositionRow,
+    ProjectionStateRow,
+    TradeRow,
+    table_of,
+)
+from trading_engine.database.transactional.records import (
+    AccountState,
+    Candle,
+    CashBalance,
+    InstrumentState,
+    Page,
+    Position,
+    StartState,
+    Statistics,
+    Trade,
+)
+from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus
+from trading_engine.venue.reasons import EndReason
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+PAGE_ROWS_MAX = 1_000
+EVENT_STREAM = "events.0"
+
+OrderFilter = Literal["open", "done", "all"]
+Item = TypeVar("Item")
+
+projection_state, instruments, orders = table_of(ProjectionStateRow), table_of(InstrumentRow), table_of(OrderRow)
+order_events, trades = table_of(OrderEventRow), table_of(TradeRow)
+positions, cash_balances = table_of(PositionRow), table_of(CashBalanceRow)
+
+# Spelled out rather than bound: only then does SQLite see that the partial index covers it.
+IS_LIVE: ColumnElement[bool] = orders.c.status < literal_column(str(int(OrderStatus.FILLED)))
+PUBLIC_TRADE = [
+    trades.c[name]
+    for name in (
+        "trade_id",
+        "instrument_id",
+        "market_sequence",
+        "price_ticks",
+        "quantity_lots",
+        "aggressor_side",
+        "time_ns",
+        "event_sequence",
+    )
+]
+
+
+class TradingRepository:
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def reached_sequence(self) -> int:
+        """The last event that the rows show, 0 before the first."""
+        async with self._connections.transaction(Use.READ) as connection:
+            return (await _reached(connection))[0]
+
+    async def start_state(self) -> StartState:
+        """All that can still change, with the event sequence it belongs to: what a read side starts from."""
+        async with self._connections.transaction(Use.READ) as connection:
+            return await read_start_state(connection)
+
+    async def instruments(self) -> tuple[InstrumentState, ...]:
+        async with self._connections.transaction(Use.READ) as connection:
+            return await _instruments(connection)
+
+    # Orders
+
+    async def order(self, order_id: int) -> OrderState | None:
+        return await self._first_order(select(orders).where(orders.c.order_id == order_id))
+
+    async def order_by_client_id(self, account_id: int, client_order_id: str) -> OrderState | None:
+        """The account's newest order of this name: the venue lets a name be used again when the order has long ended."""
+        query = select(orders).where(orders.c.account_id == account_id, orders.c.client_order_id == client_order_id)
+        return await self._first_order(query.order_by(desc(orders.c.order_id)).limit(1))
+
+    async def _first_order(self, query: Select[Any]) -> OrderState | None:
+        async with self._connections.transaction(Use.READ) as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _order(row)
+
+    async def orders(
+        self,
+        account_id: int,
+        *,
+        status: OrderFilter = "all",
+        instrument_id: int | None = None,
+        before_order_id: int | None = None,
+        limit: int = 100,
+    ) -> Page[OrderState]:
+        """Newest first. `next` is the `before_order_id` of the next page."""
+        query = select(orders).where(orders.c.account_id == account_id)
+        if status != "all":
+            query = query.where(IS_LIVE if status == "open" else ~IS_LIVE)
+        if instrument_id is not None:
+            query = query.where(orders.c.instrument_id == instrument_id)
+        if before_order_id is not None:
+            query = query.where(orders.c.order_id < before_order_id)
+        rows, has_more = await self._page(query.order_by(desc(orders.c.order_id)), limit)
+        return _paged(rows, has_more, _order, "order_id")
+
+    async def fills(
+        self,
+        account_id: int,
+        *,
+        instrument_id: int | None = None,
+        order_id: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Page[Fill]:
+        """Newest first. `next` is the `before` of the next page: an event sequence."""
+        query = (
+            _reports()
+            .where(order_events.c.account_id == account_id, order_events.c.trade_id.is_not(None))
+            .order_by(desc(order_events.c.event_sequence), order_events.c.is_maker)
+        )
+        if instrument_id is not None:
+            query = query.where(order_events.c.instrument_id == instrument_id)
+        if order_id is not None:
+            query = query.where(order_events.c.order_id == order_id)
+        if before is not None:
+            query = query.where(order_events.c.event_sequence < before)
+        rows, has_more = await self._page(query, limit, is_event_page=True)
+        return _paged(rows, has_more, _fill, "event_sequence")
+
+    async def order_reports(self, account_id: int, *, after: int, limit: int = 100) -> Page[OrderReport]:
+        """What changed about the account's orders after an event, oldest first. `next` is the `after` of the next page."""
+        query = (
+            _reports()
+            .where(order_events.c.account_id == account_id, order_events.c.event_sequence > after)
+            .order_by(order_events.c.event_sequence, desc(order_events.c.is_maker))
+        )
+        rows, has_more = await self._page(query, limit, is_event_page=True)
+        return _paged(rows, has_more, _report, "event_sequence")
+
+    async def _page(
+        self, query: Select[Any], limit: int, *, is_event_page: bool = False
+    ) -> tuple[Sequence[Row[Any]], bool]:
+        """Up to `limit` rows, and whether there are more.
+
+        An account that trades with itself has two reports of one event. They are never parted, or the key could not tell where to
+        go on: such a page holds one row more.
+        """
+        limit = max(1, min(limit, PAGE_ROWS_MAX))
+        async with self._connections.transaction(Use.READ) as connection:
+            rows = (await connection.execute(query.limit(limit + 2))).all()
+        if is_event_page and len(rows) > limit and rows[limit].event_sequence == rows[limit - 1].event_sequence:
+            limit += 1
+        return rows[:limit], len(rows) > limit
+
+    # The account
+
+    async def account_state(self, account_id: int) -> AccountState:
+        """Balances and positions together; empty for an account that the rows do not know."""
+        cash_query = select(
+            cash_balances.c.account_id, cash_balances.c.currency, cash_balances.c.balance, cash_balances.c.held
+        ).where(cash_balances.c.account_id == account_id)
+        position_query = select(
+            positions.c.account_id,
+            positions.c.instrument_id,
+            positions.c.quantity_lots,
+            positions.c.held_lots,
+            positions.c.cost,
+            positions.c.realized_pnl,
+        ).where(positions.c.account_id == account_id)
+        async with self._connections.transaction(Use.READ) as connection:
+            event_sequence, _ = await _reached(connection)
+            cash = await connection.execute(cash_query.order_by(cash_balances.c.currency))
+            held = await connection.execute(position_query.order_by(positions.c.instrument_id))
+            return AccountState(
+                event_sequence, tuple(CashBalance(*row) for row in cash), tuple(Position(*row) for row in held)
+            )
+
+    # Public trades
+
+    async def trades(self, instrument_id: int, *, before_trade_id: int | None = None, limit: int = 100) -> Page[Trade]:
+        """Newest first. `next` is the `before_trade_id` of the next page."""
+        query = select(*PUBLIC_TRADE).where(trades.c.instrument_id == instrument_id)
+        if before_trade_id is not None:
+            query = query.where(trades.c.trade_id < before_trade_id)
+        rows, has_more = await self._page(query.order_by(desc(trades.c.trade_id)), limit)
+        return _paged(rows, has_more, _trade, "trade_id")
+
+    async def candles(
+        self,
+        instrument_id: int,
+        interval_ns: int,
+        *,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        limit: int = 500,
+    ) -> tuple[Candle, ...]:
+        """Oldest first; intervals are aligned to the epoch (days to midnight UTC), and those without a trade are left out.
+
+        A candle is in when it opens at or after `start_ns` (rounded down to the interval) and before `end_ns`. Without a start they
+        are the `limit` intervals up to the newest trade before the end; with one, the `limit` intervals from the first trade on. So
+        the work is bounded by `limit`, and where a market trades seldom there may be fewer candles than that.
+        """
+        limit = max(1, min(limit, PAGE_ROWS_MAX))
+        async with self._connections.transaction(Use.READ) as connection:
+            window = await _candle_window(connection, instrument_id, interval_ns, start_ns, end_ns, limit)
+            if window is None:
+                return ()
+            return tuple(
+                Candle(*row) for row in await connection.execute(_candle_query(instrument_id, interval_ns, *window))
+            )
+
+    async def statistics(self, since_ns: int) -> tuple[Statistics, ...]:
+        """Every instrument's trading since a moment. Costs time in proportion to the number of trades since then."""
+        async with self._connections.transaction(Use.READ) as connection:
+            listed = (
+                await connection.execute(select(instruments.c.instrument_id).order_by(instruments.c.instrument_id))
+            ).scalars()
+            last = await read_last_trades(connection)
+            since = {row.instrument_id: row for row in await connection.execute(_window_query(since_ns))}
+        return tuple(
+            _statistics(instrument_id, last.get(instrument_id), since.get(instrument_id)) for instrument_id in listed
+        )
+
+
+# Queries
+
+
+async def _reached(connection: AsyncConnection) -> tuple[int, int]:
+    query = select(projection_state.c.event_sequence, projection_state.c.updated_ns)
+    row = (await connection.execute(query.where(projection_state.c.stream == EVENT_STREAM))).one_or_none()
+    return (0, 0) if row is None else (row.event_sequence, row.updated_ns)
+
+
+async def read_start_state(connection: AsyncConnection) -> StartState:
+    event_sequence, time_ns = await _reached(connection)
+    listed = await _instruments(connection)
+    live = await connection.execute(select(orders).where(IS_LIVE).order_by(orders.c.order_id))
+    return StartState(event_sequence, time_ns, listed, tuple(_order(row) for row in live))
+
+
+async def _instruments(connection: AsyncConnection) -> tuple[InstrumentState, ...]:
+    rows = await connection.execute(select(instruments).order_by(instruments.c.instrument_id))
+    return tuple(
+        InstrumentState(decode_definition(row.definition), TradingPhase(row.phase), row.market_sequence) for row in rows
+    )
+
+
+async def read_last_trades(connection: AsyncConnection) -> dict[int, Trade]:
+    """By instrument; one index lookup each."""
+    last_id = (
+        select(func.max(trades.c.trade_id))
+        .where(trades.c.instrument_id == instruments.c.instrument_id)
+        .correlate(instruments)
+        .scalar_subquery()
+    )
+    query = select(*PUBLIC_TRADE).select_from(instruments).join(trades, trades.c.trade_id == last_id)
+    return {row.instrument_id: _trade(row) for row in await connection.execute(query)}
+
+
+def _reports() -> Select[Any]:
+    """Order events with what never changes about their orders."""
+    return select(
+        order_events,
+        orders.c.client_order_id,
+        orders.c.side,
+        orders.c.order_type,
+        orders.c.time_in_force,
+        orders.c.post_only,
+        orders.c.created_ns,
+    ).join(orders, orders.c.order_id == order_events.c.order_id)
+
+
+async def _candle_window(
+    connection: AsyncConnection,
+    instrument_id: int,
+    interval_ns: int,
+    start_ns: int | None,
+    end_ns: int | None,
+    limit: int,
+) -> tuple[int, int] | None:
+    """[from, to) in whole intervals, at most `limit` of them; None where there is no trade to show."""
+    end = None if end_ns is None else -(-end_ns // interval_ns) * interval_ns
+    bound = func.max(trades.c.time_ns) if start_ns is None else func.min(trades.c.time_ns)
+    query = select(bound).where(trades.c.instrument_id == instrument_id)
+    if end is not None:
+        query = query.where(trades.c.time_ns < end)
+    if start_ns is not None:
+        query = query.where(trades.c.time_ns >= start_ns // interval_ns * interval_ns)
+    trade_ns = (await connection.execute(query)).scalar()
+    if trade_ns is None:
+        return None
+    opened = trade_ns // interval_ns * interval_ns
+    if start_ns is None:
+        return opened - (limit - 1) * interval_ns, opened + interval_ns
+    last = opened + limit * interval_ns
+    return opened, last if end is None else min(end, last)
+
+
+def _candle_query(instrument_id: int, interval_ns: int, start_ns: int, end_ns: int) -> Select[Any]:
+    interval = literal(interval_ns, BigInteger)
+    bars = (
+        select(
+            (trades.c.time_ns // interval).label("bucket"),
+            func.min(trades.c.trade_id).label("first_id"),
+            func.max(trades.c.trade_id).label("last_id"),
+            func.max(trades.c.price_ticks).label("high"),
+            func.min(trades.c.price_ticks).label("low"),
+            func.sum(trades.c.quantity_lots).label("volume"),
+            func.count().label("trade_count"),
+        )
+        .where(trades.c.instrument_id == instrument_id, trades.c.time_ns >= start_ns, trades.c.time_ns < end_ns)
+        .group_by("bucket")
+        .subquery("bars")
+    )
+    first, last = trades.alias("first"), trades.alias("last")
+    return (
+        select(
+            bars.c.bucket * interval,
+            first.c.price_ticks,
+            bars.c.high,
+            bars.c.low,
+            last.c.price_ticks,
+            func.cast(bars.c.volume, BigInteger),
+            bars.c.trade_count,
+        )
+        .join(first, first.c.trade_id == bars.c.first_id)
+        .join(last, last.c.trade_id == bars.c.last_id)
+        .order_by(bars.c.bucket)
+    )
+
+
+def _window_query(since_ns: int) -> Select[Any]:
+    window = (
+        select(
+            instruments.c.instrument_id,
+            func.min(trades.c.trade_id).label("first_id"),
+            func.max(trades.c.price_ticks).label("high"),
+            func.min(trades.c.price_ticks).label("low"),
+            func.sum(trades.c.quantity_lots).label("volume"),
+            func.count().label("trade_count"),
+        )
+        .join(trades, trades.c.instrument_id == instruments.c.instrument_id)
+        .where(trades.c.time_ns >= since_ns)
+        .group_by(instruments.c.instrument_id)
+        .subquery("window")
+    )
+    return select(window, trades.c.price_ticks.label("open")).join(trades, trades.c.trade_id == window.c.first_id)
+
+
+# Rows to records
+
+
+def _paged(rows: Sequence[Row[Any]], has_more: bool, convert: Callable[[Row[Any]], Item], key: str) -> Page[Item]:
+    return Page(tuple(convert(row) for row in rows), getattr(rows[-1], key) if has_more else None)
+
+
+def _order(row: Row[Any]) -> OrderState:
+    """Of a row of `orders`, or of `order_events` joined with it: then as it was right after that event."""
+    mapping = row._mapping
+    is_event = "time_ns" in mapping
+    return OrderState(
+        order_id=row.order_id,
+        account_id=row.account_id,
+        client_order_id=row.client_order_id,
+        instrument_id=row.instrument_id,
+        side=Side(row.side),
+        order_type=OrderType(row.order_type),
+        time_in_force=TimeInForce(row.time_in_force),
+        post_only=row.post_only,
+        price_ticks=row.price_ticks,
+        quantity_lots=row.quantity_lots,
+        filled_lots=row.filled_lots,
+        filled_value=row.filled_value,
+        status=OrderStatus(row.status),
+        end_reason=None if row.end_reason is None else EndReason(row.end_reason),
+        created_ns=row.created_ns,
+        updated_ns=row.time_ns if is_event else row.updated_ns,
+        event_sequence=row.event_sequence,
+    )
+
+
+def _fill(row: Row[Any]) -> Fill:
+    return Fill(
+        event_sequence=row.event_sequence,
+        trade_id=row.trade_id,
+        order_id=row.order_id,
+        client_order_id=row.client_order_id,
+        account_id=row.account_id,
+        instrument_id=row.instrument_id,
+        side=Side(row.side),
+        price_ticks=row.fill_price_ticks,
+        quantity_lots=row.fill_quantity_lots,
+        fee=row.fee,
+        is_maker=row.is_maker,
+        time_ns=row.time_ns,
+    )
+
+
+def _report(row: Row[Any]) -> OrderReport:
+    return OrderReport(row.event_sequence, row.kind, _order(row), None if row.trade_id is None else _fill(row))
+
+
+def _trade(row: Row[Any]) -> Trade:
+    return Trade(
+        trade_id=row.trade_id,
+        instrument_id=row.instrument_id,
+        market_sequence=row.market_sequence,
+        price_ticks=row.price_ticks,
+        quantity_lots=row.quantity_lots,
+        aggressor_side=Side(row.aggressor_side),
+        time_ns=row.time_ns,
+        event_sequence=row.event_sequence,
+    )
+
+
+def _statistics(instrument_id: int, last: Trade | None, row: Row[Any] | None) -> Statistics:
+    if row is None:
+        return Statistics(instrument_id, last, None, None, None, 0, 0)
+    return Statistics(instrument_id, last, row.open, row.high, row.low, int(row.volume), row.trade_count)
