@@ -61,7 +61,18 @@ def recorded_digest(requirements: Path) -> str:
 
 def _compile(target: str, sources: list[str], options: list[str]) -> None:
     path = ROOT / "requirements" / target
-    command = [sys.executable, "-m", "uv", "pip", "compile", *sources, "--universal", "--python-version", "3.11", "--generate-hashes"]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        *sources,
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+    ]
     command += ["--only-binary", ":all:", "--no-header", "--quiet", "--output-file", str(path), *options]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     header = f"# Made by `make lock` from pyproject.toml; do not edit.\n{DIGEST_LABEL}{dependency_digest(ROOT / 'pyproject.toml')}\n"
@@ -71,15 +82,37 @@ def _compile(target: str, sources: list[str], options: list[str]) -> None:
 def _check_wheels(target: str, platform: str, python: str) -> None:
     """A release without a wheel for this platform would fail to install there: fail here instead, naming it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--target", folder, "--quiet", "--only-binary", ":all:"]
-        command += ["--python-platform", platform, "--python-version", python, "--require-hashes", "-r", f"requirements/{target}"]
-        if subprocess.run(command, cwd=ROOT).returncode != 0:
+        command = [
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "install",
+            "--dry-run",
+            "--target",
+            folder,
+            "--quiet",
+            "--only-binary",
+            ":all:",
+        ]
+        command += [
+            "--python-platform",
+            platform,
+            "--python-version",
+            python,
+            "--require-hashes",
+            "-r",
+            f"requirements/{target}",
+        ]
+        if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
             sys.exit(f"error: requirements/{target} cannot be installed with Python {python} on {platform}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Pin all packages again.")
-    parser.add_argument("--upgrade", action="store_true", help="take the newest versions; otherwise what is pinned stays where it can")
+    parser.add_argument(
+        "--upgrade", action="store_true", help="take the newest versions; otherwise what is pinned stays where it can"
+    )
     upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
     print("==> Resolving requirements/lock.txt")
     _compile(LOCK, ["pyproject.toml", "--all-extras", "--group", "dev"], upgrade)

@@ -40,7 +40,7 @@ find_python() {
 }
 
 base_of() { # The installation that interpreter $1 belongs to.
-    "$1" -c 'import sys; print(sys.base_prefix, sys.version)'
+    "$1" -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null
 }
 
 venv_is_usable() {
