@@ -61,6 +61,8 @@ class BookComparison:
             self._compare(row, orders, message, may_correct)
 
     def _touches(self, orders: RecordedOrders, message: Message) -> bool:
+        if self.level_count == 0:
+            return False
         if self._row_per_message or message.type > MessageType.EXECUTION:
             return True
         return orders.is_among_best(message.side, message.price, self.level_count)

@@ -7,7 +7,8 @@ A recording names its orders by its own ids; `_order_ids` and `_keys` join them 
 
 *What the recording does not tell.* An order that entered before the recording began, or outside the range of prices that it covers, is
 known only from the book file, and then only as a quantity at a price. Such a quantity is held by one *nameless* order per side and price,
-whose key is (side, price) instead of an id. Messages for ids that were never seen are taken off it where there is one.
+whose key is (side, price) instead of an id. From then on the level is `_guessed`: its total is known, its make-up is not. A message
+takes its size off the total, whichever order it names.
 
 *Executions that the venue sees otherwise.* Where the incoming order does not fill exactly the order that the recording names, the
 venue's verdict is counted and then undone: every other order gets its quantity *and its place in the queue* back, which takes canceling
@@ -30,6 +31,10 @@ from trading_engine.venue.terms import Side
 
 OrderKey = int | tuple[Side, int]
 """The recording's order id, or the (side, price) of a nameless order."""
+
+
+TAKING_TYPES = (MessageType.REDUCTION, MessageType.DELETION, MessageType.EXECUTION)
+"""Messages that take their size off a level."""
 
 
 class Counts(msgspec.Struct):
@@ -96,6 +101,7 @@ class RecordedOrders:
         self._price_step = price_step
         self._order_ids: dict[OrderKey, int] = {}
         self._keys: dict[int, OrderKey] = {}
+        self._guessed: set[tuple[Side, int]] = set()
         self._handlers: dict[MessageType, Callable[[Message], None]] = {
             MessageType.SUBMISSION: self._submit,
             MessageType.REDUCTION: self._reduce,
@@ -113,7 +119,13 @@ class RecordedOrders:
 
     def apply(self, message: Message) -> None:
         """Raises `Refused` where the venue refuses what it should not."""
+        level = (message.side, message.price)
+        if level not in self._guessed or message.type not in TAKING_TYPES or self._market.is_halted:
+            self._handlers[message.type](message)
+            return
+        size = self._level_size(*level)
         self._handlers[message.type](message)
+        self.set_level(*level, max(0, size - message.size))
 
     def levels(self, side: Side, count: int) -> list[Level]:
         """The best levels in the recording's units."""
@@ -146,6 +158,10 @@ class RecordedOrders:
 
         More goes to the nameless order, at the back. Less comes off the nameless order first, then off the back of the queue.
         """
+        if size:
+            self._guessed.add((side, price))
+        else:
+            self._guessed.discard((side, price))
         queue = self._market.queue(side, self._ticks(price))
         excess = sum(order.leaves_lots for order in queue) - size
         if excess < 0:
@@ -170,7 +186,7 @@ class RecordedOrders:
             self.counts.refused_in_halt += 1
             return
         if message.order_id in self._order_ids:
-            self.counts.disagreements += 1
+            self._check(False, message)
             self._cancel(self._order_ids[message.order_id])
         self._rest(message.order_id, message.side, message.size, message.price)
 
@@ -182,7 +198,7 @@ class RecordedOrders:
         elif self._market.is_halted and message.size < order.leaves_lots:
             self.counts.refused_in_halt += 1
         else:
-            self.counts.disagreements += message.size >= order.leaves_lots and self._is_named(order)
+            self._check(message.size < order.leaves_lots, message)
             self._take_off(order.order_id, message.size)
 
     def _delete(self, message: Message) -> None:
@@ -191,7 +207,7 @@ class RecordedOrders:
         if order is None:
             self.counts.deletions_of_unknown_orders += 1
         elif self._is_named(order):
-            self.counts.disagreements += message.size != order.leaves_lots
+            self._check(message.size == order.leaves_lots, message)
             self._cancel(order.order_id)
         else:
             self._take_off(order.order_id, message.size)
@@ -230,6 +246,9 @@ class RecordedOrders:
 
     # What they are made of
 
+    def _level_size(self, side: Side, price: int) -> int:
+        return sum(order.leaves_lots for order in self._market.queue(side, self._ticks(price)))
+
     def _ticks(self, price: int) -> int:
         ticks, rest = divmod(price, self._price_step)
         if rest:
@@ -242,6 +261,10 @@ class RecordedOrders:
         if order_id is None:
             order_id = self._order_ids.get((message.side, message.price))
         return None if order_id is None else self._market.order(order_id)
+
+    def _check(self, agrees: bool, message: Message) -> None:
+        """Count a message that contradicts earlier ones, unless what it contradicts was guessed."""
+        self.counts.disagreements += not agrees and (message.side, message.price) not in self._guessed
 
     def _is_named(self, order: RestingOrder) -> bool:
         return isinstance(self._keys[order.order_id], int)
@@ -286,7 +309,7 @@ class RecordedOrders:
         """Give every order but the one that was really executed its quantity and its place back, and take the execution off that one."""
         filled = {trade.maker_order_id: trade.quantity_lots for trade in trades}
         remaining = executed.leaves_lots + filled.get(executed.order_id, 0) - message.size
-        self.counts.disagreements += remaining < 0
+        self._check(remaining >= 0, message)
         for price_ticks in {trade.price_ticks: None for trade in trades}:
             gone = [trade for trade in trades if trade.price_ticks == price_ticks and trade.maker_leaves_lots == 0]
             behind = self._market.queue(message.side, price_ticks)
