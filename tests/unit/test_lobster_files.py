@@ -41,8 +41,9 @@ def write(path: Path, *rows: str) -> Path:
     ],
 )
 def test_message_row_of_each_type_is_read(row: str, message: tuple[int, int, int, int, int, Side]) -> None:
-    time_ns, message_type, *rest, side = message
-    assert parse_message(FILE, 3, row) == Message(3, time_ns, MessageType(message_type), *rest, Side(side))
+    time_ns, message_type, order_id, size, price, side = message
+    expected = Message(3, time_ns, MessageType(message_type), order_id, size, price, side)
+    assert parse_message(FILE, 3, row) == expected
 
 
 @pytest.mark.parametrize(
