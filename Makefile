@@ -1,12 +1,16 @@
-# `make` says what there is. Every target first sets up what it needs (.venv, packages, the files of the page); that takes a network
-# once, and nothing when it has been done. PYTHON=/path/to/python chooses the interpreter, ARGS="…" goes to the command.
+# `make` says what there is. Every target first sets up what it needs (.venv, packages, the files of the page, a browser for the tests):
+# that takes a network once, and nothing when it has been done.
+#
+#   PYTHON=/path/to/python   which interpreter to set up with, 3.11 to 3.13; otherwise one is looked for
+#   ARGS="…"                 passed on to the command
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 ARGS ?=
 PYTHON ?=
-python := .venv/bin/python
 export PYTHON
+python := .venv/bin/python
+portal_files := $(python) -m trading_engine.frontend.trader_portal.assets
 
 # Several processes start from the same sources: compiling them each time would cost seconds, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
@@ -15,37 +19,60 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
+.PHONY: setup
+setup: environment page ## Set up what running needs, and no more
+
 .PHONY: run
-run: setup-base setup-page ## Start a whole venue with a live market and open it in the browser: ARGS="--port 9000 --no-browser"
+run: environment page ## Start a whole venue with a live market and open it: ARGS="--port 9000 --no-browser"
 	@exec $(python) main.py up $(ARGS)
 
 .PHONY: test
-test: setup-dev setup-page setup-browser ## Run all tests but the soak: ARGS="-k journal"
+test: environment-dev page-dev browser ## Run all tests but the soak: ARGS="-k journal"
+	@echo "==> pytest"
 	@$(python) -m pytest -n auto --dist loadfile $(ARGS)
 
 .PHONY: check
-check: setup-dev ## Lint, format, types, layers and house rules
-	@echo "==> ruff check" && $(python) -m ruff check
-	@echo "==> ruff format --check" && $(python) -m ruff format --check
-	@echo "==> mypy --strict" && $(python) -m mypy
-	@echo "==> lint-imports" && .venv/bin/lint-imports
-	@echo "==> house lint" && $(python) scripts/house_lint.py
+check: environment-dev ## Lint, formatting, types, layers and house rules
+	@echo "==> ruff check"
+	@$(python) -m ruff check
+	@echo "==> ruff format --check"
+	@$(python) -m ruff format --check
+	@echo "==> mypy --strict"
+	@$(python) -m mypy
+	@echo "==> lint-imports"
+	@$(python) .venv/bin/lint-imports --no-logo
+	@echo "==> house lint"
+	@$(python) scripts/house_lint.py
 
 .PHONY: format
-format: setup-dev ## Format the sources and fix what can be fixed by itself
+format: environment-dev ## Format the sources, and mend what mends itself
 	@$(python) -m ruff check --fix-only
 	@$(python) -m ruff format
 
+.PHONY: bench
+bench: environment ## Measure latency and throughput on this machine: ARGS="--help"
+	@$(python) -m benchmarks $(ARGS)
+
+.PHONY: sim
+sim: environment-dev ## Run the simulations: recorded data, and seeded crowds with faults
+	@$(python) -m pytest tests/simulation $(ARGS)
+
+.PHONY: soak
+soak: environment-dev page-dev browser ## Run the tests that take minutes
+	@$(python) -m pytest -m soak $(ARGS)
+
 .PHONY: lock
-lock: setup-dev ## Pin all packages again after a change of pyproject.toml: ARGS=--upgrade for the newest
+lock: environment-dev ## Pin the packages again after a change of pyproject.toml: ARGS=--upgrade for the newest
 	@$(python) scripts/lock.py $(ARGS)
 
-.PHONY: setup-base setup-dev setup-page setup-browser
-setup-base:
+.PHONY: environment environment-dev page page-dev browser
+environment:
 	@scripts/setup_environment.sh base
-setup-dev:
+environment-dev:
 	@scripts/setup_environment.sh dev
-setup-page:
-	@$(python) -m trading_engine.frontend.trader_portal.assets
-setup-browser:
+page: environment
+	@$(portal_files)
+page-dev: environment-dev
+	@$(portal_files) --dev
+browser: environment-dev
 	@$(python) scripts/chromium.py

@@ -5,7 +5,8 @@
 # in .venv/.installed; a list that differs is installed again. The project itself is put on the path by a .pth file instead of
 # being built, so that no build tool is needed; the path in it is relative, so the folder may be moved.
 #
-# PYTHON=/path/to/python chooses the interpreter; otherwise the first of python3.11 to python3.13 and python3 that fits.
+# PYTHON=/path/to/python chooses the interpreter; otherwise the first of python3.11 to python3.13 and python3 that fits, those that
+# come with pip before those that do not.
 set -eu
 
 level=${1:?base or dev}
@@ -29,11 +30,13 @@ find_python() {
         printf '%s\n' "$PYTHON"
         return
     fi
-    for candidate in python3.11 python3.12 python3.13 python3 python; do
-        if fits "$candidate"; then
-            printf '%s\n' "$candidate"
-            return
-        fi
+    for modules in venv,pip venv,ensurepip venv; do
+        for candidate in python3.11 python3.12 python3.13 python3 python; do
+            if fits "$candidate" && "$candidate" -c "import $modules" >/dev/null 2>&1; then
+                printf '%s\n' "$candidate"
+                return
+            fi
+        done
     done
     fail "no Python 3.11, 3.12 or 3.13 was found. Install one (Debian and Ubuntu: apt-get install python3 python3-venv;" \
         "macOS: brew install python@3.13), or name one: make PYTHON=/path/to/python"
