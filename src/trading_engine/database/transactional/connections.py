@@ -23,7 +23,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -63,9 +63,11 @@ class Connections:
     async def transaction(self, use: Use) -> AsyncIterator[AsyncConnection]:
         """One transaction: committed at the end, rolled back by an exception. Raises `DatabaseUnavailable`."""
         try:
-            async with self._engine(use).begin() as connection:
+            async with self.engine(use).begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
+        except (IntegrityError, ProgrammingError, DataError):
+            raise  # a rule of the schema, or a bug: trying again would not help
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise DatabaseUnavailable(f"{self.shown_url}: {cause}") from error
 
@@ -74,10 +76,13 @@ class Connections:
         for engine in engines.values():
             await engine.dispose()
 
-    def _engine(self, use: Use) -> AsyncEngine:
+    def engine(self, use: Use) -> AsyncEngine:
         if use not in self._engines:
             build = {"sqlite": _sqlite_engine, "postgresql": _postgresql_engine}[self.url.get_backend_name()]
-            self._engines[use] = build(self.url, use)
+            try:
+                self._engines[use] = build(self.url, use)
+            except ModuleNotFoundError as error:
+                raise DatabaseUnavailable(f"{self.shown_url}: the package {error.name} is not installed") from error
         return self._engines[use]
 
 

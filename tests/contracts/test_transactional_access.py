@@ -1,0 +1,185 @@
+"""Users, clients, portfolios, API keys and refresh tokens, on every backend."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from trading_engine.database.transactional.connections import Use
+from trading_engine.database.transactional.database import TransactionalDatabase
+from trading_engine.database.transactional.errors import AlreadyExists
+from trading_engine.database.transactional.projection import Projection
+from trading_engine.database.transactional.records import (
+    ApiKey,
+    Client,
+    Portfolio,
+    RefreshToken,
+    Registration,
+    Role,
+    User,
+)
+from trading_engine.venue.events import AccountOpened, EventBatch
+
+NOW = 1_767_623_400_123_456_789
+HOUR = 3_600 * 10**9
+
+
+async def registered(database: TransactionalDatabase, username: str = "alice") -> User:
+    return (await database.access.register(username, "hash", Role.TRADER, NOW)).user
+
+
+async def test_register_makes_client_user_and_portfolio(database: TransactionalDatabase) -> None:
+    registration = await database.access.register("alice", "hash", Role.TRADER, NOW)
+    client = Client(1, "alice", NOW)
+    user = User(1, "alice", "hash", Role.TRADER, 1, NOW)
+    portfolio = Portfolio(1, 1, "Main", NOW)
+    assert registration == Registration(client, user, portfolio)
+    assert await database.access.find_user("alice") == user
+    assert await database.access.user(1) == user
+    assert await database.access.portfolios_of_user(1) == (portfolio,)
+
+
+async def test_register_taken_username_leaves_nothing(database: TransactionalDatabase) -> None:
+    await registered(database)
+    with pytest.raises(AlreadyExists, match="'alice'"):
+        await database.access.register("alice", "hash", Role.TRADER, NOW, client_name="Alice Ltd")
+    registration = await database.access.register("bob", "hash", Role.TRADER, NOW, client_name="Alice Ltd")
+    assert registration.client.name == "Alice Ltd"
+
+
+async def test_portfolio_ids_are_never_given_twice(database: TransactionalDatabase) -> None:
+    first = await database.access.register("alice", "hash", Role.TRADER, NOW)
+    async with database.connections.transaction(Use.WRITE) as connection:
+        await connection.execute(text("DELETE FROM portfolios"))
+    again = await database.access.create_portfolio(first.client.client_id, "Second", NOW)
+    assert again.portfolio_id > first.portfolio.portfolio_id > 0
+
+
+async def test_find_user_unknown_is_none(database: TransactionalDatabase) -> None:
+    assert await database.access.find_user("nobody") is None
+    assert await database.access.user(1) is None
+    assert await database.access.portfolios_of_user(1) == ()
+
+
+async def test_create_user_for_no_client_has_no_portfolios(database: TransactionalDatabase) -> None:
+    operator = await database.access.create_user("olga", "hash", Role.OPERATOR, NOW)
+    assert operator.client_id is None
+    assert await database.access.portfolios_of_user(operator.user_id) == ()
+
+
+async def test_two_users_of_one_client_share_its_portfolios(database: TransactionalDatabase) -> None:
+    registration = await database.access.register("alice", "hash", Role.TRADER, NOW, client_name="Fund")
+    second = await database.access.create_portfolio(registration.client.client_id, "Hedge", NOW)
+    await registered(database, "stranger")
+    colleague = await database.access.create_user(
+        "carol", "h", Role.TRADER, NOW, client_id=registration.client.client_id
+    )
+    assert await database.access.portfolios_of_user(colleague.user_id) == (registration.portfolio, second)
+
+
+async def test_create_portfolio_taken_name_is_refused(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    assert user.client_id is not None
+    with pytest.raises(AlreadyExists, match="'Main'"):
+        await database.access.create_portfolio(user.client_id, "Main", NOW)
+
+
+async def test_portfolios_without_account_are_those_the_venue_has_not_opened(database: TransactionalDatabase) -> None:
+    first = (await database.access.register("alice", "hash", Role.TRADER, NOW)).portfolio
+    second = (await database.access.register("bob", "hash", Role.TRADER, NOW)).portfolio
+    assert await database.access.portfolios_without_account() == (first, second)
+    await Projection(database).apply([EventBatch(1, NOW, "p", 1, 1, (AccountOpened(first.portfolio_id, 10),))])
+    assert await database.access.portfolios_without_account() == (second,)
+
+
+async def test_users_registered_at_once_all_get_their_own(database: TransactionalDatabase) -> None:
+    users = await asyncio.gather(*(registered(database, f"user{n}") for n in range(20)))
+    assert len({user.user_id for user in users}) == 20
+
+
+# API keys
+
+
+async def test_api_key_is_listed_and_found_until_revoked(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    key = await database.access.create_api_key("key-1", user.user_id, "bot", "secret-hash", NOW)
+    assert key == ApiKey("key-1", user.user_id, "bot", "secret-hash", NOW)
+    assert await database.access.find_api_key("key-1") == key
+    assert await database.access.api_keys_of_user(user.user_id) == (key,)
+    assert await database.access.revoke_api_key(user.user_id, "key-1", NOW + 1)
+    assert await database.access.find_api_key("key-1") is None
+    assert await database.access.api_keys_of_user(user.user_id) == ()
+    assert not await database.access.revoke_api_key(user.user_id, "key-1", NOW + 2)
+
+
+async def test_api_key_of_another_user_cannot_be_revoked(database: TransactionalDatabase) -> None:
+    alice, bob = await registered(database), await registered(database, "bob")
+    key = await database.access.create_api_key("key-1", alice.user_id, "bot", "hash", NOW)
+    assert not await database.access.revoke_api_key(bob.user_id, "key-1", NOW)
+    assert await database.access.find_api_key("key-1") == key
+
+
+async def test_api_key_taken_id_is_refused(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    await database.access.create_api_key("key-1", user.user_id, "bot", "hash", NOW)
+    with pytest.raises(AlreadyExists):
+        await database.access.create_api_key("key-1", user.user_id, "other", "hash", NOW)
+
+
+# Refresh tokens
+
+
+async def test_refresh_token_rotates_once(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    await database.access.store_refresh_token("a", user.user_id, NOW, NOW + HOUR)
+    rotated = await database.access.rotate_refresh_token("a", "b", NOW + 1, NOW + 2 * HOUR)
+    assert rotated == RefreshToken("b", "a", user.user_id, NOW + 1, NOW + 2 * HOUR)
+
+
+async def test_refresh_token_used_again_ends_the_whole_login(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    access = database.access
+    await access.store_refresh_token("a", user.user_id, NOW, NOW + HOUR)
+    await access.store_refresh_token("other", user.user_id, NOW, NOW + HOUR)
+    assert await access.rotate_refresh_token("a", "b", NOW + 1, NOW + HOUR)
+    assert await access.rotate_refresh_token("a", "c", NOW + 2, NOW + HOUR) is None
+    assert await access.rotate_refresh_token("b", "d", NOW + 3, NOW + HOUR) is None
+    assert await access.rotate_refresh_token("other", "e", NOW + 4, NOW + HOUR), "another login of the user goes on"
+
+
+async def test_refresh_token_presented_twice_at_once_is_taken_once(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    await database.access.store_refresh_token("a", user.user_id, NOW, NOW + HOUR)
+    results = await asyncio.gather(
+        *(database.access.rotate_refresh_token("a", f"b{n}", NOW + 1, NOW + HOUR) for n in range(5))
+    )
+    assert sum(result is not None for result in results) == 1
+
+
+async def test_refresh_token_unknown_expired_or_revoked_is_none(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    access = database.access
+    assert await access.rotate_refresh_token("unknown", "x", NOW, NOW + HOUR) is None
+    await access.store_refresh_token("expiring", user.user_id, NOW, NOW + HOUR)
+    assert await access.rotate_refresh_token("expiring", "x", NOW + HOUR, NOW + 2 * HOUR) is None
+    await access.store_refresh_token("revoked", user.user_id, NOW, NOW + HOUR)
+    assert await access.revoke_refresh_token("revoked", NOW + 1)
+    assert await access.rotate_refresh_token("revoked", "x", NOW + 2, NOW + HOUR) is None
+    assert not await access.revoke_refresh_token("unknown", NOW)
+
+
+async def test_refresh_token_revoked_after_rotation_ends_its_successors(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    await database.access.store_refresh_token("a", user.user_id, NOW, NOW + HOUR)
+    await database.access.rotate_refresh_token("a", "b", NOW + 1, NOW + HOUR)
+    assert await database.access.revoke_refresh_token("b", NOW + 2)
+    assert await database.access.rotate_refresh_token("b", "c", NOW + 3, NOW + HOUR) is None
+
+
+async def test_login_deletes_the_expired_tokens_of_the_user(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    await database.access.store_refresh_token("old", user.user_id, NOW, NOW + HOUR)
+    await database.access.store_refresh_token("new", user.user_id, NOW + HOUR, NOW + 2 * HOUR)
+    async with database.connections.transaction(Use.READ) as connection:
+        rows = await connection.execute(text("SELECT token_hash FROM refresh_tokens"))
+        assert rows.scalars().all() == ["new"]

@@ -1,0 +1,118 @@
+"""Opening and migrating the transactional database."""
+
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from trading_engine.database.setup import set_up, transactional_url
+from trading_engine.database.transactional.connections import Use
+from trading_engine.database.transactional.database import TransactionalDatabase
+from trading_engine.database.transactional.errors import DatabaseUnavailable, MigrationFailed
+from trading_engine.database.transactional.models import Base, OrderRow, table_of
+from trading_engine.shared.config import Config, DatabaseConfig
+from trading_engine.venue.order_state import OrderState
+
+
+async def test_migrations_make_the_schema_of_the_models(database: TransactionalDatabase) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+    async with database.connections.transaction(Use.MIGRATE) as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_migrating_twice_changes_nothing(database: TransactionalDatabase) -> None:
+    assert await database.migrate() == ("0001", "0001")
+
+
+async def test_migrating_a_database_of_a_later_release_is_refused(database: TransactionalDatabase) -> None:
+    async with database.connections.transaction(Use.WRITE) as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(MigrationFailed, match="9999"):
+        await database.migrate()
+
+
+async def test_migration_that_fails_leaves_nothing_behind(transactional_url: str) -> None:
+    database = await TransactionalDatabase.open(transactional_url)
+    async with database.connections.transaction(Use.WRITE) as connection:
+        await connection.execute(text("CREATE TABLE positions (in_the_way BIGINT)"))
+    with pytest.raises(DatabaseUnavailable, match="positions"):
+        await database.migrate()
+    async with database.connections.transaction(Use.READ) as connection:
+        assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["positions"]
+    await database.close()
+
+
+def test_order_columns_are_the_fields_of_the_order_state() -> None:
+    assert [column.name for column in table_of(OrderRow).columns] == list(OrderState.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "cannot be read"),
+        ("mysql://localhost/x", "mysql is not supported"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+    ],
+)
+async def test_opening_an_unusable_url_says_what_to_do(url: str, message: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match=message):
+        await TransactionalDatabase.open(url)
+
+
+async def test_opening_what_is_no_database_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(
+        "this is no database, but it is long enough to have a header of one hundred bytes" * 3
+    )
+    with pytest.raises(DatabaseUnavailable, match="not a database"):
+        await TransactionalDatabase.open(f"sqlite:///{tmp_path}/file")
+
+
+async def test_writing_to_a_locked_database_is_unavailable_and_writes_nothing(
+    database: TransactionalDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trading_engine.database.transactional.connections.BUSY_TIMEOUT_MS", 1)
+    other = sqlite3.connect(tmp_path / "transactional.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnavailable, match="locked"):
+        async with database.connections.transaction(Use.WRITE) as connection:
+            await connection.execute(text("DELETE FROM users"))
+    other.close()
+
+
+async def test_failure_messages_hold_no_password() -> None:
+    database_url = "postgresql://user:open-sesame@127.0.0.1:1/none"
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await TransactionalDatabase.open(database_url)
+    assert "open-sesame" not in str(caught.value)
+
+
+async def test_readers_cannot_write(database: TransactionalDatabase) -> None:
+    with pytest.raises(DatabaseUnavailable, match="readonly"):
+        async with database.connections.transaction(Use.READ) as connection:
+            await connection.execute(text("DELETE FROM users"))
+
+
+async def test_set_up_creates_then_finds_the_database_and_says_so(tmp_path: Path) -> None:
+    config = Config(data_dir=str(tmp_path / "data"))
+    said: list[str] = []
+    await set_up(config, said.append)
+    await set_up(config, said.append)
+    file = tmp_path / "data" / "transactional.sqlite"
+    assert said[1] == "  created, schema 0001"
+    assert said[3] == "  up to date, schema 0001; the projection has reached event 0"
+    assert str(file) in said[0]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_configured_url_comes_before_the_data_directory() -> None:
+    config = Config(data_dir="/data", database=DatabaseConfig(transactional_url="sqlite:////elsewhere/x"))
+    assert transactional_url(config) == "sqlite:////elsewhere/x"
+    assert transactional_url(Config(data_dir="/data")) == "sqlite:////data/transactional.sqlite"
