@@ -118,6 +118,12 @@ class BotsConfig(Section, frozen=True):
     quantity_each: str = "0"
 
 
+class LogConfig(Section, frozen=True):
+    level: str = "INFO"
+    format: str = "text"
+    """`text` or `json`, one line per record."""
+
+
 class Config(Section, frozen=True):
     data_dir: str = "var"
     venue: VenueConfig = VenueConfig()
@@ -128,6 +134,7 @@ class Config(Section, frozen=True):
     frontend: FrontendConfig = FrontendConfig()
     demo: DemoConfig = DemoConfig()
     bots: BotsConfig = BotsConfig()
+    log: LogConfig = LogConfig()
 
     @property
     def data_path(self) -> Path:

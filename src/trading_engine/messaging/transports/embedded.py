@@ -299,11 +299,13 @@ class EmbeddedBroker(MessageBroker):
         loop = asyncio.get_running_loop()
         connection = ClientConnection(self._handle_request)
         try:
+            if self._path.stat().st_uid not in (os.getuid(), 0):
+                raise BrokerUnavailable("the socket belongs to another user")
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await loop.create_unix_connection(lambda: connection, os.fspath(self._path))
                 await connection.hello
         except (OSError, TimeoutError, BrokerUnavailable) as error:
-            raise BrokerUnavailable(f"{self._path}: {error or 'no greeting in time'}") from error
+            raise BrokerUnavailable(f"{self._path}: {reason_of(error)}") from error
         finally:
             if not connection.hello.done() or connection.hello.cancelled():
                 connection.abort("no greeting")
@@ -347,6 +349,10 @@ class EmbeddedBroker(MessageBroker):
             connection.send(f.failed(request.number, error))
         else:
             connection.send(f.Replied(request.number, answer))
+
+
+def reason_of(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "no greeting in time"
 
 
 async def answer_of(handler: RequestHandler | None, request: f.Request) -> bytes:

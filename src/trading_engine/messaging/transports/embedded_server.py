@@ -403,9 +403,10 @@ def listening_socket(path: Path) -> socket.socket:
 
 
 def require_own_directory(directory: Path) -> None:
-    """Whoever else may write here could put a socket of their own in the place of ours."""
+    """Anybody else who may write here could put a socket of their own in the place of ours."""
     status = directory.stat()
-    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    others_may_write = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+    if others_may_write or status.st_uid not in (os.getuid(), 0):
         raise SocketInUse(f"{directory} belongs to others or others may write to it: chmod 700 {directory}")
 
 

@@ -1,0 +1,68 @@
+"""From the configured instruments to the commands that list them."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from trading_engine.shared.config import ConfigError, InstrumentConfig, VenueConfig
+from trading_engine.venue.commands import ListInstrument
+from trading_engine.venue.conversion import (
+    NotADecimal,
+    NotAMultiple,
+    amount_to_minor,
+    parse_decimal,
+    tick_value,
+    to_steps,
+)
+from trading_engine.venue.instrument import Instrument
+
+PPM_PER_BASIS_POINT = 100
+PPM_PER_PERCENT = 10_000
+
+
+def listings(config: VenueConfig, listed: Mapping[int, Instrument]) -> list[ListInstrument]:
+    """For every configured symbol that is not listed yet, in the order of the configuration, with the next free ids.
+
+    An instrument that is listed stays as it is, whatever the configuration says now. Raises `ConfigError`.
+    """
+    symbols = {instrument.symbol for instrument in listed.values()}
+    next_id = max(listed, default=0) + 1
+    new = [item for item in config.instruments if item.symbol not in symbols]
+    return [ListInstrument(instrument_of(item, next_id + index, config)) for index, item in enumerate(new)]
+
+
+def instrument_of(item: InstrumentConfig, instrument_id: int, config: VenueConfig) -> Instrument:
+    """Raises `ConfigError`."""
+    currency = config.currencies.get(item.currency)
+    if currency is None:
+        raise ConfigError(
+            f"venue.instruments: {item.symbol}: the currency {item.currency} is not among venue.currencies"
+        )
+    decimals = currency.decimals
+    try:
+        return Instrument(
+            instrument_id=instrument_id,
+            symbol=item.symbol,
+            name=item.name,
+            currency=item.currency,
+            tick_size=item.tick_size,
+            lot_size=item.lot_size,
+            tick_value=tick_value(item.tick_size, item.lot_size, decimals),
+            quantity_lots_max=to_steps(item.quantity_max, item.lot_size),
+            notional_max=amount_to_minor(item.notional_max, decimals),
+            market_protection_ticks=to_steps(item.market_protection, item.tick_size),
+            price_band_ppm=item.price_band_percent * PPM_PER_PERCENT,
+            maker_fee_ppm=fee_ppm(item.maker_fee_bp),
+            taker_fee_ppm=fee_ppm(item.taker_fee_bp),
+            reference_price_ticks=to_steps(item.reference_price, item.tick_size),
+        )
+    except NotAMultiple as error:
+        raise ConfigError(
+            f"venue.instruments: {item.symbol}: {error} is not a whole number of steps (tick_size {item.tick_size}, "
+            f"lot_size {item.lot_size}, {decimals} decimals of {item.currency})"
+        ) from error
+    except (NotADecimal, ZeroDivisionError, ArithmeticError) as error:
+        raise ConfigError(f"venue.instruments: {item.symbol}: not a usable number: {error}") from error
+
+
+def fee_ppm(basis_points: str) -> int:
+    return to_steps(f"{parse_decimal(basis_points) * PPM_PER_BASIS_POINT:f}", str(Decimal(1)))

@@ -1,0 +1,134 @@
+"""The process: from the configuration to a server that takes orders, and back to a data directory at rest."""
+
+import asyncio
+import logging
+import signal
+from typing import Any
+
+from trading_engine.messaging import schemas
+from trading_engine.messaging.transports import socket_path
+from trading_engine.messaging.transports.embedded_server import EmbeddedBrokerServer, SocketInUse
+from trading_engine.messaging.transports.hub import Hub
+from trading_engine.messaging.transports.memory import InMemoryBroker
+from trading_engine.servers.obs.clock import Clock, SystemClock
+from trading_engine.servers.obs.errors import CannotStart, ObsError
+from trading_engine.servers.obs.lock import DirectoryLock
+from trading_engine.servers.obs.recovery import Paths, Recovered, recover
+from trading_engine.servers.obs.routes import query_handler
+from trading_engine.servers.obs.schedule import schedule_for
+from trading_engine.servers.obs.sequencer import Sequencer
+from trading_engine.servers.obs.services import OrderBookService, Snapshots
+from trading_engine.shared.config import Config, ConfigError
+from trading_engine.shared.log import fields, setup_logging
+
+EXIT_FAILED = 1
+EXIT_CANNOT_START = 2
+
+log = logging.getLogger(__name__)
+
+
+async def run_obs(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
+    setup_logging(config.log.level, config.log.format)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await OrderBookServer(config).run(stop)
+    except (CannotStart, ConfigError, SocketInUse) as error:
+        log.critical("OBS cannot start: %s", error)
+        raise SystemExit(EXIT_CANNOT_START) from error
+    except ObsError as error:
+        log.critical("OBS stops: %s", error, exc_info=error.__cause__)
+        raise SystemExit(EXIT_FAILED) from error
+
+
+class OrderBookServer:
+    """One shard's order book. Its hub is open to others in the same process, and on the socket to those outside."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self.hub = Hub()
+        self.is_ready = asyncio.Event()
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._shard = config.obs.shard
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Recover, serve until `stop`, leave a snapshot. Raises `ObsError`, `ConfigError`, `SocketInUse`."""
+        paths = Paths.under(self._config.data_path)
+        lock = DirectoryLock(paths.lock)
+        try:
+            await self._run(paths, stop)
+        finally:
+            lock.release()
+
+    async def _run(self, paths: Paths, stop: asyncio.Event) -> None:
+        if self._config.messaging.transport != "embedded":
+            raise ConfigError(f"messaging.transport: {self._config.messaging.transport!r} is not known; use 'embedded'")
+        schedule = schedule_for(self._config.venue.calendar)
+        recovered = recover(paths, self._config.obs.journal_segment_bytes)
+        stream = schemas.event_stream(self._shard)
+        self.hub.attach_stream(stream, recovered.event_log)
+        broker = InMemoryBroker(self.hub)
+        await broker.connect()
+        sequencer = Sequencer(recovered.venue, recovered.journal, broker.stream_publisher(stream), self._clock)
+        every = self._config.obs.snapshot_every_commands
+        snapshots = Snapshots(sequencer, recovered.event_log, paths, every, recovered.snapshot_sequence)
+        service = OrderBookService(self._config, sequencer, snapshots, schedule, self._clock)
+        try:
+            await service.prepare()
+            await broker.serve(schemas.venue_calls(self._shard), query_handler(service.status))
+            await self._serve(service, broker, recovered, stop)
+            await snapshots.finish()
+        finally:
+            await broker.close()
+            sequencer.close()
+            snapshots.close()
+            recovered.event_log.close()
+            recovered.journal.close()
+        log.info("OBS stopped", extra=fields(command=recovered.venue.command_sequence))
+
+    async def _serve(
+        self, service: OrderBookService, broker: InMemoryBroker, recovered: Recovered, stop: asyncio.Event
+    ) -> None:
+        socket = EmbeddedBrokerServer(socket_path(self._config), self.hub)
+        consumer = broker.consumer(schemas.command_queue(self._shard))
+        await socket.start()
+        try:
+            self._report_ready(recovered, socket)
+            taking = asyncio.create_task(service.take_commands(consumer), name="take commands")
+            keeping = asyncio.create_task(service.keep_phases(), name="keep phases")
+            try:
+                await first_of(asyncio.create_task(stop.wait(), name="stop"), taking, keeping)
+            finally:
+                # What is being committed is finished and acknowledged; what waits behind it, its senders are told, was not taken.
+                service.stop_taking(taking)
+                keeping.cancel()
+                await asyncio.wait([taking, keeping])
+        finally:
+            await consumer.close()
+            await socket.close()
+
+    def _report_ready(self, recovered: Recovered, socket: EmbeddedBrokerServer) -> None:
+        venue = recovered.venue
+        log.info(
+            "OBS ready",
+            extra=fields(
+                socket=socket.path,
+                instruments=len(venue.instruments),
+                command=venue.command_sequence,
+                event=venue.event_sequence,
+                open_orders=venue.open_order_count,
+            ),
+        )
+        self.is_ready.set()
+
+
+async def first_of(*tasks: asyncio.Task[Any]) -> None:
+    """Wait until one of them ends, and raise what it raised. The first task is ours to cancel."""
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        tasks[0].cancel()
+    for task in done:
+        task.result()

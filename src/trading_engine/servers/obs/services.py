@@ -1,0 +1,172 @@
+"""The order book server at work: takes commands, keeps the trading phases, makes snapshots, answers questions."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from trading_engine.messaging import schemas
+from trading_engine.messaging.broker import MessageConsumer
+from trading_engine.servers.obs.clock import Clock
+from trading_engine.servers.obs.event_log import EventLog
+from trading_engine.servers.obs.listing import listings
+from trading_engine.servers.obs.recovery import Paths
+from trading_engine.servers.obs.routes import commands_of
+from trading_engine.servers.obs.schedule import PhaseChange, Schedule
+from trading_engine.servers.obs.sequencer import Sequencer
+from trading_engine.servers.obs.snapshots import Snapshot, save_snapshot
+from trading_engine.shared.config import Config, ConfigError
+from trading_engine.shared.log import fields
+from trading_engine.venue.commands import AnyCommand, SetTradingPhase, SubmittedCommand
+from trading_engine.venue.terms import TradingPhase
+
+CONFIG_PRODUCER = "obs-config"
+"""Sends what the configuration asks for at a start. Its numbers are those of the commands themselves, which always rise."""
+CALENDAR_PRODUCER = "obs-calendar"
+"""Sends the changes of the calendar. Its numbers are their times, so each change is applied once, however often it is sent."""
+
+log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """Makes a snapshot every so many commands. Encoding the state stops the event loop for a moment; writing it does not."""
+
+    def __init__(
+        self, sequencer: Sequencer, event_log: EventLog, paths: Paths, every_commands: int, newest: int
+    ) -> None:
+        self._sequencer = sequencer
+        self._event_log = event_log
+        self._directory = paths.snapshots
+        self._every_commands = every_commands
+        self._thread = ThreadPoolExecutor(1, "snapshot")
+        self._writing: asyncio.Future[None] | None = None
+        self.newest = newest
+
+    def make_if_due(self) -> None:
+        """Raises what went wrong with the one before."""
+        if self._writing is not None and self._writing.done():
+            self._writing.result()
+            self._writing = None
+        if self._writing is None and self._sequencer.venue.command_sequence - self.newest >= self._every_commands:
+            loop = asyncio.get_running_loop()
+            self._writing = loop.run_in_executor(self._thread, self._write, self._take())
+
+    async def finish(self) -> None:
+        """Make the last one, if anything happened since the one before."""
+        if self._writing is not None:
+            await self._writing
+        if self._sequencer.venue.command_sequence > self.newest:
+            self._write(self._take())
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    def _take(self) -> Snapshot:
+        venue = self._sequencer.venue
+        return Snapshot(venue.command_sequence, venue.event_sequence, venue.snapshot())
+
+    def _write(self, snapshot: Snapshot) -> None:
+        self._event_log.sync()
+        save_snapshot(self._directory, snapshot)
+        self.newest = snapshot.command_sequence
+        log.info("snapshot", extra=fields(command=snapshot.command_sequence, bytes=len(snapshot.state)))
+
+
+class OrderBookService:
+    def __init__(
+        self, config: Config, sequencer: Sequencer, snapshots: Snapshots, schedule: Schedule, clock: Clock
+    ) -> None:
+        self._config = config
+        self._sequencer = sequencer
+        self._venue = sequencer.venue
+        self._snapshots = snapshots
+        self._schedule = schedule
+        self._clock = clock
+        self._phases_until_ns = 0
+        self._is_committing = False
+        self._is_stopping = False
+
+    async def prepare(self) -> None:
+        """Before the first command is taken: list what is new in the configuration, and bring the trading phases up to date."""
+        await self._list_instruments()
+        # The venue's time may be ahead of a wall clock that was set back; the calendar must not go back with it.
+        now_ns = self._phases_until_ns = max(self._clock.now_ns(), self._venue.time_ns)
+        await self._change_phases(self._schedule.last_day_end(now_ns))
+        await self._align_phases(self._schedule.last_change(now_ns).phase)
+
+    async def take_commands(self, consumer: MessageConsumer) -> None:
+        """Until `stop_taking`, or until the consumer is closed."""
+        async for delivery in consumer.deliveries(self._config.obs.group_commit_max):
+            self._is_committing = True
+            commands = await commands_of(delivery)
+            if commands:
+                await self._sequencer.commit(commands)
+            await delivery.acknowledge()
+            self._is_committing = False
+            if self._is_stopping:
+                return
+            self._snapshots.make_if_due()
+            await asyncio.sleep(0)  # everybody else has a turn between two groups
+
+    def stop_taking(self, taking: asyncio.Task[None]) -> None:
+        """End the task that runs `take_commands`, but not before the group that it is committing is acknowledged."""
+        self._is_stopping = True
+        if not self._is_committing:
+            taking.cancel()
+
+    async def keep_phases(self) -> None:
+        """For ever: each change of the calendar in its time, also where the clock leaps over several."""
+        while True:
+            change = self._schedule.next_change(self._phases_until_ns)
+            await self._clock.sleep_until(change.time_ns)
+            self._phases_until_ns = change.time_ns
+            # Shielded: a group that is being committed must be finished, also when the server stops now.
+            await asyncio.shield(self._change_phases(change))
+
+    async def status(self, query: schemas.VenueQuery) -> schemas.VenueStatus:
+        venue = self._venue
+        return schemas.VenueStatus(
+            command_sequence=venue.command_sequence,
+            event_sequence=venue.event_sequence,
+            time_ns=venue.time_ns,
+            open_orders=venue.open_order_count,
+            snapshot_sequence=self._snapshots.newest,
+            state_hash=venue.state_hash() if query.state_hash else "",
+        )
+
+    async def _list_instruments(self) -> None:
+        new = listings(self._config.venue, self._venue.instruments)
+        await self._commit_own(new)
+        missing = {item.instrument.instrument_id for item in new} - set(self._venue.instruments)
+        if missing:
+            symbols = ", ".join(item.instrument.symbol for item in new if item.instrument.instrument_id in missing)
+            raise ConfigError(f"venue.instruments: the venue does not take the definition of {symbols}")
+
+    async def _change_phases(self, change: PhaseChange) -> None:
+        steps = [
+            SubmittedCommand(
+                CALENDAR_PRODUCER, change.time_ns + index, SetTradingPhase(0, step.phase, step.trading_day_ends)
+            )
+            for index, step in enumerate(change.steps)
+        ]
+        before = self._venue.event_sequence
+        await self._sequencer.commit(steps)
+        if self._venue.event_sequence > before:
+            log.info("trading phase", extra=fields(phase=change.phase.name, day_ended=change.ends_day))
+
+    async def _align_phases(self, phase: TradingPhase) -> None:
+        """Bring each market to the phase that the calendar has now, except those that were halted: a restart lifts no halt."""
+        different = [
+            instrument_id
+            for instrument_id in self._venue.instruments
+            if self._venue.phase(instrument_id) not in (phase, TradingPhase.HALTED)
+        ]
+        await self._commit_own([SetTradingPhase(instrument_id, phase) for instrument_id in different])
+
+    async def _commit_own(self, commands: Sequence[AnyCommand]) -> None:
+        first = self._venue.command_sequence + 1
+        if commands:
+            numbered = [
+                SubmittedCommand(CONFIG_PRODUCER, first + index, command) for index, command in enumerate(commands)
+            ]
+            await self._sequencer.commit(numbered)
