@@ -1,0 +1,201 @@
+"""The application from the socket inwards: what every request passes, and where it goes from there.
+
+    CORS ─▶ last resort (500) ─▶ Edge ─┬─▶ WebSocketEndpoint   /v1/ws
+                                       ├─▶ OrdersFront         placing, canceling, replacing
+                                       ├─▶ FastAPI             the rest of /v1, /docs, /openapi.json
+                                       └─▶ mounted apps        everything else (the portal)
+
+The edge gives every request an id and every answer its security headers, reads bodies (bounded, so that no framework does), says who is
+asking and limits how often. It is plain ASGI; only the rest of the API pays for a framework.
+"""
+
+import itertools
+import re
+import secrets
+from collections.abc import Sequence
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from trading_engine.servers.tes.asgi import (
+    ASGIApp,
+    Disconnected,
+    Header,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    check_content_length,
+    client_address,
+    has_body,
+    read_body,
+    replaying,
+    respond,
+)
+from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.routes.answers import PRINCIPAL_KEY
+from trading_engine.servers.tes.routes.orders_front import OrdersFront
+from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, internal_error, refuse
+from trading_engine.servers.tes.services.authentication import Authentication
+from trading_engine.servers.tes.services.rate_limits import RateLimit
+
+WEBSOCKET_PATH = "/v1/ws"
+HEALTH_PATH = "/v1/health"
+API_PATHS = frozenset({"/v1", "/docs", "/openapi.json"})
+API_PREFIXES = ("/v1/", "/docs/")
+PUBLIC_PREFIXES = ("/v1/instruments/", "/v1/auth/")
+PUBLIC_PATHS = frozenset({"/v1/instruments", "/v1/tickers", "/v1/time", HEALTH_PATH})
+"""Credentials are not looked at there. Of the other paths each demands them itself, so a new path is closed until it says otherwise."""
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
+COMMON_HEADERS: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+API_HEADERS: tuple[Header, ...] = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+JSON: Header = (b"content-type", b"application/json")
+CORS_HEADERS = ["Authorization", "Content-Type", "X-API-Key", "X-API-Secret", "X-Request-Id"]
+CORS_EXPOSED = ["X-Request-Id", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining"]
+CORS_MAX_AGE_SECONDS = 600
+
+
+class Edge:
+    def __init__(
+        self,
+        orders_front: OrdersFront,
+        api: ASGIApp,
+        websocket: WebSocketEndpoint,
+        mounts: Sequence[tuple[str, ASGIApp]],
+        authentication: Authentication,
+        request_limit: RateLimit,
+        request_bytes_max: int,
+    ) -> None:
+        self._orders_front = orders_front
+        self._api = api
+        self._websocket = websocket
+        self._mounts = sorted(mounts, key=lambda mount: len(mount[0]), reverse=True)
+        self._authentication = authentication
+        self._request_limit = request_limit
+        self._request_bytes_max = request_bytes_max
+        self._request_prefix = secrets.token_hex(4).encode()
+        self._request_numbers = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._open_websocket(scope, receive, send)
+
+    async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == WEBSOCKET_PATH:
+            await self._websocket(scope, receive, send)
+        else:
+            await receive()
+            await refuse(send, nothing_at(scope["path"]))
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: list[Header] = [(b"x-request-id", self._request_id(scope["headers"])), *COMMON_HEADERS]
+        path = scope["path"]
+        try:
+            if OrdersFront.handles(scope["method"], path):
+                headers.extend(API_HEADERS)
+                await self._orders_front(scope, receive, send, headers)
+            elif is_api(path):
+                await self._serve_api(scope, receive, send, headers)
+            else:
+                await self._serve_mounted(scope, receive, send, headers)
+        except ApiError as error:
+            body = error.to_json()
+            length = (b"content-length", b"%d" % len(body))
+            await respond(send, error.status, [JSON, length, *merged(headers, error.headers)], body)
+        except Disconnected:
+            return
+
+    async def _serve_api(self, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:
+        path = scope["path"]
+        scope[PRINCIPAL_KEY] = None
+        if path.startswith("/v1/") and path != HEALTH_PATH:
+            if not is_public(path):
+                scope[PRINCIPAL_KEY] = await self._authenticated(scope)
+            key = client_address(scope) if scope[PRINCIPAL_KEY] is None else scope[PRINCIPAL_KEY].user_id
+            headers.extend(self._request_limit.headers(self._request_limit.take(key)))
+        await self._pass_on(self._api, scope, receive, send, [*headers, *API_HEADERS])
+
+    async def _authenticated(self, scope: Scope) -> object:
+        """Who is asking. Whoever sends wrong credentials is counted by address, so that guessing is slow."""
+        try:
+            return await self._authentication.by_headers(scope["headers"])
+        except ApiError:
+            self._request_limit.take(client_address(scope))
+            raise
+
+    async def _serve_mounted(self, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:
+        path = scope["path"]
+        for prefix, app in self._mounts:
+            stem = prefix.rstrip("/")
+            if path == stem or path.startswith(stem + "/"):
+                inner = dict(scope, root_path=scope.get("root_path", "") + stem)
+                await self._pass_on(app, inner, receive, send, headers)
+                return
+        raise nothing_at(path)
+
+    async def _pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:
+        if has_body(scope["headers"]):
+            check_content_length(scope["headers"], self._request_bytes_max)
+            receive = replaying(await read_body(receive, self._request_bytes_max), receive)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = merged(headers, message.get("headers", ()))
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    def _request_id(self, headers: Sequence[Header]) -> bytes:
+        """The client's own, where it has a harmless one: then its log and ours can be laid side by side."""
+        for name, value in headers:
+            if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+                return value
+        return b"%s-%x" % (self._request_prefix, next(self._request_numbers))
+
+
+def create_app(edge: Edge, cors_origins: Sequence[str]) -> ASGIApp:
+    """The whole application. Pages of `cors_origins` may use the API; credentials are never cookies, so none are allowed."""
+    guarded = ServerErrorMiddleware(edge, handler=last_resort)
+    return CORSMiddleware(
+        guarded,
+        allow_origins=list(cors_origins),
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=CORS_HEADERS,
+        expose_headers=CORS_EXPOSED,
+        max_age=CORS_MAX_AGE_SECONDS,
+    )
+
+
+async def last_resort(_: Request, __: Exception) -> Response:
+    """A bug. The server logs it, with the traceback."""
+    error = internal_error()
+    return Response(error.to_json(), error.status, media_type="application/json")
+
+
+def merged(headers: Sequence[Header], own: Sequence[Header]) -> list[Header]:
+    """An application's own headers, and those of ours that it does not set itself."""
+    names = {name.lower() for name, _ in own}
+    return [*own, *(header for header in headers if header[0] not in names)]
+
+
+def is_api(path: str) -> bool:
+    return path in API_PATHS or path.startswith(API_PREFIXES)
+
+
+def is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
+
+
+def nothing_at(path: str) -> ApiError:
+    return ApiError("NOT_FOUND", f"There is nothing at {path[:200]}.")

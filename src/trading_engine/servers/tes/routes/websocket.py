@@ -1,0 +1,394 @@
+"""`/v1/ws`: one connection for market data, the private stream and orders.
+
+Each connection is read by one task, in order. Orders are handed to the venue in the order in which they came, but their outcomes are not
+waited for one by one: each has a task of its own, up to `IN_FLIGHT_MAX` of them, after which the connection is not read until one ends.
+All writing goes straight to the transport (see `connections`), so nobody waits for a slow reader: when too much is waiting for it, it
+is cut off.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from trading_engine.database.transactional.errors import DatabaseError
+from trading_engine.servers.tes.asgi import Receive, Scope, Send, client_address
+from trading_engine.servers.tes.connections import DirectWebSocket, connection_of, text_frame
+from trading_engine.servers.tes.errors import ApiError, invalid_request, not_authenticated, unlisted_symbol
+from trading_engine.servers.tes.models import requests as r
+from trading_engine.servers.tes.models.views import (
+    AckMessage,
+    ErrorMessage,
+    OrderView,
+    StatusMessage,
+    encode,
+    rfc3339,
+)
+from trading_engine.servers.tes.services.authentication import Authentication
+from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.gateway import Gateway
+from trading_engine.servers.tes.services.market_data import Market, MarketData
+from trading_engine.servers.tes.services.order_entry import OrderEntry
+from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams
+from trading_engine.servers.tes.services.rate_limits import RateLimit
+from trading_engine.servers.tes.services.readings import Readings, database_unavailable
+
+IN_FLIGHT_MAX = 500
+GARBAGE_MAX = 20
+"""So many messages in a row that cannot be understood, and the connection is closed."""
+REQUEST_ID_CHARACTERS_MAX = 128
+CLOSE_POLICY = 1008
+CLOSE_TRY_AGAIN = 1013
+CLOSE_INTERNAL = 1011
+
+log = logging.getLogger(__name__)
+
+
+class Garbage(Exception):
+    """What came is no request; the error says why."""
+
+    def __init__(self, error: ApiError, op: str | None, request_id: r.RequestId) -> None:
+        self.error = error
+        self.op = op
+        self.request_id = request_id
+
+
+class WebSocketServices(msgspec.Struct, frozen=True):
+    """What the sessions use."""
+
+    gateway: Gateway
+    market_data: MarketData
+    order_entry: OrderEntry
+    readings: Readings
+    private_streams: PrivateStreams
+    authentication: Authentication
+    order_limit: RateLimit
+    request_limit: RateLimit
+    now_ns: Callable[[], int]
+    outbox_bytes_max: int
+    connections_max: int
+
+
+class WebSocketEndpoint:
+    """The ASGI application of the path, and the set of its sessions."""
+
+    def __init__(self, services: WebSocketServices) -> None:
+        self._services = services
+        self._sessions: set[Session] = set()
+        services.gateway.on_status(self._tell_status)
+
+    @property
+    def session_count(self) -> int:
+        return len(self._sessions)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if len(self._sessions) >= self._services.connections_max:
+            await refuse(send, ApiError("TOO_MANY_CONNECTIONS", "There are as many WebSockets as the server takes."))
+            return
+        await send({"type": "websocket.accept"})
+        session = Session(self._services, connection_of(scope), client_address(scope))
+        self._sessions.add(session)
+        try:
+            await session.run(receive)
+        finally:
+            self._sessions.discard(session)
+            session.end()
+
+    def _tell_status(self, is_ready: bool) -> None:
+        frame = text_frame(encode(StatusMessage("ok" if is_ready else "unavailable")))
+        for session in tuple(self._sessions):
+            session.send(frame)
+
+
+async def refuse(send: Send, error: ApiError) -> None:
+    """Answer the handshake with an HTTP error."""
+    headers = [(b"content-type", b"application/json"), *error.headers]
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": error.to_json()})
+
+
+class Session:
+    """One connection."""
+
+    def __init__(self, services: WebSocketServices, connection: DirectWebSocket, address: str) -> None:
+        self._services = services
+        self._connection = connection
+        self._address = address
+        self._principal: Principal | None = None
+        self._watched: set[tuple[str, str]] = set()
+        self._stream: PrivateStream | None = None
+        self._replay: asyncio.Task[None] | None = None
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._garbage = 0
+        self._handlers: dict[type[r.Request], Callable[[Any], Coroutine[Any, Any, None]]] = {
+            r.AuthOperation: self._authenticate,
+            r.SubscribeOperation: self._subscribe,
+            r.UnsubscribeOperation: self._unsubscribe,
+            r.PingOperation: self._ping,
+        }
+        self._order_handlers: dict[type[r.Request], Callable[[Principal, Any], Coroutine[Any, Any, object]]] = {
+            r.PlaceOperation: self._place,
+            r.ReplaceOperation: self._replace,
+            r.CancelOperation: self._cancel,
+            r.CancelAllOperation: self._cancel_all,
+        }
+
+    # As a subscriber
+
+    def send(self, frame: bytes) -> None:
+        if self._connection.waiting_bytes + len(frame) > self._services.outbox_bytes_max:
+            self.cut_off(CLOSE_TRY_AGAIN, "too slow: more is waiting than the server keeps")
+        else:
+            self._connection.write_frame(frame)
+
+    async def drained(self) -> None:
+        await self._connection.drained()
+
+    def cut_off(self, code: int, reason: str) -> None:
+        self._connection.cut_off(code, reason)
+
+    # Reading
+
+    async def run(self, receive: Receive) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            try:
+                operation = read_operation(message)
+            except Garbage as garbage:
+                self._complain(garbage)
+                continue
+            self._garbage = 0
+            await self._dispatch(operation)
+
+    def _complain(self, garbage: Garbage) -> None:
+        self._send_error(garbage.error, garbage.op, garbage.request_id)
+        self._garbage += 1
+        if self._garbage >= GARBAGE_MAX:
+            self.cut_off(CLOSE_POLICY, f"{GARBAGE_MAX} messages in a row could not be understood")
+
+    async def _dispatch(self, operation: r.Operation) -> None:
+        op = type(operation).__struct_config__.tag
+        try:
+            order_handler = self._order_handlers.get(type(operation))
+            if order_handler is None:
+                self._services.request_limit.take(self._limit_key())
+                await self._handlers[type(operation)](operation)
+            else:
+                principal = self._authenticated()
+                self._services.order_limit.take(principal.account_id)
+                await self._start(order_handler(principal, operation), str(op), operation.id)
+        except ApiError as error:
+            self._send_error(error, str(op), operation.id)
+        except DatabaseError:
+            self._send_error(database_unavailable(), str(op), operation.id)
+
+    async def _start(self, order: Coroutine[Any, Any, object], op: str, request_id: r.RequestId) -> None:
+        task = asyncio.create_task(self._finish(order, op, request_id))
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
+        if len(self._in_flight) >= IN_FLIGHT_MAX:
+            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _finish(self, order: Coroutine[Any, Any, object], op: str, request_id: r.RequestId) -> None:
+        try:
+            self._acknowledge(op, request_id, await order)
+        except ApiError as error:
+            self._send_error(error, op, request_id)
+        except DatabaseError:
+            self._send_error(database_unavailable(), op, request_id)
+        except Exception:
+            log.exception("order request failed")
+            self._send_error(internal_error(), op, request_id)
+
+    def end(self) -> None:
+        """The connection is gone. Orders under way run on: they were sent."""
+        for channel, symbol in self._watched:
+            self._services.market_data.unsubscribe(channel, symbol, self)
+        self._watched.clear()
+        self._close_stream()
+
+    # Answers
+
+    def _acknowledge(self, op: str, request_id: r.RequestId, result: object) -> None:
+        self.send(text_frame(encode(AckMessage(op, result, request_id))))
+
+    def _send_error(self, error: ApiError, op: str | None, request_id: r.RequestId) -> None:
+        self.send(text_frame(encode(ErrorMessage(op, error.body, request_id))))
+
+    def _authenticated(self) -> Principal:
+        if self._principal is None:
+            raise not_authenticated("This needs a login: send an 'auth' request first.")
+        return self._principal
+
+    def _limit_key(self) -> object:
+        return self._address if self._principal is None else self._principal.user_id
+
+    # Operations
+
+    async def _authenticate(self, operation: r.AuthOperation) -> None:
+        authentication = self._services.authentication
+        if operation.token is not None and operation.key is None and operation.secret is None:
+            principal = authentication.by_token(operation.token)
+        elif operation.token is None and operation.key is not None and operation.secret is not None:
+            principal = await authentication.by_key(operation.key, operation.secret)
+        else:
+            raise invalid_request("Send either 'token', or 'key' and 'secret'.")
+        if self._principal is not None and self._principal.user_id != principal.user_id:
+            self._close_stream()
+        self._principal = principal
+        self._acknowledge("auth", operation.id, {"portfolio_id": str(principal.account_id)})
+
+    async def _ping(self, operation: r.PingOperation) -> None:
+        self._acknowledge("ping", operation.id, {"time": rfc3339(self._services.now_ns())})
+
+    async def _subscribe(self, operation: r.SubscribeOperation) -> None:
+        if operation.channel == "orders":
+            self._follow_orders(operation)
+            return
+        if operation.since is not None:
+            raise invalid_request("'since' is for channel 'orders' only.", "since", operation.since)
+        symbol = self._checked_symbol(operation.channel, operation.symbol)
+        self._acknowledge("subscribe", operation.id, {"channel": operation.channel, "symbol": symbol})
+        self._watch(operation.channel, symbol)
+
+    def _watch(self, channel: str, symbol: str) -> None:
+        market_data = self._services.market_data
+        self._watched.add((channel, symbol))
+        if symbol == "*":
+            market_data.subscribe_all_tickers(self)
+            return
+        market = market_data.market(symbol)
+        assert market is not None, symbol
+        subscribe: dict[str, Callable[[Market, Session], None]] = {
+            "book": market_data.subscribe_book,
+            "trades": market_data.subscribe_trades,
+            "ticker": market_data.subscribe_ticker,
+        }
+        subscribe[channel](market, self)
+
+    async def _unsubscribe(self, operation: r.UnsubscribeOperation) -> None:
+        if operation.channel == "orders":
+            self._close_stream()
+            self._acknowledge("unsubscribe", operation.id, {"channel": "orders"})
+            return
+        symbol = self._checked_symbol(operation.channel, operation.symbol)
+        self._services.market_data.unsubscribe(operation.channel, symbol, self)
+        self._watched.discard((operation.channel, symbol))
+        self._acknowledge("unsubscribe", operation.id, {"channel": operation.channel, "symbol": symbol})
+
+    def _checked_symbol(self, channel: str, symbol: str | None) -> str:
+        if symbol is None:
+            raise invalid_request(f"Channel {channel!r} needs a 'symbol'.", "symbol")
+        if symbol == "*" and channel == "ticker":
+            return symbol
+        if self._services.market_data.market(symbol) is None:
+            raise unlisted_symbol(symbol)
+        return symbol
+
+    # The private stream
+
+    def _follow_orders(self, operation: r.SubscribeOperation) -> None:
+        """Between taking `handled` and opening the stream nothing is awaited: that is the seam."""
+        principal = self._authenticated()
+        if operation.symbol is not None:
+            raise invalid_request("Channel 'orders' has no symbol.", "symbol", operation.symbol)
+        since = None if operation.since is None else r.sequence_of(operation.since, "since")
+        self._close_stream()
+        handled = self._services.gateway.handled_sequence
+        stream = self._services.private_streams.open(principal.account_id, self, since or 0)
+        self._stream = stream
+        if since is not None:
+            stream.begin_replay()
+        result = {"channel": "orders", "event_sequence": str(handled)}
+        self._acknowledge("subscribe", operation.id, result)
+        if since is not None:
+            self._replay = asyncio.create_task(self._tell_past(stream, since, handled, operation.id))
+
+    async def _tell_past(self, stream: PrivateStream, since: int, handled: int, request_id: r.RequestId) -> None:
+        try:
+            await self._services.private_streams.replay(stream, since, handled)
+        except (ApiError, DatabaseError) as failure:
+            error = failure if isinstance(failure, ApiError) else database_unavailable()
+            self._services.private_streams.close(stream)
+            self._send_error(error, "subscribe", request_id)
+        except Exception:
+            log.exception("replay failed")
+            self.cut_off(CLOSE_INTERNAL, "internal error")
+
+    def _close_stream(self) -> None:
+        if self._replay is not None:
+            self._replay.cancel()
+            self._replay = None
+        if self._stream is not None:
+            self._services.private_streams.close(self._stream)
+            self._stream = None
+
+    # Orders
+
+    async def _place(self, principal: Principal, operation: r.PlaceOperation) -> OrderView:
+        placed = await self._services.order_entry.place(principal, operation)
+        state = placed.state or await self._services.readings.own_order(principal, placed.order_id)
+        return self._services.order_entry.view(state)
+
+    async def _replace(self, principal: Principal, operation: r.ReplaceOperation) -> OrderView:
+        order_entry = self._services.order_entry
+        return order_entry.view(await order_entry.replace(principal, operation.order_id, operation))
+
+    async def _cancel(self, principal: Principal, operation: r.CancelOperation) -> OrderView:
+        order_entry = self._services.order_entry
+        return order_entry.view(await order_entry.cancel(principal, operation.order_id, operation.client_order_id))
+
+    async def _cancel_all(self, principal: Principal, operation: r.CancelAllOperation) -> dict[str, int]:
+        return {"canceled": await self._services.order_entry.cancel_all(principal, operation.symbol, operation.side)}
+
+
+def internal_error() -> ApiError:
+    return ApiError("INTERNAL_ERROR", "Something went wrong inside the server; it was logged.")
+
+
+def read_operation(message: Any) -> r.Operation:
+    """Raises `Garbage`."""
+    text = message.get("text")
+    if text is None:
+        raise Garbage(ApiError("MALFORMED_JSON", "Send text frames: a binary one came."), None, msgspec.UNSET)
+    try:
+        operation = r.decode_body(text, r.decode_operation)
+    except ApiError as error:
+        raise Garbage(error, *op_and_id(text)) from error
+    check_request_id(operation)
+    return operation
+
+
+def op_and_id(text: str) -> tuple[str | None, r.RequestId]:
+    """What can be told of a request that is wrong, so that its sender can match the error to it."""
+    try:
+        value = r.decode_any.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, msgspec.UNSET
+    if not isinstance(value, dict):
+        return None, msgspec.UNSET
+    op, request_id = value.get("op"), value.get("id", msgspec.UNSET)
+    return (op if isinstance(op, str) and len(op) <= REQUEST_ID_CHARACTERS_MAX else None), (
+        request_id if is_request_id(request_id) else msgspec.UNSET
+    )
+
+
+def is_request_id(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return abs(value) <= r.INT64_MAX
+    return isinstance(value, str) and len(value) <= REQUEST_ID_CHARACTERS_MAX
+
+
+def check_request_id(operation: r.Operation) -> None:
+    if operation.id is not msgspec.UNSET and not is_request_id(operation.id):
+        error = invalid_request(
+            f"An 'id' is an integer of 64 bits or a string of up to {REQUEST_ID_CHARACTERS_MAX} characters.", "id"
+        )
+        raise Garbage(error, str(type(operation).__struct_config__.tag), msgspec.UNSET)

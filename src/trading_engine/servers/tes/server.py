@@ -1,0 +1,392 @@
+"""The TES process: puts the parts together, starts them in order, and stops them in the opposite one.
+
+Start: database (migrated) → what was open at the sequence it has reached → event stream from there → HTTP, which answers from the first
+moment on; `health` says when orders can be placed. The order book server may come later, go and come again.
+
+If a part that is to run for as long as the process does fails (the event stream, the market data interval, the web server), the process
+ends, with the reason, rather than go on half alive.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+
+from trading_engine.database.transactional.database import TransactionalDatabase
+from trading_engine.database.transactional.errors import DatabaseError, MigrationFailed
+from trading_engine.database.transactional.projection import Projection, ProjectionWriter
+from trading_engine.database.transactional.records import Candle, StartState
+from trading_engine.messaging.broker import MessageBroker
+from trading_engine.messaging.transports import broker_for
+from trading_engine.servers.tes.app import Edge, create_app
+from trading_engine.servers.tes.asgi import ASGIApp
+from trading_engine.servers.tes.connections import DirectWebSocket, LimitedHttp
+from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.routes.api import ApiServices, build_api
+from trading_engine.servers.tes.routes.orders_front import OrdersFront
+from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, WebSocketServices
+from trading_engine.servers.tes.services.accounts import Accounts, UnsafeDemoUsers, check_demo_host
+from trading_engine.servers.tes.services.authentication import Authentication
+from trading_engine.servers.tes.services.credentials import (
+    AccessTokens,
+    ApiKeySecrets,
+    Passwords,
+    SecretError,
+    load_master_secret,
+)
+from trading_engine.servers.tes.services.gateway import Gateway, StreamInconsistent
+from trading_engine.servers.tes.services.health import Health
+from trading_engine.servers.tes.services.market_data import MINUTE_NS, WINDOW_MINUTES, Market, MarketData, MinuteBar
+from trading_engine.servers.tes.services.order_entry import OrderEntry
+from trading_engine.servers.tes.services.private_streams import PrivateStreams
+from trading_engine.servers.tes.services.rate_limits import RateLimit
+from trading_engine.servers.tes.services.readings import Readings
+from trading_engine.shared.config import Config, ConfigError
+from trading_engine.shared.log import fields, setup_logging
+from trading_engine.venue.order_state import LiveOrders
+
+ADMIN_PASSWORD_VARIABLE = "TRADING_ENGINE_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
+EXIT_FAILED = 1
+EXIT_CANNOT_START = 2
+SET_UP_RETRY_SECONDS = 0.2
+KEEP_ALIVE_SECONDS = 75
+SHUTDOWN_SECONDS = 3
+WEBSOCKET_PING_SECONDS = 20.0
+LISTEN_BACKLOG = 2048
+CANDLES_AT_A_TIME = 1000
+CURRENCY_DECIMALS_DEFAULT = 2
+
+log = logging.getLogger(__name__)
+
+
+class TradingEngineServer:
+    """All parts of one TES, started. `app` is what a web server runs; it has to run with `uvicorn_config`."""
+
+    def __init__(
+        self,
+        config: Config,
+        broker: MessageBroker,
+        database: TransactionalDatabase,
+        projection: ProjectionWriter,
+        start: StartState,
+        mounts: Sequence[tuple[str, ASGIApp]] = (),
+    ) -> None:
+        self._config = config
+        limits = config.tes.rate_limits
+        secret = load_master_secret(config.data_path)
+        key_secrets, passwords = ApiKeySecrets(secret), Passwords()
+        self.market_data = market_data_of(start)
+        self.gateway = Gateway(
+            broker,
+            config.obs.shard,
+            LiveOrders(start.live_orders),
+            start.event_sequence,
+            config.tes.order_timeout_s,
+            projection.submit,
+        )
+        self.health = Health(self.gateway, projection)
+        authentication = Authentication(
+            database.access,
+            AccessTokens(secret, config.tes.access_token_minutes * 60, time.time),
+            key_secrets,
+            passwords,
+            config.tes.refresh_token_days,
+            limits.logins_per_minute,
+        )
+        self._accounts = Accounts(
+            database.access,
+            passwords,
+            authentication,
+            key_secrets,
+            self.gateway,
+            self.market_data,
+            self.decimals_of,
+            time.time_ns,
+        )
+        self._readings = Readings(
+            database.trading,
+            projection,
+            self.gateway,
+            self.market_data,
+            self.decimals_of,
+            next(iter(config.venue.currencies), "USD"),
+        )
+        self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
+        self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self._readings.reports)
+        self.gateway.on_batch(lambda batch, _: self.market_data.apply(batch))
+        self.gateway.on_batch(self._private_streams.handle)
+        self._order_limit = RateLimit("orders", limits.orders_per_second, limits.orders_burst, time.monotonic)
+        self._request_limit = RateLimit("requests", limits.requests_per_second, limits.requests_burst, time.monotonic)
+        self.app = self._build_app(authentication, mounts)
+
+    def decimals_of(self, currency: str) -> int:
+        known = self._config.venue.currencies.get(currency)
+        return CURRENCY_DECIMALS_DEFAULT if known is None else known.decimals
+
+    def _build_app(self, authentication: Authentication, mounts: Sequence[tuple[str, ASGIApp]]) -> ASGIApp:
+        tes = self._config.tes
+        websocket = WebSocketEndpoint(
+            WebSocketServices(
+                self.gateway,
+                self.market_data,
+                self._order_entry,
+                self._readings,
+                self._private_streams,
+                authentication,
+                self._order_limit,
+                self._request_limit,
+                time.time_ns,
+                tes.websocket_outbox_bytes_max,
+                tes.websocket_connections_max,
+            )
+        )
+        api = build_api(
+            ApiServices(
+                authentication,
+                self._accounts,
+                self._readings,
+                self.market_data,
+                self.health,
+                self.decimals_of,
+                time.time_ns,
+            )
+        )
+        front = OrdersFront(self._order_entry, self._readings, authentication, self._order_limit, tes.request_bytes_max)
+        edge = Edge(front, api, websocket, mounts, authentication, self._request_limit, tes.request_bytes_max)
+        return create_app(edge, cors_origins(self._config))
+
+    # What runs as long as the process does
+
+    async def follow_events(self) -> None:
+        await self.gateway.run()
+
+    async def send_market_data(self) -> None:
+        interval_s = self._config.tes.market_data_interval_ms / 1000
+        while True:
+            await asyncio.sleep(interval_s)
+            self.market_data.flush()
+
+    async def set_up(self, api_url: str) -> None:
+        """Users and accounts that the configuration asks for, once the venue is there with all its instruments."""
+        admin_password = os.environ.get(ADMIN_PASSWORD_VARIABLE, "")
+        if admin_password:
+            await self._accounts.ensure_admin(admin_password)
+        expected = {instrument.symbol for instrument in self._config.venue.instruments}
+        while True:
+            listed = {market.instrument.symbol for market in self.market_data.markets.values()}
+            if self.gateway.is_ready and expected <= listed:
+                try:
+                    await self._accounts.ensure_configured(self._config, api_url)
+                    break
+                except ApiError as error:
+                    if error.status != 503:
+                        raise
+                    log.warning("set-up held up", extra=fields(reason=error))
+            await asyncio.sleep(SET_UP_RETRY_SECONDS)
+        self.health.is_set_up = True
+        log.info("TES ready %s", api_url, extra=fields(event_sequence=self.gateway.handled_sequence))
+
+
+@asynccontextmanager
+async def trading_engine_server(
+    config: Config, broker: MessageBroker, mounts: Sequence[tuple[str, ASGIApp]] = ()
+) -> AsyncIterator[TradingEngineServer]:
+    """A TES on its database, not yet following events."""
+    config.data_path.mkdir(parents=True, exist_ok=True)
+    database = await TransactionalDatabase.open(database_url(config))
+    try:
+        await database.migrate()
+        projection = ProjectionWriter(
+            Projection(database),
+            batch_max=config.database.projection_batch_max,
+            interval_s=config.database.projection_interval_ms / 1000,
+        )
+        start = await database.trading.start_state()
+        await projection.start()
+        try:
+            server = TradingEngineServer(config, broker, database, projection, start, mounts)
+            await load_statistics(database, server.market_data, time.time_ns())
+            yield server
+        finally:
+            await projection.stop()
+    finally:
+        await database.close()
+
+
+async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) -> None:
+    """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
+    setup_logging(config.log.level, config.log.format)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await run_until(stop, config, mounts)
+    except (UnsafeDemoUsers, SecretError, MigrationFailed, ConfigError, CannotListen) as error:
+        log.critical("TES cannot start: %s", error)
+        raise SystemExit(EXIT_CANNOT_START) from error
+    except (DatabaseError, StreamInconsistent) as error:
+        log.critical("TES stops: %s", error)
+        raise SystemExit(EXIT_FAILED) from error
+
+
+async def run_until(stop: asyncio.Event, config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) -> None:
+    """Serve until `stop`. Raises what kept it from starting or going on."""
+    check_demo_host(config)
+    broker = broker_for(config)
+    try:
+        async with trading_engine_server(config, broker, mounts) as server:
+            await serve(server, config, stop)
+    finally:
+        await broker.close()
+
+
+async def serve(
+    server: TradingEngineServer, config: Config, stop: asyncio.Event, listener: socket.socket | None = None
+) -> None:
+    """Answer requests until `stop`, or until a part of the server fails: then that failure is raised."""
+    listener = listener or listening_socket(config.tes.host, config.tes.port)
+    host, port = listener.getsockname()[:2]
+    web = WebServer(uvicorn_config(server.app, config))
+    tasks = [
+        asyncio.create_task(stop.wait(), name="stop"),
+        asyncio.create_task(server.follow_events(), name="event stream"),
+        asyncio.create_task(server.send_market_data(), name="market data"),
+        asyncio.create_task(server.set_up(f"http://{host}:{port}"), name="set-up"),
+        asyncio.create_task(web.serve(sockets=[listener]), name="web"),
+    ]
+    try:
+        await first_end(tasks)
+    finally:
+        web.should_exit = True
+        await asyncio.wait(tasks[-1:], timeout=2 * SHUTDOWN_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def first_end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Return when one of the tasks ends that are to run for ever; the set-up alone may end and leave the others running."""
+    waiting = set(tasks)
+    while True:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        if any(task.get_name() != "set-up" for task in done):
+            return
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn without its signal handling: the process's own stops it, and then closes the rest in order."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message says why."""
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Raises `CannotListen`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(LISTEN_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise CannotListen(f"{host}:{port}: {error.strerror or error}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def uvicorn_config(app: ASGIApp, config: Config) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=LimitedHttp,
+        ws=DirectWebSocket,
+        ws_max_size=config.tes.request_bytes_max,
+        ws_per_message_deflate=False,
+        ws_ping_interval=WEBSOCKET_PING_SECONDS,
+        ws_ping_timeout=WEBSOCKET_PING_SECONDS,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=LISTEN_BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+def database_url(config: Config) -> str:
+    return config.database.transactional_url or f"sqlite:///{config.data_path / 'transactional.db'}"
+
+
+def cors_origins(config: Config) -> list[str]:
+    """Those of the configuration, and the portal served alone."""
+    portal = config.frontend.trader
+    names = {portal.host, "localhost"} if portal.host == "127.0.0.1" else {portal.host}
+    return [*config.tes.cors_origins, *sorted(f"http://{name}:{portal.port}" for name in names)]
+
+
+def market_data_of(start: StartState) -> MarketData:
+    """Markets and books as they were right after the event that the start state belongs to."""
+    market_data = MarketData(time.time_ns)
+    for state in start.instruments:
+        market_data.add_market(Market(state.instrument, state.phase, state.market_sequence))
+    for order in start.live_orders:
+        market_data.markets[order.instrument_id].add_resting(order)
+    return market_data
+
+
+async def load_statistics(database: TransactionalDatabase, market_data: MarketData, now_ns: int) -> None:
+    """The last trade and the last 24 hours of every instrument."""
+    since_ns = now_ns - WINDOW_MINUTES * MINUTE_NS
+    last_trades = {
+        statistics.instrument_id: statistics.last for statistics in await database.trading.statistics(since_ns)
+    }
+    for instrument_id, market in market_data.markets.items():
+        last = last_trades.get(instrument_id)
+        if last is None:
+            continue
+        market.last_price_ticks, market.last_trade_ns = last.price_ticks, last.time_ns
+        market.time_ns = last.time_ns
+        market.statistics.load(
+            [minute_bar(candle) async for candle in minute_candles(database, instrument_id, since_ns)]
+        )
+
+
+async def minute_candles(database: TransactionalDatabase, instrument_id: int, since_ns: int) -> AsyncIterator[Candle]:
+    start_ns = since_ns
+    while True:
+        candles = await database.trading.candles(instrument_id, MINUTE_NS, start_ns=start_ns, limit=CANDLES_AT_A_TIME)
+        if not candles:
+            return
+        for candle in candles:
+            yield candle
+        start_ns = candles[-1].open_ns + MINUTE_NS
+
+
+def minute_bar(candle: Candle) -> MinuteBar:
+    return MinuteBar(
+        candle.open_ns // MINUTE_NS,
+        candle.open_ticks,
+        candle.high_ticks,
+        candle.low_ticks,
+        candle.close_ticks,
+        candle.volume_lots,
+    )

@@ -1,0 +1,271 @@
+"""The way to the venue and back: commands out, events in, and the wait in between.
+
+    submit(command) ──▶ command queue ──▶ OBS: journal, venue ──▶ event stream ──▶ _handle(batch)
+         ▲                                                                            │
+         └───────────── the batch that names our producer and its number ◀────────────┘
+
+A process is one producer for as long as it lives, numbering its commands 1, 2, 3, …; the venue applies rising numbers only, so the number
+is taken and the message handed to the transport in one step without a switch to another task. What a client is told comes from the
+event batch alone, never from the transport's word that the message is safe.
+
+The stream is read by one task, in order, each batch once. It starts after the sequence that the database had reached, and the gateway is
+ready when it has handled everything that the venue had done at the time it connected. When the connection is lost, nobody is kept
+waiting for longer than the time-out; the reader goes on after the last batch it handled, so a batch is never handled twice nor left out.
+
+Each batch is also handed to the database's writer, which takes it at once unless it is thousands of batches behind.
+
+What does not add up (a gap in the sequence, a database that is ahead of the venue) is not papered over: the gateway stops with
+`StreamInconsistent`, because everything shown after it would be wrong.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import cast
+
+import msgspec
+
+from trading_engine.messaging.broker import (
+    BrokerError,
+    BrokerUnavailable,
+    MessageBroker,
+    QueueFull,
+    RemoteError,
+    StreamConsumer,
+    StreamMessage,
+)
+from trading_engine.messaging.schemas import (
+    VenueQuery,
+    command_queue,
+    decode_batch,
+    decode_status,
+    encode,
+    event_stream,
+    venue_calls,
+)
+from trading_engine.servers.tes.errors import matching_busy, matching_unavailable, outcome_unknown
+from trading_engine.shared.log import fields
+from trading_engine.venue.commands import AnyCommand, SubmittedCommand
+from trading_engine.venue.events import EventBatch
+from trading_engine.venue.order_state import LiveOrders, OrderReport
+
+IN_FLIGHT_MAX = 5_000
+"""Commands of this process that wait for their outcome; beyond it an order is refused at once."""
+BATCHES_PER_TURN = 50
+"""After so many batches in a row the reader lets requests have a turn."""
+HELD_UP_AFTER_SECONDS = 0.5
+RETRY_SECONDS_MIN = 0.05
+RETRY_SECONDS_MAX = 1.0
+HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_TIMEOUT_SECONDS = 2.0
+"""A connection alone does not say that somebody matches: the order book server is asked, and has so long to answer."""
+
+log = logging.getLogger(__name__)
+
+
+class StreamInconsistent(Exception):
+    """The event stream does not continue what was handled before."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one command."""
+
+    batch: EventBatch
+    reports: Sequence[OrderReport]
+
+
+BatchListener = Callable[[EventBatch, Sequence[OrderReport]], None]
+StatusListener = Callable[[bool], None]
+Recorder = Callable[[EventBatch], Awaitable[None]]
+
+
+class Gateway:
+    def __init__(
+        self,
+        broker: MessageBroker,
+        shard: int,
+        live_orders: LiveOrders,
+        handled_sequence: int,
+        order_timeout_s: float,
+        record: Recorder,
+    ) -> None:
+        self._broker = broker
+        self._shard = shard
+        self._publisher = broker.publisher(command_queue(shard))
+        self._live_orders = live_orders
+        self._order_timeout_s = order_timeout_s
+        self._record = record
+        self._is_held_up = False
+        self._producer = f"tes-{secrets.token_hex(8)}"
+        self._producer_sequence = 0
+        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._batch_listeners: list[BatchListener] = []
+        self._status_listeners: list[StatusListener] = []
+        self._is_caught_up = False
+        self.handled_sequence = handled_sequence
+        """Sequence of the last event that this process has taken in."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an order would be sent now."""
+        return self._is_caught_up and self._broker.is_connected and not self._is_held_up
+
+    def require_ready(self) -> None:
+        """Raises `ApiError` when an order would not be sent."""
+        if not self.is_ready:
+            raise matching_unavailable()
+
+    @property
+    def live_orders(self) -> LiveOrders:
+        return self._live_orders
+
+    def on_batch(self, listener: BatchListener) -> None:
+        """Have `listener` called with each batch and what it changed, before those who wait for it are woken."""
+        self._batch_listeners.append(listener)
+
+    def on_status(self, listener: StatusListener) -> None:
+        """Have `listener` called when the order book server comes (True) or goes (False)."""
+        self._status_listeners.append(listener)
+
+    # Commands out
+
+    async def submit(self, command: AnyCommand) -> Outcome:
+        """Send a command and return its outcome. Raises `ApiError` (`MATCHING_UNAVAILABLE`: not sent, `OUTCOME_UNKNOWN`: sent)."""
+        self.require_ready()
+        if len(self._waiting) >= IN_FLIGHT_MAX:
+            raise matching_busy()
+        self._producer_sequence += 1
+        number = self._producer_sequence
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = outcome
+        try:
+            async with asyncio.timeout(self._order_timeout_s):
+                await self._publish(encode(SubmittedCommand(self._producer, number, command)))
+                return await outcome
+        except TimeoutError:
+            raise outcome_unknown(self._order_timeout_s) from None
+        finally:
+            self._waiting.pop(number, None)
+
+    async def _publish(self, payload: bytes) -> None:
+        try:
+            await self._publisher.publish(payload)
+        except QueueFull:
+            raise matching_busy() from None
+        except BrokerUnavailable:
+            log.warning("connection lost while a command was under way", extra=fields(producer=self._producer))
+
+    # Events in
+
+    async def run(self) -> None:
+        """Follow the event stream until cancelled. Raises `StreamInconsistent`."""
+        wait_s = RETRY_SECONDS_MIN
+        while True:
+            before = self.handled_sequence
+            try:
+                await self._follow()
+            except (BrokerUnavailable, RemoteError) as error:
+                log.log(
+                    logging.INFO if wait_s == RETRY_SECONDS_MIN else logging.DEBUG,
+                    "order book server not reachable",
+                    extra=fields(reason=error),
+                )
+            finally:
+                self._set_caught_up(False)
+            wait_s = RETRY_SECONDS_MIN if self.handled_sequence > before else min(2 * wait_s, RETRY_SECONDS_MAX)
+            await asyncio.sleep(wait_s)
+
+    async def _follow(self) -> None:
+        if not self._broker.is_connected:
+            await self._broker.connect()
+        target = await self._venue_sequence()
+        if target < self.handled_sequence:
+            raise StreamInconsistent(
+                f"The database holds events up to {self.handled_sequence}, but the order book server has only {target}: they do not "
+                "belong together. Start with the data directory that belongs to this journal, or with an empty one."
+            )
+        consumer = self._broker.stream_consumer(event_stream(self._shard))
+        heartbeat = asyncio.create_task(self._watch_heartbeat(consumer), name="order book server heartbeat")
+        try:
+            self._set_caught_up(self.handled_sequence >= target)
+            async with aclosing(
+                cast(AsyncGenerator[Sequence[StreamMessage], None], consumer.messages(self.handled_sequence))
+            ) as batches:
+                async for messages in batches:
+                    await self._handle_messages(messages)
+                    self._set_caught_up(self._is_caught_up or self.handled_sequence >= target)
+        finally:
+            heartbeat.cancel()
+            await consumer.close()
+        raise BrokerUnavailable("the order book server stopped answering")
+
+    async def _watch_heartbeat(self, consumer: StreamConsumer) -> None:
+        """End the reading when the order book server does not answer any more."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                await self._venue_sequence()
+            except BrokerUnavailable:
+                await consumer.close()
+                return
+
+    async def _venue_sequence(self) -> int:
+        try:
+            answer = await self._broker.call(venue_calls(self._shard), encode(VenueQuery()), HEARTBEAT_TIMEOUT_SECONDS)
+        except BrokerError as error:
+            raise BrokerUnavailable(str(error)) from error
+        return decode_status(answer).event_sequence
+
+    async def _handle_messages(self, messages: Sequence[StreamMessage]) -> None:
+        for count, message in enumerate(messages, 1):
+            batch = decode_batch(message.payload)
+            if self._handle(batch):
+                await self._hand_to_database(batch)
+            if count % BATCHES_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _hand_to_database(self, batch: EventBatch) -> None:
+        """Waits when the database is far behind. Outcomes cannot be seen meanwhile, so then no order is sent either."""
+        held_up = asyncio.get_running_loop().call_later(HELD_UP_AFTER_SECONDS, self._set_held_up)
+        try:
+            await self._record(batch)
+        finally:
+            held_up.cancel()
+            self._is_held_up = False
+
+    def _set_held_up(self) -> None:
+        self._is_held_up = True
+        log.warning(
+            "the database is too far behind: no orders are taken", extra=fields(event_sequence=self.handled_sequence)
+        )
+
+    def _handle(self, batch: EventBatch) -> bool:
+        """Take a batch in. False for one that was handled before."""
+        if batch.last_event_sequence <= self.handled_sequence:
+            return False
+        if batch.first_event_sequence != self.handled_sequence + 1:
+            raise StreamInconsistent(
+                f"After event {self.handled_sequence} came {batch.first_event_sequence}: events in between are missing."
+            )
+        reports = self._live_orders.apply(batch)
+        self.handled_sequence = batch.last_event_sequence
+        for listener in self._batch_listeners:
+            listener(batch, reports)
+        if batch.producer == self._producer:
+            waiting = self._waiting.get(batch.producer_sequence)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(Outcome(batch, reports))
+        return True
+
+    def _set_caught_up(self, is_caught_up: bool) -> None:
+        if is_caught_up == self._is_caught_up:
+            return
+        self._is_caught_up = is_caught_up
+        log.info(
+            "order book server " + ("connected" if is_caught_up else "lost"),
+            extra=fields(event_sequence=self.handled_sequence),
+        )
+        for listener in self._status_listeners:
+            listener(is_caught_up)

@@ -1,0 +1,460 @@
+"""Public market data: books, trades and tickers, kept from events and fanned out once per interval.
+
+    event batch ──▶ MarketData.apply ──▶ Market (book, statistics, what changed since the last flush)
+                                              │ every interval
+                                              ▼
+                              one frame per instrument and channel ──▶ every subscriber's transport
+
+Each message is encoded once, however many subscribers there are, and the levels that changed several times within an interval are sent
+once. A new subscriber gets a snapshot that the next delta follows on: whatever is pending for that instrument is flushed to the others
+first, so that the snapshot's sequence is the next delta's `previous_sequence`.
+
+The statistics of a ticker cover 24 hours in buckets of one minute. Between two minutes they only grow, which is cheap; when a bucket
+leaves the window they are summed up anew.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Protocol
+
+import msgspec
+
+from trading_engine.servers.tes.connections import text_frame
+from trading_engine.servers.tes.models.views import SIDE_NAMES, encode, rfc3339
+from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
+from trading_engine.venue.events import BookChanged, EventBatch, InstrumentListed, TradeExecuted, TradingPhaseChanged
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.order_state import OrderState
+from trading_engine.venue.terms import Side, TradingPhase
+
+TRADES_PER_MESSAGE_MAX = 500
+MINUTE_NS = 60 * 1_000_000_000
+WINDOW_MINUTES = 24 * 60
+
+LevelView = tuple[str, str, int]
+
+
+class Subscriber(Protocol):
+    """Who gets frames."""
+
+    def send(self, frame: bytes) -> None: ...
+
+
+class TradeView(msgspec.Struct, frozen=True):
+    trade_id: str
+    sequence: str
+    price: str
+    quantity: str
+    side: str
+    time: str
+
+
+class BookView(msgspec.Struct, frozen=True):
+    symbol: str
+    sequence: str
+    time: str | None
+    bids: list[LevelView]
+    asks: list[LevelView]
+
+
+class BookSnapshotMessage(msgspec.Struct, frozen=True, tag="book_snapshot"):
+    symbol: str
+    sequence: str
+    time: str | None
+    bids: list[LevelView]
+    asks: list[LevelView]
+
+
+class BookMessage(msgspec.Struct, frozen=True, tag="book"):
+    symbol: str
+    previous_sequence: str
+    sequence: str
+    time: str
+    bids: list[LevelView]
+    asks: list[LevelView]
+
+
+class TradesMessage(msgspec.Struct, frozen=True, tag="trades"):
+    symbol: str
+    trades: list[TradeView]
+
+
+class TickerView(msgspec.Struct, frozen=True):
+    symbol: str
+    last: str | None
+    bid: str | None
+    bid_quantity: str | None
+    ask: str | None
+    ask_quantity: str | None
+    open: str | None
+    high: str | None
+    low: str | None
+    volume: str
+    change: str | None
+    change_percent: str | None
+    time: str | None
+
+
+class TickerMessage(TickerView, frozen=True, tag="ticker"):
+    """The same over the WebSocket."""
+
+
+class MinuteBar(msgspec.Struct):
+    """One minute's trades, in ticks and lots."""
+
+    minute: int
+    """Minutes since the epoch."""
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+
+
+class DayStatistics:
+    """Open, high, low, volume of the last 24 hours."""
+
+    def __init__(self) -> None:
+        self._bars: deque[MinuteBar] = deque()
+        self.open: int | None = None
+        self.high: int | None = None
+        self.low: int | None = None
+        self.volume = 0
+
+    def load(self, bars: Iterable[MinuteBar]) -> None:
+        self._bars = deque(sorted(bars, key=lambda bar: bar.minute))
+        self._sum_up()
+
+    def add(self, price_ticks: int, lots: int, time_ns: int) -> None:
+        minute = time_ns // MINUTE_NS
+        if self._bars and self._bars[-1].minute >= minute:
+            bar = self._bars[-1]
+            bar.high, bar.low, bar.close = max(bar.high, price_ticks), min(bar.low, price_ticks), price_ticks
+            bar.volume += lots
+        else:
+            self._bars.append(MinuteBar(minute, price_ticks, price_ticks, price_ticks, price_ticks, lots))
+        self.open = price_ticks if self.open is None else self.open
+        self.high = price_ticks if self.high is None else max(self.high, price_ticks)
+        self.low = price_ticks if self.low is None else min(self.low, price_ticks)
+        self.volume += lots
+
+    def expire(self, now_ns: int) -> bool:
+        """Drop what is older than the window. True when that changed something."""
+        oldest = now_ns // MINUTE_NS - WINDOW_MINUTES
+        count = len(self._bars)
+        while self._bars and self._bars[0].minute <= oldest:
+            self._bars.popleft()
+        if len(self._bars) == count:
+            return False
+        self._sum_up()
+        return True
+
+    def _sum_up(self) -> None:
+        self.open = self._bars[0].open if self._bars else None
+        self.high = max((bar.high for bar in self._bars), default=None)
+        self.low = min((bar.low for bar in self._bars), default=None)
+        self.volume = sum(bar.volume for bar in self._bars)
+
+
+class BookSide:
+    """Levels of one side: price in ticks → (lots, number of orders). The best price is kept; it is looked for anew when it goes."""
+
+    def __init__(self, side: Side) -> None:
+        self.levels: dict[int, tuple[int, int]] = {}
+        self._is_bid = side is Side.BUY
+        self._best: int | None = None
+
+    def set(self, price_ticks: int, lots: int, order_count: int) -> None:
+        if lots:
+            self.levels[price_ticks] = (lots, order_count)
+            if self._best is None or self._is_better(price_ticks, self._best):
+                self._best = price_ticks
+        elif self.levels.pop(price_ticks, None) is not None and price_ticks == self._best:
+            self._best = (max if self._is_bid else min)(self.levels, default=None)
+
+    def best(self) -> tuple[int, int] | None:
+        """(price in ticks, lots)."""
+        return None if self._best is None else (self._best, self.levels[self._best][0])
+
+    def prices(self, depth: int | None = None) -> list[int]:
+        return sorted(self.levels, reverse=self._is_bid)[:depth]
+
+    def _is_better(self, price_ticks: int, other: int) -> bool:
+        return price_ticks > other if self._is_bid else price_ticks < other
+
+
+class Market:
+    """What the public sees of one instrument."""
+
+    def __init__(self, instrument: Instrument, phase: TradingPhase = TradingPhase.CLOSED, sequence: int = 0) -> None:
+        self.instrument = instrument
+        self.phase = phase
+        self.sides: dict[int, BookSide] = {Side.BUY: BookSide(Side.BUY), Side.SELL: BookSide(Side.SELL)}
+        self.sequence = sequence
+        self.time_ns = 0
+        self.last_price_ticks: int | None = None
+        self.last_trade_ns = 0
+        self.statistics = DayStatistics()
+        self.flushed_sequence = sequence
+        self.changed_levels: set[tuple[int, int]] = set()
+        self.pending_trades: list[tuple[TradeExecuted, int]] = []
+        self.ticker_changed = False
+        self._snapshot_frame: tuple[int, bytes] | None = None
+
+    @property
+    def price_ticks(self) -> int | None:
+        """What a position is valued at: the last trade, or the reference price before the first one."""
+        return self.last_price_ticks or self.instrument.reference_price_ticks or None
+
+    def add_resting(self, order: OrderState) -> None:
+        """At start-up: take a live order into its level."""
+        side = self.sides[order.side]
+        lots, count = side.levels.get(order.price_ticks, (0, 0))
+        side.set(order.price_ticks, lots + order.leaves_lots, count + 1)
+
+    def apply_book(self, event: BookChanged, time_ns: int) -> None:
+        for side, price_ticks, lots, order_count in event.levels:
+            self.sides[side].set(price_ticks, lots, order_count)
+            self.changed_levels.add((side, price_ticks))
+        self.sequence = event.market_sequence
+        self.time_ns = time_ns
+        self.ticker_changed = True
+
+    def apply_trade(self, event: TradeExecuted, time_ns: int) -> None:
+        self.sequence = event.market_sequence
+        self.time_ns = self.last_trade_ns = time_ns
+        self.last_price_ticks = event.price_ticks
+        self.statistics.add(event.price_ticks, event.quantity_lots, time_ns)
+        self.pending_trades.append((event, time_ns))
+        self.ticker_changed = True
+
+    def level_views(self, side: Side, prices: Iterable[int]) -> list[LevelView]:
+        levels = self.sides[side].levels
+        views = []
+        for price_ticks in prices:
+            lots, count = levels.get(price_ticks, (0, 0))
+            price = ticks_to_price(price_ticks, self.instrument)
+            views.append((price, lots_to_quantity(lots, self.instrument) if lots else "0", count))
+        return views
+
+    def book_view(self, depth: int | None = None) -> BookView:
+        return BookView(
+            self.instrument.symbol,
+            str(self.sequence),
+            rfc3339(self.time_ns) if self.time_ns else None,
+            self.level_views(Side.BUY, self.sides[Side.BUY].prices(depth)),
+            self.level_views(Side.SELL, self.sides[Side.SELL].prices(depth)),
+        )
+
+    def snapshot_frame(self) -> bytes:
+        """All levels; encoded once for all who subscribe at the same state."""
+        if self._snapshot_frame is None or self._snapshot_frame[0] != self.sequence:
+            book = self.book_view()
+            message = BookSnapshotMessage(book.symbol, book.sequence, book.time, book.bids, book.asks)
+            self._snapshot_frame = (self.sequence, text_frame(encode(message)))
+        return self._snapshot_frame[1]
+
+    def trade_view(self, event: TradeExecuted, time_ns: int) -> TradeView:
+        return TradeView(
+            str(event.trade_id),
+            str(event.market_sequence),
+            ticks_to_price(event.price_ticks, self.instrument),
+            lots_to_quantity(event.quantity_lots, self.instrument),
+            SIDE_NAMES[event.aggressor_side],
+            rfc3339(time_ns),
+        )
+
+    def take_delta(self) -> BookMessage | None:
+        """The levels that changed since the last call, best first."""
+        if self.sequence == self.flushed_sequence:
+            return None
+        bids = sorted((price for side, price in self.changed_levels if side == Side.BUY), reverse=True)
+        asks = sorted(price for side, price in self.changed_levels if side == Side.SELL)
+        message = BookMessage(
+            self.instrument.symbol,
+            str(self.flushed_sequence),
+            str(self.sequence),
+            rfc3339(self.time_ns),
+            self.level_views(Side.BUY, bids),
+            self.level_views(Side.SELL, asks),
+        )
+        self.skip_delta()
+        return message
+
+    def skip_delta(self) -> None:
+        """Nobody watches: what changed need not be told."""
+        self.changed_levels.clear()
+        self.flushed_sequence = self.sequence
+
+    def ticker_fields(self) -> dict[str, Any]:
+        bid, ask = self.sides[Side.BUY].best(), self.sides[Side.SELL].best()
+        day, last = self.statistics, self.last_price_ticks
+        change = None if last is None or day.open is None else last - day.open
+        return {
+            "symbol": self.instrument.symbol,
+            "last": self._price(last),
+            "bid": self._price(bid and bid[0]),
+            "bid_quantity": lots_to_quantity(bid[1], self.instrument) if bid else None,
+            "ask": self._price(ask and ask[0]),
+            "ask_quantity": lots_to_quantity(ask[1], self.instrument) if ask else None,
+            "open": self._price(day.open),
+            "high": self._price(day.high),
+            "low": self._price(day.low),
+            "volume": lots_to_quantity(day.volume, self.instrument),
+            "change": self._price(change),
+            "change_percent": None if change is None or not day.open else f"{Decimal(change) * 100 / day.open:.2f}",
+            "time": rfc3339(self.last_trade_ns) if self.last_trade_ns else None,
+        }
+
+    def _price(self, ticks: int | None) -> str | None:
+        return None if ticks is None else ticks_to_price(ticks, self.instrument)
+
+
+class MarketData:
+    """All markets, and who watches them."""
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
+        self._markets: dict[int, Market] = {}
+        self._by_symbol: dict[str, Market] = {}
+        self._touched: set[int] = set()
+        self._minute = 0
+        self._book_subscribers: dict[str, set[Subscriber]] = {}
+        self._trade_subscribers: dict[str, set[Subscriber]] = {}
+        self._ticker_subscribers: dict[str, set[Subscriber]] = {}
+        self._all_ticker_subscribers: set[Subscriber] = set()
+
+    # Look-ups
+
+    @property
+    def markets(self) -> Mapping[int, Market]:
+        return self._markets
+
+    def market(self, symbol: str) -> Market | None:
+        return self._by_symbol.get(symbol)
+
+    def instrument(self, instrument_id: int) -> Instrument:
+        return self._markets[instrument_id].instrument
+
+    def ticker_views(self) -> list[TickerView]:
+        self._expire()
+        return [TickerView(**market.ticker_fields()) for market in self._by_symbol.values()]
+
+    # State
+
+    def add_market(self, market: Market) -> None:
+        self._markets[market.instrument.instrument_id] = market
+        self._by_symbol[market.instrument.symbol] = market
+
+    def apply(self, batch: EventBatch) -> None:
+        for event in batch.events:
+            match event:
+                case BookChanged():
+                    self._markets[event.instrument_id].apply_book(event, batch.time_ns)
+                    self._touched.add(event.instrument_id)
+                case TradeExecuted():
+                    self._markets[event.instrument_id].apply_trade(event, batch.time_ns)
+                    self._touched.add(event.instrument_id)
+                case InstrumentListed():
+                    self.add_market(Market(event.instrument))
+                case TradingPhaseChanged():
+                    self._change_phase(event)
+                case _:
+                    """Nothing that the public sees."""
+
+    def _change_phase(self, event: TradingPhaseChanged) -> None:
+        for market in self._markets.values():
+            if event.instrument_id in (0, market.instrument.instrument_id):
+                market.phase = event.phase
+
+    # Subscriptions
+
+    def subscribe_book(self, market: Market, subscriber: Subscriber) -> None:
+        """The others get what is pending, the new one a snapshot: the next delta follows on both."""
+        self._flush_changes(market)
+        self._book_subscribers.setdefault(market.instrument.symbol, set()).add(subscriber)
+        subscriber.send(market.snapshot_frame())
+
+    def subscribe_trades(self, market: Market, subscriber: Subscriber) -> None:
+        """Trades from now on: those that are still pending happened before."""
+        self._flush_changes(market)
+        self._trade_subscribers.setdefault(market.instrument.symbol, set()).add(subscriber)
+
+    def subscribe_ticker(self, market: Market, subscriber: Subscriber) -> None:
+        self._ticker_subscribers.setdefault(market.instrument.symbol, set()).add(subscriber)
+        subscriber.send(ticker_frame(market))
+
+    def subscribe_all_tickers(self, subscriber: Subscriber) -> None:
+        self._all_ticker_subscribers.add(subscriber)
+        for market in self._by_symbol.values():
+            subscriber.send(ticker_frame(market))
+
+    def unsubscribe(self, channel: str, symbol: str, subscriber: Subscriber) -> None:
+        if channel == "ticker" and symbol == "*":
+            self._all_ticker_subscribers.discard(subscriber)
+            return
+        subscribers = {
+            "book": self._book_subscribers,
+            "trades": self._trade_subscribers,
+            "ticker": self._ticker_subscribers,
+        }[channel]
+        watching = subscribers.get(symbol)
+        if watching is not None:
+            watching.discard(subscriber)
+            if not watching:
+                del subscribers[symbol]
+
+    # Fan-out
+
+    def flush(self) -> None:
+        """Tell the subscribers what changed since the last call."""
+        self._expire()
+        touched, self._touched = self._touched, set()
+        for instrument_id in sorted(touched):
+            market = self._markets[instrument_id]
+            self._flush_changes(market)
+            self._flush_ticker(market)
+
+    def _expire(self) -> None:
+        """Once a minute, let the 24 hours move on."""
+        now_ns = self._now_ns()
+        if now_ns // MINUTE_NS == self._minute:
+            return
+        self._minute = now_ns // MINUTE_NS
+        for instrument_id, market in self._markets.items():
+            if market.statistics.expire(now_ns):
+                market.ticker_changed = True
+                self._touched.add(instrument_id)
+
+    def _flush_changes(self, market: Market) -> None:
+        """Trades first, then the book that they led to."""
+        symbol = market.instrument.symbol
+        trades, market.pending_trades = market.pending_trades, []
+        trade_subscribers = self._trade_subscribers.get(symbol)
+        if trade_subscribers:
+            for start in range(0, len(trades), TRADES_PER_MESSAGE_MAX):
+                views = [market.trade_view(*trade) for trade in trades[start : start + TRADES_PER_MESSAGE_MAX]]
+                send_to_all(trade_subscribers, text_frame(encode(TradesMessage(symbol, views))))
+        book_subscribers = self._book_subscribers.get(symbol)
+        if not book_subscribers:
+            market.skip_delta()
+        elif (delta := market.take_delta()) is not None:
+            send_to_all(book_subscribers, text_frame(encode(delta)))
+
+    def _flush_ticker(self, market: Market) -> None:
+        symbol = market.instrument.symbol
+        subscribers = self._ticker_subscribers.get(symbol, set()) | self._all_ticker_subscribers
+        if market.ticker_changed and subscribers:
+            send_to_all(subscribers, ticker_frame(market))
+        market.ticker_changed = False
+
+
+def ticker_frame(market: Market) -> bytes:
+    return text_frame(encode(TickerMessage(**market.ticker_fields())))
+
+
+def send_to_all(subscribers: Iterable[Subscriber], frame: bytes) -> None:
+    """A subscriber that is cut off on the way leaves the set later, when its connection ends."""
+    for subscriber in tuple(subscribers):
+        subscriber.send(frame)

@@ -1,0 +1,291 @@
+"""Orders from requests to the venue, and the venue's answer back: the same for REST and WebSocket.
+
+The edge checks what has to be known to speak of ticks and lots at all (the symbol, decimals, steps, 64 bits). Every rule of trading is the
+venue's, checked where the order of things is decided; here its refusal is only put into words.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from trading_engine.servers.tes.errors import (
+    ApiError,
+    invalid_request,
+    not_allowed,
+    not_on_step,
+    refusal,
+    unknown_order,
+    unlisted_symbol,
+)
+from trading_engine.servers.tes.models.requests import (
+    PlaceRequest,
+    ReplaceRequest,
+    SideName,
+    checked_client_order_id,
+    order_id_of,
+)
+from trading_engine.servers.tes.models.views import OrderView, order_view
+from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.gateway import Gateway, Outcome
+from trading_engine.servers.tes.services.market_data import Market, MarketData
+from trading_engine.venue.commands import CancelOrder, MassCancel, PlaceOrder, ReplaceOrder
+from trading_engine.venue.conversion import NotADecimal, NotAMultiple, price_to_ticks, quantity_to_lots
+from trading_engine.venue.events import (
+    CancelRejected,
+    CommandRefused,
+    MassCancelCompleted,
+    OrderAccepted,
+    OrderRejected,
+    OrderRepeated,
+    ReplaceRejected,
+)
+from trading_engine.venue.instrument import PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Instrument
+from trading_engine.venue.order_state import OrderState
+from trading_engine.venue.reasons import REASON_TEXT, Reason
+from trading_engine.venue.terms import OrderType, Side, TimeInForce
+
+SIDES: dict[str, Side] = {"buy": Side.BUY, "sell": Side.SELL}
+ORDER_TYPES: dict[str, OrderType] = {"limit": OrderType.LIMIT, "market": OrderType.MARKET}
+TIMES_IN_FORCE: dict[str, TimeInForce] = {
+    "day": TimeInForce.DAY,
+    "gtc": TimeInForce.GTC,
+    "ioc": TimeInForce.IOC,
+    "fok": TimeInForce.FOK,
+}
+DEFAULT_TIME_IN_FORCE = {OrderType.LIMIT: TimeInForce.DAY, OrderType.MARKET: TimeInForce.IOC}
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """The order, and whether it is a new one (or the first one, which this request repeated)."""
+
+    order_id: int
+    state: OrderState | None
+    """None when the order was repeated and has ended since: it is in the database only."""
+    is_new: bool
+
+
+class OrderEntry:
+    def __init__(self, gateway: Gateway, market_data: MarketData, decimals_of: Callable[[str], int]) -> None:
+        self._gateway = gateway
+        self._market_data = market_data
+        self._decimals_of = decimals_of
+
+    def view(self, order: OrderState) -> OrderView:
+        return order_view(order, self._market_data.instrument(order.instrument_id))
+
+    async def place(self, principal: Principal, request: PlaceRequest) -> Placed:
+        """Nothing is awaited before the command is handed over, so orders of one connection arrive in their order."""
+        require_portfolio(principal)
+        client_order_id = checked_client_order_id(request.client_order_id)
+        instrument = self._market_of(request.symbol).instrument
+        command = place_command(principal.account_id, client_order_id, instrument, request)
+        outcome = await self._gateway.submit(command)
+        event = outcome.batch.events[0]
+        match event:
+            case OrderAccepted():
+                return Placed(event.order_id, last_state(outcome, event.order_id), is_new=True)
+            case OrderRepeated():
+                return Placed(event.order_id, self._gateway.live_orders.live.get(event.order_id), is_new=False)
+            case OrderRejected():
+                raise self._placing_refused(event, instrument, request)
+            case _:
+                raise unexpected(outcome)
+
+    async def cancel(self, principal: Principal, order_id: str | None, client_order_id: str | None) -> OrderState:
+        require_portfolio(principal)
+        number, name = named_order(order_id, client_order_id)
+        outcome = await self._gateway.submit(CancelOrder(principal.account_id, number, name))
+        event = outcome.batch.events[0]
+        if isinstance(event, CancelRejected):
+            raise order_refused(event.reason, order_id, client_order_id)
+        return outcome.reports[-1].order
+
+    async def replace(self, principal: Principal, order_id: str, request: ReplaceRequest) -> OrderState:
+        require_portfolio(principal)
+        self._gateway.require_ready()
+        number, _ = named_order(order_id, None)
+        if request.quantity is None and request.price is None:
+            raise invalid_request("A replace changes 'quantity', 'price' or both: neither was given.")
+        order = self._gateway.live_orders.live.get(number)
+        if order is None or order.account_id != principal.account_id:
+            raise order_refused(Reason.UNKNOWN_ORDER, order_id, None)
+        instrument = self._market_data.instrument(order.instrument_id)
+        command = ReplaceOrder(
+            principal.account_id,
+            number,
+            quantity_lots=0 if request.quantity is None else positive_lots(request.quantity, instrument),
+            price_ticks=0 if request.price is None else positive_ticks(request.price, instrument),
+        )
+        outcome = await self._gateway.submit(command)
+        event = outcome.batch.events[0]
+        if isinstance(event, ReplaceRejected):
+            raise self._replacing_refused(event, instrument, order_id, request)
+        return last_state(outcome, number)
+
+    async def cancel_all(self, principal: Principal, symbol: str | None, side: SideName | None) -> int:
+        """How many orders were canceled."""
+        require_portfolio(principal)
+        instrument_id = 0 if symbol is None else self._market_of(symbol).instrument.instrument_id
+        command = MassCancel(principal.account_id, instrument_id, 0 if side is None else SIDES[side])
+        outcome = await self._gateway.submit(command)
+        event = next((e for e in outcome.batch.events if isinstance(e, MassCancelCompleted | CommandRefused)), None)
+        match event:
+            case MassCancelCompleted():
+                return event.canceled_count
+            case CommandRefused():
+                raise refusal(event.reason)
+            case _:
+                raise unexpected(outcome)
+
+    def _market_of(self, symbol: str) -> Market:
+        market = self._market_data.market(symbol)
+        if market is None:
+            self._gateway.require_ready()
+            raise unlisted_symbol(symbol)
+        return market
+
+    def _placing_refused(self, event: OrderRejected, instrument: Instrument, request: PlaceRequest) -> ApiError:
+        if event.reason is Reason.DUPLICATE_CLIENT_ORDER_ID:
+            return ApiError(
+                event.reason.name,
+                f"{REASON_TEXT[event.reason].removesuffix('.')}: {event.client_order_id} is order {event.limit}.",
+                field="client_order_id",
+                value=event.client_order_id,
+            )
+        return refusal(
+            event.reason,
+            instrument=instrument,
+            decimals=self._decimals_of(instrument.currency),
+            limit=event.limit,
+            price=request.price,
+            quantity=request.quantity,
+        )
+
+    def _replacing_refused(
+        self, event: ReplaceRejected, instrument: Instrument, order_id: str, request: ReplaceRequest
+    ) -> ApiError:
+        if event.reason is Reason.UNKNOWN_ORDER:
+            return order_refused(event.reason, order_id, None)
+        return refusal(
+            event.reason,
+            instrument=instrument,
+            decimals=self._decimals_of(instrument.currency),
+            limit=event.limit,
+            price=request.price,
+            quantity=request.quantity,
+        )
+
+
+def place_command(account_id: int, client_order_id: str, instrument: Instrument, request: PlaceRequest) -> PlaceOrder:
+    order_type = ORDER_TYPES[request.type]
+    if order_type is OrderType.LIMIT and request.price is None:
+        raise invalid_request("A limit order needs a 'price'.", "price")
+    if order_type is OrderType.MARKET and request.price is not None:
+        raise ApiError(
+            Reason.UNSUPPORTED_ORDER_ATTRIBUTES.name,
+            f"A market order has no price; {request.price!r} was given. For a limit, use type 'limit'.",
+            field="price",
+            value=request.price,
+        )
+    time_in_force = (
+        DEFAULT_TIME_IN_FORCE[order_type] if request.time_in_force is None else TIMES_IN_FORCE[request.time_in_force]
+    )
+    return PlaceOrder(
+        account_id,
+        client_order_id,
+        instrument.instrument_id,
+        SIDES[request.side],
+        order_type,
+        time_in_force,
+        lots_of(request.quantity, instrument),
+        0 if request.price is None else ticks_of(request.price, instrument),
+        request.post_only,
+    )
+
+
+def lots_of(text: str, instrument: Instrument) -> int:
+    """Lots, as large as the venue's integers take."""
+    try:
+        lots = quantity_to_lots(text, instrument)
+    except NotADecimal:
+        raise not_a_decimal("quantity", text) from None
+    except NotAMultiple:
+        raise not_on_step(Reason.QUANTITY_NOT_ON_LOT, "quantity", text, instrument.lot_size) from None
+    if lots > QUANTITY_LOTS_MAX:
+        raise refusal(
+            Reason.QUANTITY_ABOVE_MAXIMUM, instrument=instrument, limit=instrument.quantity_lots_max, quantity=text
+        )
+    return max(lots, -1)
+
+
+def ticks_of(text: str, instrument: Instrument) -> int:
+    """Ticks, as large as the venue's integers take. Every price below zero is one to refuse: they all become -1."""
+    try:
+        ticks = price_to_ticks(text, instrument)
+    except NotADecimal:
+        raise not_a_decimal("price", text) from None
+    except NotAMultiple:
+        raise not_on_step(Reason.PRICE_NOT_ON_TICK, "price", text, instrument.tick_size) from None
+    if ticks > PRICE_TICKS_MAX:
+        raise refusal(Reason.PRICE_ABOVE_MAXIMUM, instrument=instrument, limit=instrument.price_ticks_max, price=text)
+    return max(ticks, -1)
+
+
+def positive_lots(text: str, instrument: Instrument) -> int:
+    """For a replace, where 0 would mean "as it is"."""
+    lots = lots_of(text, instrument)
+    if lots <= 0:
+        raise refusal(Reason.QUANTITY_NOT_POSITIVE, quantity=text)
+    return lots
+
+
+def positive_ticks(text: str, instrument: Instrument) -> int:
+    ticks = ticks_of(text, instrument)
+    if ticks <= 0:
+        raise refusal(Reason.PRICE_NOT_POSITIVE, price=text)
+    return ticks
+
+
+def not_a_decimal(field: str, text: str) -> ApiError:
+    return invalid_request(f'The field {field!r} is wrong: a decimal number such as "230.10" is expected.', field, text)
+
+
+def named_order(order_id: str | None, client_order_id: str | None) -> tuple[int, str]:
+    """Exactly one of the two, in the form that a command has it."""
+    if (order_id is None) == (client_order_id is None):
+        raise invalid_request("Name the order by 'order_id' or by 'client_order_id', one of the two.")
+    if order_id is not None:
+        number = order_id_of(order_id)
+        if number is None:
+            raise order_refused(Reason.UNKNOWN_ORDER, order_id, None)
+        return number, ""
+    name = checked_client_order_id(client_order_id)
+    if not name:
+        raise order_refused(Reason.UNKNOWN_ORDER, None, client_order_id)
+    return 0, name
+
+
+def order_refused(reason: Reason, order_id: str | None, client_order_id: str | None) -> ApiError:
+    if reason is not Reason.UNKNOWN_ORDER:
+        return refusal(reason)
+    if order_id is not None:
+        return unknown_order(order_id)
+    return unknown_order(client_order_id or "", "client_order_id")
+
+
+def last_state(outcome: Outcome, order_id: int) -> OrderState:
+    """The order as it is after the whole batch."""
+    for report in reversed(outcome.reports):
+        if report.order.order_id == order_id:
+            return report.order
+    raise unexpected(outcome)
+
+
+def require_portfolio(principal: Principal) -> None:
+    """Account 0 is the venue's own: a user without a portfolio must never reach it."""
+    if principal.account_id <= 0:
+        raise not_allowed("This user has no portfolio and cannot trade.")
+
+
+def unexpected(outcome: Outcome) -> AssertionError:
+    return AssertionError(f"command {outcome.batch.command_sequence} brought about {outcome.batch.events!r}")

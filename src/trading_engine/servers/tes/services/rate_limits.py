@@ -1,0 +1,75 @@
+"""Token buckets: so many at once, so many a second after that. Each key (an account, an address) has its own bucket.
+
+The number of buckets is bounded. A bucket that has had time to fill up again says nothing that a new one would not, so those are
+dropped first; if an attack with many addresses fills the table all the same, the bucket that was made first goes.
+"""
+
+from collections.abc import Callable, Hashable
+
+from trading_engine.servers.tes.errors import ApiError
+
+BUCKETS_MAX = 20_000
+
+
+class Bucket:
+    __slots__ = ("tokens", "updated_s")
+
+    def __init__(self, tokens: float, updated_s: float) -> None:
+        self.tokens = tokens
+        self.updated_s = updated_s
+
+
+class RateLimit:
+    """`per_second` and `burst` for each key; `now` is a monotonic clock in seconds."""
+
+    def __init__(self, name: str, per_second: float, burst: int, now: Callable[[], float]) -> None:
+        self._name = name
+        self._per_second = per_second
+        self.burst = burst
+        self._now = now
+        self._buckets: dict[Hashable, Bucket] = {}
+
+    def take(self, key: Hashable, cost: float = 1.0) -> int:
+        """Take from the key's bucket and return what is left, in whole tokens. Raises `ApiError` when there is not enough."""
+        bucket = self._filled(key)
+        if bucket.tokens < cost:
+            raise self._limited((cost - bucket.tokens) / self._per_second)
+        bucket.tokens -= cost
+        return int(bucket.tokens)
+
+    def check(self, key: Hashable) -> None:
+        """Raises `ApiError` when the key's bucket is empty; takes nothing."""
+        bucket = self._filled(key)
+        if bucket.tokens < 1.0:
+            raise self._limited((1.0 - bucket.tokens) / self._per_second)
+
+    def headers(self, remaining: int) -> list[tuple[bytes, bytes]]:
+        return [(b"x-ratelimit-limit", b"%d" % self.burst), (b"x-ratelimit-remaining", b"%d" % max(0, remaining))]
+
+    def _filled(self, key: Hashable) -> Bucket:
+        now = self._now()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= BUCKETS_MAX:
+                self._make_room(now)
+            bucket = self._buckets[key] = Bucket(float(self.burst), now)
+        else:
+            bucket.tokens = min(float(self.burst), bucket.tokens + (now - bucket.updated_s) * self._per_second)
+            bucket.updated_s = now
+        return bucket
+
+    def _make_room(self, now: float) -> None:
+        full_after_s = self.burst / self._per_second
+        full = [key for key, bucket in self._buckets.items() if now - bucket.updated_s >= full_after_s]
+        for key in full:
+            del self._buckets[key]
+        if not full:
+            del self._buckets[next(iter(self._buckets))]
+
+    def _limited(self, wait_s: float) -> ApiError:
+        retry_after_s = max(1, int(wait_s + 0.999))
+        return ApiError(
+            "RATE_LIMITED",
+            f"Too many {self._name}: {self._per_second:g} a second, {self.burst} at once. Try again in {retry_after_s} s.",
+            headers=((b"retry-after", b"%d" % retry_after_s), *self.headers(0)),
+        )
