@@ -127,6 +127,11 @@ class AsyncStream:
         return self._state.matching_is_up
 
     @property
+    def failure(self) -> BaseException | None:
+        """Why the stream has ended for good; None while it lives."""
+        return self._failure
+
+    @property
     def order_sequence(self) -> int | None:
         """Of the newest order update: what a new stream passes as `since` to go on from here."""
         return self._state.order_sequence

@@ -1,0 +1,248 @@
+"""The simulated traders on the real matching core, on a virtual clock: do they make a market, and do they keep making it?"""
+
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from trading_engine.clients.sdk import views
+from trading_engine.clients.simulated.crowd import Crowd, Endowment, Submission
+from trading_engine.clients.simulated.market_state import BUY, Account, Cancel, Place, Replace, market_of
+from trading_engine.venue import commands as c
+from trading_engine.venue import events as e
+from trading_engine.venue.conversion import lots_to_quantity, tick_value, ticks_to_price, to_steps
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.order_state import LiveOrders, OrderState
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.venue import Venue
+
+STEP_S = 0.1
+TIMES_IN_FORCE = {"gtc": TimeInForce.GTC, "ioc": TimeInForce.IOC}
+STATUS_WORDS = {0: "new", 1: "partially_filled", 2: "filled", 4: "canceled", 12: "expired"}
+CASH = "100000000.00"
+QUANTITY_EACH = 200_000
+PRICES = {"AAPL": "230.00", "MSFT": "431.00", "XOM": "119.50"}
+
+
+class SimulatedVenue:
+    """A venue, a crowd, and one more account that belongs to nobody's strategy."""
+
+    def __init__(
+        self,
+        prices: dict[str, str] = PRICES,
+        *,
+        seed: int = 1,
+        makers: int = 2,
+        takers: int = 2,
+        noise: int = 2,
+        orders_per_second: float = 7.5,
+    ) -> None:
+        self.venue = Venue()
+        self.live = LiveOrders()
+        self.trades: list[tuple[float, str, int, int, Side]] = []
+        self.refusals: Counter[str] = Counter()
+        self.now = 0.0
+        self.sent = 0
+        self._producer_sequence = 0
+        self._bids: dict[str, dict[int, int]] = {symbol: {} for symbol in prices}
+        self._asks: dict[str, dict[int, int]] = {symbol: {} for symbol in prices}
+        self._last: dict[str, int] = {}
+        self._changed: set[str] = set()
+        self.accounts = [Account(f"bot-{number}") for number in range(1, makers + takers + noise + 1)]
+        self.outsider_id = len(self.accounts) + 1
+        self.crowd: Crowd | None = None
+        for number, (symbol, price) in enumerate(prices.items(), 1):
+            self.apply(c.ListInstrument(instrument(number, symbol, price)))
+        positions = tuple((number, QUANTITY_EACH) for number in range(1, len(prices) + 1))
+        for account_id in range(1, self.outsider_id + 1):
+            self.apply(c.OpenAccount(account_id, cash=(("USD", 10_000_000_000),), positions=positions))
+        self.apply(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
+        self.crowd = Crowd(
+            [market_of(view_of(listed), Decimal(prices[listed.symbol])) for listed in self.venue.instruments.values()],
+            self.accounts,
+            makers=makers,
+            takers=takers,
+            endowment=Endowment({"USD": float(CASH)}, dict.fromkeys(prices, QUANTITY_EACH)),
+            orders_per_second=orders_per_second,
+            seed=seed,
+            run_id="test",
+        )
+        for number in range(len(self.accounts)):
+            self.crowd.on_balance(number, "USD", Decimal(CASH))
+            for symbol in prices:
+                self.crowd.on_position(number, symbol, Decimal(QUANTITY_EACH), Decimal(QUANTITY_EACH))
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / STEP_S)):
+            self.step()
+
+    def step(self) -> None:
+        assert self.crowd is not None
+        self.now += STEP_S
+        for submission in self.crowd.step(self.now):
+            self.sent += 1
+            self._answer(submission)
+        for symbol in self._changed:
+            self.crowd.on_ticker(self.ticker(symbol))
+        self._changed.clear()
+
+    def place(
+        self, symbol: str, side: Side, lots: int, ticks: int = 0, time_in_force: TimeInForce = TimeInForce.GTC
+    ) -> None:
+        """An order of the outsider."""
+        order_type = OrderType.LIMIT if ticks else OrderType.MARKET
+        self.apply(c.PlaceOrder(self.outsider_id, "", self.id_of(symbol), side, order_type, time_in_force, lots, ticks))
+
+    def bids(self, symbol: str) -> list[tuple[int, int]]:
+        return sorted(self._bids[symbol].items(), reverse=True)
+
+    def asks(self, symbol: str) -> list[tuple[int, int]]:
+        return sorted(self._asks[symbol].items())
+
+    def spread(self, symbol: str) -> int | None:
+        bids, asks = self._bids[symbol], self._asks[symbol]
+        return min(asks) - max(bids) if bids and asks else None
+
+    def ticker(self, symbol: str) -> views.Ticker:
+        bids, asks = self._bids[symbol], self._asks[symbol]
+        return views.Ticker(
+            symbol=symbol,
+            last=_price(self._last.get(symbol)),
+            bid=_price(max(bids, default=None)),
+            ask=_price(min(asks, default=None)),
+        )
+
+    def id_of(self, symbol: str) -> int:
+        return next(number for number, listed in self.venue.instruments.items() if listed.symbol == symbol)
+
+    def _answer(self, submission: Submission) -> None:
+        assert self.crowd is not None
+        batch, reports = self.apply(self._command(submission))
+        first = batch.events[0]
+        if isinstance(first, e.OrderRejected | e.CancelRejected | e.ReplaceRejected):
+            self.refusals[first.reason.name] += 1
+            self.crowd.on_answer(submission, None, is_gone=first.reason.name == "UNKNOWN_ORDER")
+            return
+        own = [report for report in reports if report.client_order_id == submission.order.client_order_id]
+        self.crowd.on_answer(submission, self.order_view(own[-1]))
+
+    def _command(self, submission: Submission) -> c.AnyCommand:
+        account_id = submission.number + 1
+        match submission.action:
+            case Place(symbol, side, lots, ticks, time_in_force, post_only):
+                return c.PlaceOrder(
+                    account_id,
+                    submission.order.client_order_id,
+                    self.id_of(symbol),
+                    Side.BUY if side == BUY else Side.SELL,
+                    OrderType.LIMIT if ticks else OrderType.MARKET,
+                    TIMES_IN_FORCE[time_in_force],
+                    lots,
+                    ticks or 0,
+                    post_only,
+                )
+            case Replace(order, lots, ticks):
+                return c.ReplaceOrder(account_id, int(order.order_id), "", lots, ticks)
+            case Cancel(order):
+                return c.CancelOrder(account_id, int(order.order_id))
+
+    def apply(self, command: c.AnyCommand) -> tuple[e.EventBatch, list[OrderState]]:
+        self._producer_sequence += 1
+        number = self.venue.command_sequence + 1
+        time_ns = int(self.now * 1e9) + number
+        batch = self.venue.apply(c.SequencedCommand(number, time_ns, "test", self._producer_sequence, command))
+        assert batch is not None
+        for event in batch.events:
+            self._take_in(event)
+        reports = self.live.apply(batch)
+        for report in reports:
+            order = report.order
+            if self.crowd is not None and order.account_id < self.outsider_id:
+                self.crowd.on_order(order.account_id - 1, self.order_view(order))
+        return batch, [report.order for report in reports]
+
+    def _take_in(self, event: e.AnyEvent) -> None:
+        match event:
+            case e.BookChanged():
+                symbol = self.venue.instruments[event.instrument_id].symbol
+                for side, ticks, lots, _ in event.levels:
+                    levels = (self._bids if side == Side.BUY else self._asks)[symbol]
+                    if lots:
+                        levels[ticks] = lots
+                    else:
+                        del levels[ticks]
+                self._changed.add(symbol)
+            case e.TradeExecuted():
+                symbol = self.venue.instruments[event.instrument_id].symbol
+                self._last[symbol] = event.price_ticks
+                self.trades.append((self.now, symbol, event.price_ticks, event.quantity_lots, event.aggressor_side))
+            case e.CashChanged() if self.crowd is not None and 0 < event.account_id < self.outsider_id:
+                self.crowd.on_balance(event.account_id - 1, event.currency, Decimal(event.balance - event.held) / 100)
+            case e.PositionChanged() if self.crowd is not None and 0 < event.account_id < self.outsider_id:
+                symbol = self.venue.instruments[event.instrument_id].symbol
+                quantity, available = Decimal(event.quantity_lots), Decimal(event.quantity_lots - event.held_lots)
+                self.crowd.on_position(event.account_id - 1, symbol, quantity, available)
+            case _:
+                """Nothing that the crowd would see."""
+
+    def order_view(self, order: OrderState) -> views.Order:
+        listed = self.venue.instruments[order.instrument_id]
+        moment = datetime.fromtimestamp(order.updated_ns / 1e9, UTC)
+        return views.Order(
+            order_id=str(order.order_id),
+            client_order_id=order.client_order_id,
+            portfolio_id=str(order.account_id),
+            symbol=listed.symbol,
+            side="buy" if order.side is Side.BUY else "sell",
+            type="limit",
+            time_in_force="gtc",
+            post_only=order.post_only,
+            price=_price(order.price_ticks),
+            quantity=Decimal(order.quantity_lots),
+            filled_quantity=Decimal(order.filled_lots),
+            leaves_quantity=Decimal(order.leaves_lots),
+            average_price=None,
+            status=STATUS_WORDS[order.status],  # type: ignore[arg-type] # the table holds the literals
+            reason=None,
+            created_at=moment,
+            updated_at=moment,
+            event_sequence=order.event_sequence,
+        )
+
+
+def _price(ticks: int | None) -> Decimal | None:
+    return None if ticks is None else Decimal(ticks) / 100
+
+
+def instrument(number: int, symbol: str, price: str) -> Instrument:
+    return Instrument(
+        number,
+        symbol,
+        symbol,
+        "USD",
+        "0.01",
+        "1",
+        tick_value("0.01", "1", 2),
+        price_band_ppm=500_000,
+        maker_fee_ppm=100,
+        taker_fee_ppm=300,
+        reference_price_ticks=to_steps(price, "0.01"),
+    )
+
+
+def view_of(listed: Instrument) -> views.Instrument:
+    return views.Instrument(
+        symbol=listed.symbol,
+        name=listed.name,
+        currency=listed.currency,
+        tick_size=Decimal(listed.tick_size),
+        lot_size=Decimal(listed.lot_size),
+        quantity_min=Decimal(lots_to_quantity(listed.quantity_lots_min, listed)),
+        quantity_max=Decimal(lots_to_quantity(listed.quantity_lots_max, listed)),
+        price_max=Decimal(ticks_to_price(listed.price_ticks_max, listed)),
+        notional_max=Decimal(listed.notional_max) / 100,
+        market_protection=Decimal(ticks_to_price(listed.market_protection_ticks, listed)),
+        price_band_percent=Decimal(50),
+        maker_fee_bp=Decimal(1),
+        taker_fee_bp=Decimal(3),
+        phase="continuous",
+    )
