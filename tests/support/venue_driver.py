@@ -1,7 +1,8 @@
-"""Drives a venue in tests: numbers and stamps commands, and keeps what came out."""
+"""Drives a venue in tests: numbers and stamps commands, has every outcome audited, and keeps what came out."""
 
 from collections.abc import Sequence
 
+from support.auditor import Auditor
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
@@ -21,19 +22,24 @@ DAY, GTC, IOC, FOK = TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInFo
 
 
 class VenueDriver:
-    """A venue with a clock that ticks once per command."""
+    """A venue with a clock that ticks once per command. A venue that comes with a past is not audited."""
 
-    def __init__(self, venue: Venue | None = None) -> None:
+    def __init__(self, venue: Venue | None = None, *, audited: bool = True) -> None:
+        self.auditor = Auditor() if audited and venue is None else None
         self.venue = venue or Venue()
         self.commands: list[c.SequencedCommand] = []
         self.batches: list[e.EventBatch] = []
 
-    def do(self, command: c.AnyCommand, producer: str = "test", producer_sequence: int = 0) -> tuple[e.AnyEvent, ...]:
+    def do(
+        self, command: c.AnyCommand, producer: str = "test", producer_sequence: int | None = None
+    ) -> tuple[e.AnyEvent, ...]:
         """Apply a command; returns its events."""
         sequence = self.venue.command_sequence + 1
-        sequenced = c.SequencedCommand(sequence, 1_000 * sequence, producer, producer_sequence or sequence, command)
+        sequenced = c.SequencedCommand(
+            sequence, 1_000 * sequence, producer, sequence if producer_sequence is None else producer_sequence, command
+        )
         self.commands.append(sequenced)
-        batch = self.venue.apply(sequenced)
+        batch = self.auditor.apply(self.venue, sequenced) if self.auditor else self.venue.apply(sequenced)
         if batch is None:
             return ()
         self.batches.append(batch)
@@ -101,9 +107,11 @@ def open_venue(
     accounts: Sequence[int] = (ALICE, BOB, CAROL),
     cash: int = STARTING_CASH,
     lots: int = STARTING_LOTS,
+    *,
+    audited: bool = True,
 ) -> VenueDriver:
     """A venue in continuous trading whose accounts have cash and shares."""
-    driver = VenueDriver()
+    driver = VenueDriver(audited=audited)
     for instrument in instruments:
         driver.do(c.ListInstrument(instrument))
     driver.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))

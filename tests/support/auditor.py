@@ -1,0 +1,566 @@
+"""Judges every command's outcome, knowing the rules but none of the venue's code.
+
+Before a command is applied, the auditor works out from the mirror (the state as the events told it so far) what has to happen: which
+rules of `Reason` the command breaks — all of them, so that the first in order of precedence can be told —, or which events follow and
+which orders trade. Afterwards it compares that with what the venue did, feeds the events to the mirror, which checks them one by
+one, and compares the mirror with the venue's insides. A venue that passes conserves money and shares, never crosses, keeps price-time
+priority, holds what open orders need, and says all of it in its events.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any
+
+import msgspec
+
+from support.mirror import FEE_ACCOUNT, MILLION, Mirror, MirrorAccount, MirrorMarket, MirrorOrder
+from trading_engine.venue import Venue
+from trading_engine.venue import commands as c
+from trading_engine.venue import events as e
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.reasons import EndReason, Reason
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+PRECEDENCE = list(Reason)
+BALANCE_MAX = 2**62
+ID_MAX = 2**63 - 1
+PHASE_REFUSAL = {TradingPhase.CLOSED: Reason.MARKET_CLOSED, TradingPhase.HALTED: Reason.TRADING_HALTED}
+
+INSTRUMENT_RANGES = {
+    "instrument_id": (1, ID_MAX),
+    "tick_value": (1, 2**62),
+    "quantity_lots_min": (1, 2**31 - 1),
+    "quantity_lots_max": (1, 2**31 - 1),
+    "price_ticks_max": (1, 2**31 - 1),
+    "notional_min": (0, 2**61),
+    "notional_max": (0, 2**61),
+    "market_protection_ticks": (0, 2**31 - 1),
+    "price_band_ppm": (0, 100 * MILLION),
+    "maker_fee_ppm": (0, 100_000),
+    "taker_fee_ppm": (0, 100_000),
+    "reference_price_ticks": (0, 2**31 - 1),
+}
+
+Broken = dict[Reason, int]
+"""The rules that a command breaks, each with the bound that the refusal has to report."""
+
+decode_batch = msgspec.msgpack.Decoder(e.EventBatch).decode
+decode_sequenced = msgspec.msgpack.Decoder(c.SequencedCommand).decode
+
+
+class Auditor:
+    def __init__(self) -> None:
+        self.mirror = Mirror()
+        self.producers: OrderedDict[str, int] = OrderedDict()
+        self.command_sequence = 0
+
+    def apply(self, venue: Venue, sequenced: c.SequencedCommand) -> e.EventBatch | None:
+        """Apply a command to the venue and judge what it did."""
+        assert decode_sequenced(msgspec.msgpack.encode(sequenced)) == sequenced
+        is_new = sequenced.producer_sequence > self.producers.get(sequenced.producer, 0)
+        expected, trades = self.expect(sequenced.command) if is_new else ([], [])
+        batch = venue.apply(sequenced)
+        self.command_sequence += 1
+        if is_new:
+            self.producers[sequenced.producer] = sequenced.producer_sequence
+            self._judge(sequenced, batch, expected, trades)
+        else:
+            assert batch is None, (sequenced, batch)
+        compare(venue, self)
+        return batch
+
+    def _judge(
+        self,
+        sequenced: c.SequencedCommand,
+        batch: e.EventBatch | None,
+        expected: list[e.AnyEvent],
+        trades: list[tuple[int, int, int]],
+    ) -> None:
+        assert batch is not None, sequenced
+        assert (batch.command_sequence, batch.time_ns, batch.producer, batch.producer_sequence) == (
+            sequenced.sequence,
+            sequenced.time_ns,
+            sequenced.producer,
+            sequenced.producer_sequence,
+        )
+        assert decode_batch(msgspec.msgpack.encode(batch)) == batch
+        outcome = [
+            event
+            for event in batch.events
+            if not isinstance(event, e.TradeExecuted | e.CashChanged | e.PositionChanged | e.BookChanged)
+        ]
+        assert outcome == expected, (sequenced.command, outcome, expected)
+        traded = [
+            (event.maker_order_id, event.price_ticks, event.quantity_lots)
+            for event in batch.events
+            if isinstance(event, e.TradeExecuted)
+        ]
+        assert traded == trades, (sequenced.command, traded, trades)
+        self.mirror.apply(batch)
+
+    # What has to happen
+
+    def expect(self, command: c.AnyCommand) -> tuple[list[e.AnyEvent], list[tuple[int, int, int]]]:
+        """The outcome's events but trades, balances and books; and the trades as (maker, price, lots)."""
+        match command:
+            case c.PlaceOrder():
+                return self._expect_place(command)
+            case c.ReplaceOrder():
+                return self._expect_replace(command)
+            case c.CancelOrder():
+                return self._expect_cancel(command), []
+            case c.MassCancel():
+                return self._expect_mass_cancel(command), []
+            case c.SetTradingPhase():
+                return self._expect_phase(command), []
+            case _:
+                return self._expect_administration(command), []
+
+    # Place
+
+    def _expect_place(self, command: c.PlaceOrder) -> tuple[list[e.AnyEvent], list[tuple[int, int, int]]]:
+        broken = self.broken_by_place(command)
+        reason = first(broken)
+        if reason not in (Reason.UNKNOWN_ACCOUNT, Reason.CLIENT_ORDER_ID_TOO_LONG, Reason.DUPLICATE_CLIENT_ORDER_ID):
+            known = self.mirror.accounts[command.account_id].client_orders.get(command.client_order_id)
+            if known:
+                return [e.OrderRepeated(known[0], command.account_id, command.client_order_id)], []
+        if reason:
+            fields = msgspec.structs.asdict(command)
+            return [e.OrderRejected(**fields, reason=reason, limit=broken[reason])], []
+        price_ticks = self._limit_price(command) or 0
+        accepted = e.OrderAccepted(
+            order_id=self.mirror.last_order_id + 1,
+            **(msgspec.structs.asdict(command) | {"price_ticks": price_ticks}),
+        )
+        trades, left = self._expect_trades(
+            command.instrument_id, command.side, price_ticks, command.quantity_lots, command.time_in_force
+        )
+        events: list[e.AnyEvent] = [accepted]
+        if left and command.time_in_force.is_immediate:
+            is_fok = command.time_in_force is TimeInForce.FOK
+            reason_of_end = EndReason.FOK_NOT_FILLABLE if is_fok else EndReason.IOC_REMAINDER
+            events.append(e.OrderCanceled(accepted.order_id, command.account_id, left, reason_of_end))
+        return events, trades
+
+    def _expect_trades(
+        self, instrument_id: int, side: Side, limit: int, lots: int, time_in_force: TimeInForce = TimeInForce.GTC
+    ) -> tuple[list[tuple[int, int, int]], int]:
+        """The trades, and what is left after them."""
+        trades = []
+        left = lots
+        for order_id, price, available in self.mirror.matches(instrument_id, side, limit):
+            traded = min(available, left)
+            if traded:
+                trades.append((order_id, price, traded))
+            left -= traded
+        if left and time_in_force is TimeInForce.FOK:
+            return [], lots
+        return trades, left
+
+    def _limit_price(self, command: c.PlaceOrder) -> int | None:
+        """The limit of the order; for a market order the one that protection gives it, None when there is nothing to trade with."""
+        if command.order_type is OrderType.LIMIT:
+            return command.price_ticks
+        instrument = self.mirror.markets[command.instrument_id].instrument
+        best = self.mirror.best(command.instrument_id, command.side.opposite)
+        if best is None:
+            return None
+        if command.side is Side.BUY:
+            return min(best + instrument.market_protection_ticks, instrument.price_ticks_max)
+        return max(best - instrument.market_protection_ticks, 1)
+
+    def broken_by_place(self, command: c.PlaceOrder) -> Broken:
+        broken: Broken = {}
+        if len(command.client_order_id) > 64:
+            broken[Reason.CLIENT_ORDER_ID_TOO_LONG] = 64
+        is_market = command.order_type is OrderType.MARKET
+        if (is_market and command.price_ticks != 0) or (
+            command.post_only and (is_market or command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK))
+        ):
+            broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
+        account = self.mirror.accounts.get(command.account_id)
+        if account is None or command.account_id == FEE_ACCOUNT:
+            broken[Reason.UNKNOWN_ACCOUNT] = 0
+        else:
+            broken |= self._broken_in_account(command, account)
+        market = self.mirror.markets.get(command.instrument_id)
+        if market is None:
+            broken[Reason.UNKNOWN_INSTRUMENT] = 0
+        else:
+            broken |= self._broken_in_market(command, market)
+        return broken
+
+    def _broken_in_account(self, command: c.PlaceOrder, account: MirrorAccount) -> Broken:
+        broken: Broken = {}
+        known = account.client_orders.get(command.client_order_id)
+        if known and known[1] != msgspec.structs.astuple(command)[2:]:
+            broken[Reason.DUPLICATE_CLIENT_ORDER_ID] = known[0]
+        if account.suspended:
+            broken[Reason.ACCOUNT_SUSPENDED] = 0
+        is_immediate = command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+        if not is_immediate and len(self.mirror.open_orders(command.account_id)) >= account.open_orders_max:
+            broken[Reason.MAX_OPEN_ORDERS] = account.open_orders_max
+        return broken
+
+    def _broken_in_market(self, command: c.PlaceOrder, market: MirrorMarket) -> Broken:
+        broken = broken_by_quantity(market, command.quantity_lots)
+        if market.phase in PHASE_REFUSAL:
+            broken[PHASE_REFUSAL[market.phase]] = 0
+        if command.order_type is OrderType.LIMIT:
+            broken |= broken_by_price(market, command.price_ticks) | broken_by_band(market, command.price_ticks)
+        price_ticks = self._limit_price(command)
+        if price_ticks is None:
+            return broken | {Reason.NO_LIQUIDITY: 0}
+        broken |= broken_by_notional(market, price_ticks, command.quantity_lots)
+        if command.post_only:
+            broken |= self._broken_by_crossing(market, command.side, price_ticks)
+        if command.account_id in self.mirror.accounts:
+            accepted = e.OrderAccepted(0, **msgspec.structs.asdict(command))
+            order = MirrorOrder(accepted, command.quantity_lots, command.quantity_lots, price_ticks)
+            broken |= self._broken_by_cover(market, order, already_held=0)
+        return broken
+
+    def _broken_by_crossing(self, market: MirrorMarket, side: Side, price_ticks: int) -> Broken:
+        if self.mirror.matches(market.instrument.instrument_id, side, price_ticks):
+            best = self.mirror.best(market.instrument.instrument_id, side.opposite)
+            return {Reason.POST_ONLY_WOULD_CROSS: best or 0}
+        return {}
+
+    def _broken_by_cover(self, market: MirrorMarket, order: MirrorOrder, already_held: int) -> Broken:
+        more = order.hold(market.instrument) - already_held
+        if order.side is Side.BUY:
+            available = self.mirror.available_cash(order.account_id, market.instrument.currency)
+            return {Reason.INSUFFICIENT_FUNDS: available} if more > 0 and more > available else {}
+        available = self.mirror.available_lots(order.account_id, market.instrument.instrument_id)
+        return {Reason.INSUFFICIENT_POSITION: available} if more > 0 and more > available else {}
+
+    # Cancel and replace
+
+    def _working_order(self, account_id: int, order_id: int, client_order_id: str) -> MirrorOrder | None:
+        if order_id == 0 and account_id in self.mirror.accounts:
+            order_id = self.mirror.accounts[account_id].client_orders.get(client_order_id, (0,))[0]
+        order = self.mirror.orders.get(order_id)
+        return order if order and order.account_id == account_id else None
+
+    def _expect_cancel(self, command: c.CancelOrder) -> list[e.AnyEvent]:
+        broken: Broken = {}
+        if command.account_id not in self.mirror.accounts or command.account_id == FEE_ACCOUNT:
+            broken[Reason.UNKNOWN_ACCOUNT] = 0
+        order = self._working_order(command.account_id, command.order_id, command.client_order_id)
+        if order is None:
+            broken[Reason.UNKNOWN_ORDER] = 0
+        reason = first(broken)
+        if reason or order is None:
+            assert reason
+            return [e.CancelRejected(command.account_id, command.order_id, command.client_order_id, reason)]
+        return [e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, EndReason.REQUESTED)]
+
+    def _expect_replace(self, command: c.ReplaceOrder) -> tuple[list[e.AnyEvent], list[tuple[int, int, int]]]:
+        order = self._working_order(command.account_id, command.order_id, command.client_order_id)
+        broken = self.broken_by_replace(command, order)
+        reason = first(broken)
+        if reason or order is None:
+            assert reason
+            return [
+                e.ReplaceRejected(command.account_id, command.order_id, command.client_order_id, reason, broken[reason])
+            ], []
+        quantity_lots = command.quantity_lots or order.quantity_lots
+        price_ticks = command.price_ticks or order.price_ticks
+        leaves_lots = quantity_lots - order.filled_lots
+        if leaves_lots <= 0:
+            end = e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, EndReason.REDUCED_TO_FILLED)
+            return [end], []
+        keeps = price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots
+        replaced = e.OrderReplaced(
+            order.order_id, order.account_id, quantity_lots, leaves_lots, price_ticks, priority_kept=keeps
+        )
+        if keeps:
+            return [replaced], []
+        trades, _ = self._expect_trades(order.instrument_id, order.side, price_ticks, leaves_lots)
+        return [replaced], trades
+
+    def broken_by_replace(self, command: c.ReplaceOrder, order: MirrorOrder | None) -> Broken:
+        broken: Broken = {}
+        account = self.mirror.accounts.get(command.account_id)
+        if account is None or command.account_id == FEE_ACCOUNT:
+            broken[Reason.UNKNOWN_ACCOUNT] = 0
+        elif account.suspended:
+            broken[Reason.ACCOUNT_SUSPENDED] = 0
+        if order is None:
+            return broken | {Reason.UNKNOWN_ORDER: 0}
+        market = self.mirror.markets[order.instrument_id]
+        if market.phase in PHASE_REFUSAL:
+            broken[PHASE_REFUSAL[market.phase]] = 0
+        quantity_lots = command.quantity_lots or order.quantity_lots
+        price_ticks = command.price_ticks or order.price_ticks
+        broken |= broken_by_price(market, price_ticks)
+        if 0 < quantity_lots <= order.filled_lots:
+            return broken
+        broken |= broken_by_quantity(market, quantity_lots)
+        if price_ticks != order.price_ticks or quantity_lots > order.quantity_lots:
+            broken |= broken_by_band(market, price_ticks)
+        broken |= broken_by_notional(market, price_ticks, quantity_lots)
+        if order.accepted.post_only:
+            broken |= self._broken_by_crossing(market, order.side, price_ticks)
+        changed = MirrorOrder(order.accepted, 0, 0, price_ticks, order.fee_exact, order.fee_taken)
+        changed.leaves_lots = quantity_lots - order.filled_lots
+        return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
+
+    def _expect_mass_cancel(self, command: c.MassCancel) -> list[e.AnyEvent]:
+        broken: Broken = {}
+        if command.account_id not in self.mirror.accounts or command.account_id == FEE_ACCOUNT:
+            broken[Reason.UNKNOWN_ACCOUNT] = 0
+        if command.instrument_id not in (0, *self.mirror.markets):
+            broken[Reason.UNKNOWN_INSTRUMENT] = 0
+        if command.side not in (0, 1, 2):
+            broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
+        if broken:
+            return [refused(13, broken, command.account_id, command.instrument_id)]
+        orders = [
+            order
+            for order in self.mirror.open_orders(command.account_id)
+            if command.instrument_id in (0, order.instrument_id) and command.side in (0, order.side)
+        ]
+        ends = [
+            e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, EndReason.MASS_CANCELED)
+            for order in orders
+        ]
+        done = e.MassCancelCompleted(command.account_id, command.instrument_id, command.side, len(orders))
+        return [*ends, done]
+
+    # Administration
+
+    def _expect_phase(self, command: c.SetTradingPhase) -> list[e.AnyEvent]:
+        markets = self.mirror.markets
+        if command.instrument_id not in (0, *markets):
+            return [refused(6, {Reason.UNKNOWN_INSTRUMENT: 0}, instrument_id=command.instrument_id)]
+        concerned = [command.instrument_id] if command.instrument_id else sorted(markets)
+        if not command.trading_day_ends and all(markets[i].phase is command.phase for i in concerned):
+            return [refused(6, {Reason.PHASE_UNCHANGED: 0}, instrument_id=command.instrument_id)]
+        events: list[e.AnyEvent] = [
+            e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends)
+        ]
+        if command.trading_day_ends:
+            events += (
+                e.OrderExpired(order.order_id, order.account_id, order.leaves_lots, EndReason.END_OF_DAY)
+                for instrument_id in concerned
+                for order in self._in_order_of_priority(instrument_id)
+                if order.accepted.time_in_force is TimeInForce.DAY
+            )
+        return events
+
+    def _in_order_of_priority(self, instrument_id: int) -> Iterable[MirrorOrder]:
+        for side in (Side.BUY, Side.SELL):
+            for price in self.mirror.prices(instrument_id, side):
+                for order_id in self.mirror.queues[instrument_id, side, price]:
+                    yield self.mirror.orders[order_id]
+
+    def _expect_administration(self, command: c.AnyCommand) -> list[e.AnyEvent]:
+        match command:
+            case c.ListInstrument(instrument):
+                broken = self._broken_by_listing(command)
+                refusal = refused(1, broken, instrument_id=instrument.instrument_id) if broken else None
+                return [refusal or e.InstrumentListed(instrument)]
+            case c.OpenAccount(account_id):
+                broken = self._broken_by_opening(command)
+                return [refused(2, broken, account_id)] if broken else opening_events(command)
+            case c.AdjustCash(account_id, currency, amount, reference):
+                broken = self._broken_by_cash(command)
+                refusal = refused(3, broken, account_id) if broken else None
+                return [refusal or e.CashAdjusted(account_id, currency, amount, reference)]
+            case c.AdjustPosition(account_id, instrument_id, lots, reference):
+                broken = self._broken_by_position(command)
+                refusal = refused(4, broken, account_id, instrument_id) if broken else None
+                return [refusal or e.PositionAdjusted(account_id, instrument_id, lots, reference)]
+            case c.SuspendAccount(account_id, suspended):
+                if account_id not in self.mirror.accounts:
+                    return [refused(5, {Reason.UNKNOWN_ACCOUNT: 0}, account_id)]
+                return [e.AccountSuspended(account_id, suspended)]
+        raise AssertionError(command)
+
+    def _broken_by_listing(self, command: c.ListInstrument) -> Broken:
+        symbols = {market.instrument.symbol for market in self.mirror.markets.values()}
+        taken = command.instrument.instrument_id in self.mirror.markets or command.instrument.symbol in symbols
+        if taken:
+            return {Reason.INSTRUMENT_EXISTS: 0}
+        return {} if is_valid(command.instrument) else {Reason.INVALID_INSTRUMENT: 0}
+
+    def _broken_by_opening(self, command: c.OpenAccount) -> Broken:
+        broken: Broken = {}
+        if command.account_id in self.mirror.accounts:
+            broken[Reason.ACCOUNT_EXISTS] = 0
+        if not 0 < command.account_id <= ID_MAX or not 0 <= command.open_orders_max <= ID_MAX:
+            broken[Reason.INVALID_ACCOUNT] = 0
+        for issued, entries, unknown in (
+            (self.mirror.issued_cash, command.cash, Reason.UNKNOWN_CURRENCY),
+            (self.mirror.issued_lots, command.positions, Reason.UNKNOWN_INSTRUMENT),
+        ):
+            for kind in {kind for kind, _ in entries}:
+                amounts = [amount for of, amount in entries if of == kind]
+                if kind not in issued:
+                    broken[unknown] = 0
+                elif min(amounts) < 0 or issued[kind] + sum(amounts) > BALANCE_MAX:  # type: ignore[index]  # a kind of its own map
+                    broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
+        return broken
+
+    def _broken_by_cash(self, command: c.AdjustCash) -> Broken:
+        broken: Broken = {}
+        if command.account_id not in self.mirror.accounts:
+            broken[Reason.UNKNOWN_ACCOUNT] = 0
+        if command.currency not in self.mirror.issued_cash:
+            broken[Reason.UNKNOWN_CURRENCY] = 0
+        if not broken and (
+            self.mirror.available_cash(command.account_id, command.currency) + command.amount < 0
+            or self.mirror.issued_cash[command.currency] + command.amount > BALANCE_MAX
+        ):
+            broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
+        return broken
+
+    def _broken_by_position(self, command: c.AdjustPosition) -> Broken:
+        broken: Broken = {}
+        if command.account_id not in self.mirror.accounts:
+            broken[Reason.UNKNOWN_ACCOUNT] = 0
+        if command.instrument_id not in self.mirror.markets:
+            broken[Reason.UNKNOWN_INSTRUMENT] = 0
+        if not broken and (
+            self.mirror.available_lots(command.account_id, command.instrument_id) + command.quantity_lots < 0
+            or self.mirror.issued_lots[command.instrument_id] + command.quantity_lots > BALANCE_MAX
+        ):
+            broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
+        return broken
+
+
+def first(broken: Broken) -> Reason | None:
+    """The rule that is reported: the first in order of precedence."""
+    return min(broken, key=PRECEDENCE.index, default=None)
+
+
+def refused(tag: int, broken: Broken, account_id: int = 0, instrument_id: int = 0) -> e.CommandRefused:
+    reason = first(broken)
+    assert reason
+    return e.CommandRefused(tag, account_id, instrument_id, reason)
+
+
+def opening_events(command: c.OpenAccount) -> list[e.AnyEvent]:
+    account_id = command.account_id
+    return [
+        e.AccountOpened(account_id, command.open_orders_max),
+        *(e.CashAdjusted(account_id, currency, amount, "opening") for currency, amount in command.cash),
+        *(e.PositionAdjusted(account_id, instrument_id, lots, "opening") for instrument_id, lots in command.positions),
+    ]
+
+
+def is_valid(instrument: Instrument) -> bool:
+    """Whether its numbers are; texts have their rows in the table of refusals and no workload varies them."""
+    return (
+        all(lowest <= getattr(instrument, name) <= highest for name, (lowest, highest) in INSTRUMENT_RANGES.items())
+        and instrument.quantity_lots_min <= instrument.quantity_lots_max
+        and instrument.notional_min <= instrument.notional_max
+        and instrument.reference_price_ticks <= instrument.price_ticks_max
+    )
+
+
+def broken_by_quantity(market: MirrorMarket, quantity_lots: int) -> Broken:
+    instrument = market.instrument
+    broken: Broken = {}
+    if quantity_lots <= 0:
+        broken[Reason.QUANTITY_NOT_POSITIVE] = 0
+    if quantity_lots < instrument.quantity_lots_min:
+        broken[Reason.QUANTITY_BELOW_MINIMUM] = instrument.quantity_lots_min
+    if quantity_lots > instrument.quantity_lots_max:
+        broken[Reason.QUANTITY_ABOVE_MAXIMUM] = instrument.quantity_lots_max
+    return broken
+
+
+def broken_by_price(market: MirrorMarket, price_ticks: int) -> Broken:
+    broken: Broken = {}
+    if price_ticks <= 0:
+        broken[Reason.PRICE_NOT_POSITIVE] = 0
+    if price_ticks > market.instrument.price_ticks_max:
+        broken[Reason.PRICE_ABOVE_MAXIMUM] = market.instrument.price_ticks_max
+    return broken
+
+
+def broken_by_band(market: MirrorMarket, price_ticks: int) -> Broken:
+    reference, band = market.last_price_ticks, market.instrument.price_band_ppm
+    if not reference or not band or abs(price_ticks - reference) * MILLION <= reference * band:
+        return {}
+    lowest, highest = band_ends(reference, band)
+    return {Reason.PRICE_OUTSIDE_BAND: highest if price_ticks > reference else lowest}
+
+
+def band_ends(reference: int, band_ppm: int) -> tuple[int, int]:
+    """The lowest and the highest price within the band."""
+    width = reference * Fraction(band_ppm, MILLION)
+    return ceil(reference - width), floor(reference + width)
+
+
+def broken_by_notional(market: MirrorMarket, price_ticks: int, quantity_lots: int) -> Broken:
+    instrument = market.instrument
+    value = price_ticks * quantity_lots * instrument.tick_value
+    broken: Broken = {}
+    if value < instrument.notional_min:
+        broken[Reason.NOTIONAL_BELOW_MINIMUM] = instrument.notional_min
+    if value > instrument.notional_max:
+        broken[Reason.NOTIONAL_ABOVE_MAXIMUM] = instrument.notional_max
+    return broken
+
+
+# The mirror and the venue's insides
+
+
+def compare(venue: Venue, auditor: Auditor) -> None:
+    """The venue must hold exactly what its events told."""
+    mirror = auditor.mirror
+    assert venue.command_sequence == auditor.command_sequence
+    assert venue.event_sequence == mirror.event_sequence
+    assert venue.open_order_count == len(mirror.orders)
+    assert venue.account_ids == frozenset(mirror.accounts)
+    assert venue.instruments == {i: market.instrument for i, market in mirror.markets.items()}
+    for instrument_id, market in mirror.markets.items():
+        assert venue.phase(instrument_id) is market.phase
+        for side in (Side.BUY, Side.SELL):
+            compare_side(venue, mirror, instrument_id, side)
+    held = mirror.held()
+    for account_id in mirror.accounts:
+        compare_account(venue, mirror, account_id, held)
+
+
+def compare_side(venue: Venue, mirror: Mirror, instrument_id: int, side: Side) -> None:
+    book_side = venue.book(instrument_id).side(side)
+    prices = mirror.prices(instrument_id, side)
+    assert list(book_side.prices_best_first()) == prices
+    assert set(book_side.levels) == set(prices)
+    for price in prices:
+        level = book_side.levels[price]
+        assert list(level.orders) == mirror.queues[instrument_id, side, price]
+        assert level.quantity_lots == sum(order.leaves_lots for order in level.orders.values())
+        for order_id, order in level.orders.items():
+            mirrored = mirror.orders[order_id]
+            assert (order.quantity_lots, order.leaves_lots, order.price_ticks, order.account_id) == (
+                mirrored.quantity_lots,
+                mirrored.leaves_lots,
+                mirrored.price_ticks,
+                mirrored.account_id,
+            )
+            assert order.held == mirrored.hold(mirror.markets[instrument_id].instrument)
+
+
+def compare_account(venue: Venue, mirror: Mirror, account_id: int, held: dict[tuple[int, str | int], int]) -> None:
+    account = venue.account(account_id)
+    mirrored = mirror.accounts[account_id]
+    assert sorted(account.open_orders) == [order.order_id for order in mirror.open_orders(account_id)]
+    assert (account.open_orders_max, account.suspended) == (mirrored.open_orders_max, mirrored.suspended)
+    for holdings, quantities in ((account.cash, mirrored.cash), (account.positions, mirrored.lots)):
+        actual = {key: (holding.quantity, holding.held) for key, holding in holdings.items()}
+        expected = {key: (quantity, held.get((account_id, key), 0)) for key, quantity in quantities.items()}
+        assert without_nothing(actual) == without_nothing(expected), account_id
+    assert account.client_orders == mirrored.client_orders
+    assert list(account.ended_client_order_ids) == mirrored.ended
+
+
+def without_nothing(holdings: Mapping[Any, tuple[int, int]]) -> dict[Any, tuple[int, int]]:
+    return {key: holding for key, holding in holdings.items() if any(holding)}

@@ -1,0 +1,431 @@
+"""The venue's state as its events alone tell it.
+
+A second, deliberately naive account of what the venue holds: queues are lists, books are scanned, sums are made again after every
+command. It sees no command and imports none of the venue's machinery, so it shares no mistake with it. Every event is checked against
+the state before it, and what the events say of balances and books (`CashChanged`, `PositionChanged`, `BookChanged`) is compared with
+what the trades and orders make of them: two accounts that have to agree after every batch.
+
+An event that does not follow is an assertion with the event in it.
+"""
+
+from dataclasses import dataclass, field
+
+from trading_engine.venue import accounts
+from trading_engine.venue import events as e
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.reasons import EndReason
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+FEE_ACCOUNT = 0
+MILLION = 1_000_000
+
+REFUSALS = (e.CommandRefused, e.OrderRejected, e.OrderRepeated, e.CancelRejected, e.ReplaceRejected)
+
+Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool]
+LevelKey = tuple[int, Side, int]
+"""Instrument, side, price."""
+
+
+@dataclass
+class MirrorOrder:
+    accepted: e.OrderAccepted
+    quantity_lots: int
+    leaves_lots: int
+    price_ticks: int
+    fee_exact: int = 0
+    """Sum over the fills, in millionths of a minor unit."""
+    fee_taken: int = 0
+
+    @property
+    def order_id(self) -> int:
+        return self.accepted.order_id
+
+    @property
+    def account_id(self) -> int:
+        return self.accepted.account_id
+
+    @property
+    def instrument_id(self) -> int:
+        return self.accepted.instrument_id
+
+    @property
+    def side(self) -> Side:
+        return self.accepted.side
+
+    @property
+    def filled_lots(self) -> int:
+        return self.quantity_lots - self.leaves_lots
+
+    @property
+    def level(self) -> LevelKey:
+        return self.instrument_id, self.side, self.price_ticks
+
+    def take_fee(self, value: int, ppm: int) -> int:
+        """The fee of one more fill, when the sum of the order's fees is rounded up once."""
+        self.fee_exact += value * ppm
+        fee = ceil_millionths(self.fee_exact) - self.fee_taken
+        self.fee_taken += fee
+        return fee
+
+    def hold(self, instrument: Instrument) -> int:
+        """What the account has to keep back for what is left."""
+        if self.side is Side.SELL:
+            return self.leaves_lots
+        value = self.leaves_lots * self.price_ticks * instrument.tick_value
+        ppm = max(instrument.maker_fee_ppm, instrument.taker_fee_ppm)
+        return value + ceil_millionths(self.fee_exact + value * ppm) - self.fee_taken
+
+
+def ceil_millionths(amount: int) -> int:
+    return (amount + MILLION - 1) // MILLION
+
+
+@dataclass
+class MirrorAccount:
+    open_orders_max: int
+    suspended: bool = False
+    cash: dict[str, int] = field(default_factory=dict)
+    lots: dict[int, int] = field(default_factory=dict)
+    client_orders: dict[str, tuple[int, Content]] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
+    """Client order ids of orders that ended, oldest first."""
+
+
+@dataclass
+class MirrorMarket:
+    instrument: Instrument
+    phase: TradingPhase = TradingPhase.CLOSED
+    last_price_ticks: int = 0
+    market_sequence: int = 0
+
+
+class Mirror:
+    def __init__(self) -> None:
+        self.event_sequence = 0
+        self.last_order_id = 0
+        self.last_trade_id = 0
+        self.markets: dict[int, MirrorMarket] = {}
+        self.accounts: dict[int, MirrorAccount] = {FEE_ACCOUNT: MirrorAccount(0)}
+        self.orders: dict[int, MirrorOrder] = {}
+        self.queues: dict[LevelKey, list[int]] = {}
+        """Order ids, first in the queue first."""
+        self.issued_cash: dict[str, int] = {}
+        self.issued_lots: dict[int, int] = {}
+        self.reported_cash: dict[tuple[int, str], tuple[int, int]] = {}
+        self.reported_lots: dict[tuple[int, int], tuple[int, int]] = {}
+        self.reported_levels: dict[LevelKey, tuple[int, int]] = {}
+        self._incoming: MirrorOrder | None = None
+        """The order that is on its way in: it may take, and joins its queue when the batch is over."""
+
+    # Questions
+
+    def prices(self, instrument_id: int, side: Side) -> list[int]:
+        """Occupied prices, best first."""
+        prices = (price for of, on, price in self.queues if of == instrument_id and on is side)
+        return sorted(prices, reverse=side is Side.BUY)
+
+    def best(self, instrument_id: int, side: Side) -> int | None:
+        return next(iter(self.prices(instrument_id, side)), None)
+
+    def matches(self, instrument_id: int, side: Side, limit: int) -> list[tuple[int, int, int]]:
+        """(order id, price, leaves) of what an order of `side` could trade with, in the order in which it would."""
+        other = Side.SELL if side is Side.BUY else Side.BUY
+        return [
+            (order_id, price, self.orders[order_id].leaves_lots)
+            for price in self.prices(instrument_id, other)
+            if (price <= limit if side is Side.BUY else price >= limit)
+            for order_id in self.queues[instrument_id, other, price]
+        ]
+
+    def held(self) -> dict[tuple[int, str | int], int]:
+        """What open orders hold, by account and currency for buys, by account and instrument for sells."""
+        held: dict[tuple[int, str | int], int] = {}
+        for order in self.orders.values():
+            instrument = self.markets[order.instrument_id].instrument
+            key = (order.account_id, instrument.currency if order.side is Side.BUY else order.instrument_id)
+            held[key] = held.get(key, 0) + order.hold(instrument)
+        return held
+
+    def available_cash(self, account_id: int, currency: str) -> int:
+        return self.accounts[account_id].cash.get(currency, 0) - self.held().get((account_id, currency), 0)
+
+    def available_lots(self, account_id: int, instrument_id: int) -> int:
+        return self.accounts[account_id].lots.get(instrument_id, 0) - self.held().get((account_id, instrument_id), 0)
+
+    def open_orders(self, account_id: int) -> list[MirrorOrder]:
+        """By order id."""
+        return [order for _, order in sorted(self.orders.items()) if order.account_id == account_id]
+
+    # Events
+
+    def apply(self, batch: e.EventBatch) -> None:
+        assert batch.events, batch
+        assert batch.first_event_sequence == self.event_sequence + 1, batch
+        self.event_sequence = batch.last_event_sequence
+        ranks = [rank(event) for event in batch.events]
+        assert ranks == sorted(ranks), batch
+        for event in batch.events:
+            self._apply_one(event)
+        self._rest_incoming()
+        self._check_reports(batch)
+
+    def _apply_one(self, event: e.AnyEvent) -> None:  # noqa: C901  # One row per kind of event.
+        match event:
+            case e.InstrumentListed(instrument):
+                assert instrument.instrument_id not in self.markets, event
+                self.markets[instrument.instrument_id] = MirrorMarket(
+                    instrument, last_price_ticks=instrument.reference_price_ticks
+                )
+                self.issued_cash.setdefault(instrument.currency, 0)
+                self.issued_lots[instrument.instrument_id] = 0
+            case e.AccountOpened(account_id, open_orders_max):
+                assert account_id not in self.accounts, event
+                self.accounts[account_id] = MirrorAccount(open_orders_max)
+            case e.CashAdjusted(account_id, currency, amount):
+                self._pay(account_id, currency, amount)
+                self.issued_cash[currency] += amount
+            case e.PositionAdjusted(account_id, instrument_id, lots):
+                self._deliver(account_id, instrument_id, lots)
+                self.issued_lots[instrument_id] += lots
+            case e.AccountSuspended(account_id, suspended):
+                self.accounts[account_id].suspended = suspended
+            case e.TradingPhaseChanged(instrument_id, phase):
+                for market in [self.markets[instrument_id]] if instrument_id else self.markets.values():
+                    market.phase = phase
+            case e.OrderAccepted():
+                self._accept(event)
+            case e.TradeExecuted():
+                self._trade(event)
+            case e.OrderCanceled() | e.OrderExpired():
+                self._end_order(event)
+            case e.OrderReplaced():
+                self._replace(event)
+            case e.CashChanged(account_id, currency, balance, held):
+                self.reported_cash[account_id, currency] = (balance, held)
+            case e.PositionChanged(account_id, instrument_id, lots, held):
+                self.reported_lots[account_id, instrument_id] = (lots, held)
+            case e.BookChanged():
+                self._change_book(event)
+            case e.MassCancelCompleted():
+                """The cancels before it said all."""
+            case _:
+                assert isinstance(event, REFUSALS), event
+
+    def _pay(self, account_id: int, currency: str, amount: int) -> None:
+        cash = self.accounts[account_id].cash
+        cash[currency] = cash.get(currency, 0) + amount
+
+    def _deliver(self, account_id: int, instrument_id: int, lots: int) -> None:
+        position = self.accounts[account_id].lots
+        position[instrument_id] = position.get(instrument_id, 0) + lots
+
+    def _accept(self, event: e.OrderAccepted) -> None:
+        assert event.order_id == self.last_order_id + 1, event
+        assert self._incoming is None, event
+        self.last_order_id = event.order_id
+        order = MirrorOrder(event, event.quantity_lots, event.quantity_lots, event.price_ticks)
+        self.orders[event.order_id] = self._incoming = order
+        if event.client_order_id:
+            account = self.accounts[event.account_id]
+            assert event.client_order_id not in account.client_orders, event
+            account.client_orders[event.client_order_id] = (event.order_id, content(event))
+
+    def _trade(self, event: e.TradeExecuted) -> None:
+        taker = self._incoming
+        assert taker is not None, event
+        maker = self.orders[event.maker_order_id]
+        market = self.markets[event.instrument_id]
+        first, best_price, _ = self.matches(event.instrument_id, taker.side, taker.price_ticks)[0]
+        assert (maker.order_id, maker.price_ticks, event.price_ticks) == (first, best_price, best_price), event
+        assert event.quantity_lots == min(maker.leaves_lots, taker.leaves_lots) > 0, event
+        assert event.trade_id == self.last_trade_id + 1, event
+        assert market.phase is TradingPhase.CONTINUOUS, event
+        self._next_market_sequence(market, event.market_sequence)
+        self.last_trade_id = event.trade_id
+        market.last_price_ticks = event.price_ticks
+        maker.leaves_lots -= event.quantity_lots
+        taker.leaves_lots -= event.quantity_lots
+        value = event.price_ticks * event.quantity_lots * market.instrument.tick_value
+        expected = e.TradeExecuted(
+            trade_id=event.trade_id,
+            instrument_id=taker.instrument_id,
+            market_sequence=market.market_sequence,
+            price_ticks=maker.price_ticks,
+            quantity_lots=event.quantity_lots,
+            aggressor_side=taker.side,
+            maker_order_id=maker.order_id,
+            maker_account_id=maker.account_id,
+            maker_leaves_lots=maker.leaves_lots,
+            maker_fee=maker.take_fee(value, market.instrument.maker_fee_ppm),
+            taker_order_id=taker.order_id,
+            taker_account_id=taker.account_id,
+            taker_leaves_lots=taker.leaves_lots,
+            taker_fee=taker.take_fee(value, market.instrument.taker_fee_ppm),
+        )
+        assert event == expected, (event, expected)
+        self._settle(maker, market.instrument, event.quantity_lots, value, event.maker_fee)
+        self._settle(taker, market.instrument, event.quantity_lots, value, event.taker_fee)
+        if maker.leaves_lots == 0:
+            self._forget(maker)
+        if taker.leaves_lots == 0:
+            self._forget(taker)
+
+    def _settle(self, order: MirrorOrder, instrument: Instrument, lots: int, value: int, fee: int) -> None:
+        sign = 1 if order.side is Side.BUY else -1
+        self._pay(order.account_id, instrument.currency, -sign * value - fee)
+        self._pay(FEE_ACCOUNT, instrument.currency, fee)
+        self._deliver(order.account_id, instrument.instrument_id, sign * lots)
+
+    def _end_order(self, event: e.OrderCanceled | e.OrderExpired) -> None:
+        order = self.orders[event.order_id]
+        assert (event.account_id, event.canceled_lots) == (order.account_id, order.leaves_lots), event
+        assert isinstance(event, e.OrderExpired) == (event.reason is EndReason.END_OF_DAY), event
+        immediate = {EndReason.IOC_REMAINDER: TimeInForce.IOC, EndReason.FOK_NOT_FILLABLE: TimeInForce.FOK}
+        if event.reason in immediate:
+            assert order is self._incoming, event
+            assert order.accepted.time_in_force is immediate[event.reason], event
+        else:
+            assert order.order_id in self.queues[order.level], event
+        self._forget(order)
+
+    def _forget(self, order: MirrorOrder) -> None:
+        del self.orders[order.order_id]
+        if order is self._incoming:
+            self._incoming = None
+        else:
+            self._leave_queue(order)
+        if order.accepted.client_order_id:
+            account = self.accounts[order.account_id]
+            account.ended.append(order.accepted.client_order_id)
+            if len(account.ended) > accounts.CLIENT_ORDER_IDS_REMEMBERED:
+                del account.client_orders[account.ended.pop(0)]
+
+    def _leave_queue(self, order: MirrorOrder) -> None:
+        queue = self.queues[order.level]
+        queue.remove(order.order_id)
+        if not queue:
+            del self.queues[order.level]
+
+    def _replace(self, event: e.OrderReplaced) -> None:
+        order = self.orders[event.order_id]
+        keeps = event.price_ticks == order.price_ticks and event.quantity_lots <= order.quantity_lots
+        leaves_lots = event.quantity_lots - order.filled_lots
+        assert event == e.OrderReplaced(
+            order.order_id, order.account_id, event.quantity_lots, leaves_lots, event.price_ticks, keeps
+        ), event
+        assert leaves_lots > 0, event
+        if not keeps:
+            assert self._incoming is None, event
+            self._leave_queue(order)
+            self._incoming = order
+        order.quantity_lots, order.leaves_lots, order.price_ticks = event.quantity_lots, leaves_lots, event.price_ticks
+
+    def _change_book(self, event: e.BookChanged) -> None:
+        self._next_market_sequence(self.markets[event.instrument_id], event.market_sequence)
+        self._rest_incoming()
+        keys = [(side, price) for side, price, _, _ in event.levels]
+        assert keys == sorted(set(keys)), event
+        assert keys, event
+        for side, price, lots, count in event.levels:
+            key = (event.instrument_id, Side(side), price)
+            if count:
+                self.reported_levels[key] = (lots, count)
+            else:
+                assert lots == 0, event
+                self.reported_levels.pop(key, None)
+
+    def _rest_incoming(self) -> None:
+        order, self._incoming = self._incoming, None
+        if order is None:
+            return
+        assert not order.accepted.time_in_force.is_immediate, order
+        assert not self.matches(order.instrument_id, order.side, order.price_ticks), order
+        self.queues.setdefault(order.level, []).append(order.order_id)
+
+    @staticmethod
+    def _next_market_sequence(market: MirrorMarket, market_sequence: int) -> None:
+        assert market_sequence == market.market_sequence + 1, (market, market_sequence)
+        market.market_sequence = market_sequence
+
+    # What the batch said of balances and books must be what its trades and orders made of them
+
+    def _check_reports(self, batch: e.EventBatch) -> None:
+        for kind in (e.CashChanged, e.PositionChanged, e.BookChanged):
+            subjects = [event_subject(event) for event in batch.events if isinstance(event, kind)]
+            assert len(subjects) == len(set(subjects)), batch
+        cash, lots = self.balances()
+        assert {key: value for key, value in self.reported_cash.items() if any(value)} == cash, batch
+        assert {key: value for key, value in self.reported_lots.items() if any(value)} == lots, batch
+        assert self.reported_levels == self.levels(), batch
+        self._check_conservation(batch)
+
+    def balances(self) -> tuple[dict[tuple[int, str], tuple[int, int]], dict[tuple[int, int], tuple[int, int]]]:
+        """(balance, held) by account and currency, and by account and instrument; without those that are nothing at all."""
+        held = self.held()
+        cash = {
+            (account_id, currency): (amount, held.get((account_id, currency), 0))
+            for account_id, account in self.accounts.items()
+            for currency, amount in account.cash.items()
+        }
+        lots = {
+            (account_id, instrument_id): (quantity, held.get((account_id, instrument_id), 0))
+            for account_id, account in self.accounts.items()
+            for instrument_id, quantity in account.lots.items()
+        }
+        assert all(0 <= kept <= quantity for quantity, kept in [*cash.values(), *lots.values()]), (cash, lots)
+        return (
+            {key: value for key, value in cash.items() if any(value)},
+            {key: value for key, value in lots.items() if any(value)},
+        )
+
+    def levels(self) -> dict[LevelKey, tuple[int, int]]:
+        """(lots, orders) of each level."""
+        return {
+            key: (sum(self.orders[order_id].leaves_lots for order_id in queue), len(queue))
+            for key, queue in self.queues.items()
+        }
+
+    def _check_conservation(self, batch: e.EventBatch) -> None:
+        for currency, issued in self.issued_cash.items():
+            assert sum(account.cash.get(currency, 0) for account in self.accounts.values()) == issued, batch
+        for instrument_id, issued in self.issued_lots.items():
+            assert sum(account.lots.get(instrument_id, 0) for account in self.accounts.values()) == issued, batch
+        assert sorted(self.orders) == sorted(order_id for queue in self.queues.values() for order_id in queue), batch
+
+
+def content(event: e.OrderAccepted) -> Content:
+    """What the client sent; the price of a market order is the venue's, not the client's."""
+    return (
+        event.instrument_id,
+        event.side,
+        event.order_type,
+        event.time_in_force,
+        event.quantity_lots,
+        0 if event.order_type is OrderType.MARKET else event.price_ticks,
+        event.post_only,
+    )
+
+
+def rank(event: e.AnyEvent) -> int:
+    """Where an event's kind stands within a batch."""
+    match event:
+        case e.CashChanged():
+            return 1
+        case e.PositionChanged():
+            return 2
+        case e.BookChanged():
+            return 3
+        case _:
+            return 0
+
+
+def event_subject(event: e.AnyEvent) -> tuple[object, ...]:
+    match event:
+        case e.CashChanged(account_id, currency):
+            return account_id, currency
+        case e.PositionChanged(account_id, instrument_id):
+            return account_id, instrument_id
+        case e.BookChanged(instrument_id):
+            return (instrument_id,)
+        case _:
+            raise AssertionError(event)

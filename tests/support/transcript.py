@@ -1,0 +1,191 @@
+"""Market scenes as text: what was said to the venue, and everything that it answered.
+
+A transcript has a line `> command` for each command, followed by one line for each event that came of it, all of them and in order. A
+line `. command` prepares the scene: it must not be refused, and its events are not shown. `play` runs the commands of a transcript and
+writes it again from what happened, so a test is `play(text) == text`, and a difference reads like a mistake in a script.
+
+    . alice sell 5@100
+    > bob buy 7@101
+    accepted 2: bob buy 7@101 gtc
+    trade 5@100: maker 1 left 0, taker 2 left 2
+    cash bob 9298 held 202
+    …
+
+Accounts start with 10,000 in cash and 100 lots each; a line `! cash=500 taker_fee_ppm=100` changes that, or fields of the instrument.
+Every command is audited as well, so fields that the text leaves out (accounts, numbers, sides of trades) are checked there.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from support.venue_driver import VenueDriver, open_venue
+from trading_engine.venue import commands as c
+from trading_engine.venue import events as e
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+PLAIN = Instrument(1, "XYZ", "Plain", "USD", "0.01", "1", 1, market_protection_ticks=10)
+ACCOUNTS = {"alice": 1, "bob": 2, "carol": 3}
+NAMES = {0: "venue"} | {account_id: name for name, account_id in ACCOUNTS.items()}
+CASH = 10_000
+LOTS = 100
+
+REFUSALS = (e.CommandRefused, e.OrderRejected, e.CancelRejected, e.ReplaceRejected)
+
+
+def scene(settings: str = "") -> VenueDriver:
+    """The venue at the start, with settings such as `cash=500 taker_fee_ppm=100`."""
+    values = {name: int(value) for name, value in (setting.split("=") for setting in settings.split())}
+    cash = values.pop("cash", CASH)
+    lots = values.pop("lots", LOTS)
+    return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS.values()), cash, lots)
+
+
+def play(transcript: str) -> str:
+    """The transcript as it really goes."""
+    settings = next((line[1:] for line in transcript.splitlines() if line.startswith("!")), "")
+    driver = scene(settings)
+    lines = [f"!{settings}"] if settings else []
+    for line in transcript.splitlines():
+        mark, _, text = line.partition(" ")
+        if mark not in (">", "."):
+            continue
+        lines.append(line)
+        events = driver.do(parse(text))
+        if mark == ">":
+            lines += [tell(event) for event in events]
+        else:
+            assert not isinstance(events[0], REFUSALS), (line, events)
+    return "\n".join(lines)
+
+
+def scenes(path: Path) -> dict[str, str]:
+    """The transcripts in a file, by their titles; each begins with a line `# title`."""
+    blocks = (block.partition("\n") for block in path.read_text().split("# ")[1:])
+    return {title.strip(): text.strip() for title, _, text in blocks}
+
+
+# Commands
+
+
+def parse(text: str) -> c.AnyCommand:
+    words = text.split()
+    match words:
+        case ["phase", phase, *rest]:
+            return c.SetTradingPhase(1, TradingPhase[phase.upper()], trading_day_ends=rest == ["day", "ends"])
+        case ["suspend" | "reinstate" as verb, name]:
+            return c.SuspendAccount(ACCOUNTS[name], suspended=verb == "suspend")
+        case [name, "buy" | "sell" as side, amount, *options]:
+            return parse_order(ACCOUNTS[name], Side[side.upper()], amount, options)
+        case [name, "cancel", "all", *side]:
+            return c.MassCancel(ACCOUNTS[name], side=Side[side[0].upper()] if side else 0)
+        case [name, "cancel", order]:
+            return c.CancelOrder(ACCOUNTS[name], *parse_reference(order))
+        case [name, "replace", order, amount]:
+            lots, _, price = amount.partition("@")
+            return c.ReplaceOrder(ACCOUNTS[name], *parse_reference(order), int(lots or 0), int(price or 0))
+        case [name, "deposit" | "withdraw" as verb, amount]:
+            return c.AdjustCash(ACCOUNTS[name], "USD", int(amount) * (1 if verb == "deposit" else -1))
+        case [name, "receive" | "deliver" as verb, lots]:
+            return c.AdjustPosition(ACCOUNTS[name], 1, int(lots) * (1 if verb == "receive" else -1))
+    raise ValueError(text)
+
+
+def parse_order(account_id: int, side: Side, amount: str, options: list[str]) -> c.PlaceOrder:
+    lots, _, price = amount.partition("@")
+    is_market = price == "market"
+    names = {option.upper() for option in options} & set(TimeInForce.__members__)
+    return c.PlaceOrder(
+        account_id,
+        options[options.index("as") + 1] if "as" in options else "",
+        1,
+        side,
+        OrderType.MARKET if is_market else OrderType.LIMIT,
+        TimeInForce[names.pop()] if names else TimeInForce.GTC,
+        int(lots),
+        0 if is_market else int(price),
+        "post-only" in options,
+    )
+
+
+def parse_reference(order: str) -> tuple[int, str]:
+    """An order id, or where it is no number a client order id."""
+    return (int(order), "") if order.isdigit() else (0, order)
+
+
+# Events
+
+
+def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
+    match event:
+        case e.OrderAccepted():
+            return tell_accepted(event)
+        case e.OrderRejected(reason=reason, limit=limit):
+            return f"rejected: {reason.name}{bound(limit)}"
+        case e.OrderRepeated(order_id):
+            return f"repeated {order_id}"
+        case e.TradeExecuted():
+            return tell_trade(event)
+        case e.OrderCanceled(order_id, _, lots, reason):
+            return f"canceled {order_id}: {lots} {reason.name}"
+        case e.OrderExpired(order_id, _, lots, reason):
+            return f"expired {order_id}: {lots} {reason.name}"
+        case e.OrderReplaced(order_id, _, lots, left, price, keeps):
+            return f"replaced {order_id}: {lots}@{price} left {left}, {'keeps' if keeps else 'loses'} priority"
+        case e.CancelRejected(reason=reason):
+            return f"cancel rejected: {reason.name}"
+        case e.ReplaceRejected(reason=reason, limit=limit):
+            return f"replace rejected: {reason.name}{bound(limit)}"
+        case e.MassCancelCompleted(canceled_count=count):
+            return f"mass cancel done: {count}"
+        case e.CommandRefused(reason=reason):
+            return f"refused: {reason.name}"
+        case e.CashAdjusted(account_id, _, amount):
+            return f"cash adjusted: {NAMES[account_id]} {amount:+}"
+        case e.PositionAdjusted(account_id, _, lots):
+            return f"lots adjusted: {NAMES[account_id]} {lots:+}"
+        case e.AccountSuspended(account_id, suspended):
+            return f"{'suspended' if suspended else 'reinstated'}: {NAMES[account_id]}"
+        case e.TradingPhaseChanged(_, phase, day_ends):
+            return f"phase: {phase.name}{', day ends' if day_ends else ''}"
+        case e.CashChanged(account_id, _, balance, held):
+            return f"cash {NAMES[account_id]} {balance} held {held}"
+        case e.PositionChanged(account_id, _, lots, held):
+            return f"lots {NAMES[account_id]} {lots} held {held}"
+        case e.BookChanged(levels=levels):
+            return f"book: {', '.join(tell_level(*level) for level in levels)}"
+    raise AssertionError(event)
+
+
+def tell_accepted(event: e.OrderAccepted) -> str:
+    words = [
+        f"accepted {event.order_id}:",
+        NAMES[event.account_id],
+        event.side.name.lower(),
+        f"{event.quantity_lots}@{event.price_ticks}",
+        "market" if event.order_type is OrderType.MARKET else "",
+        event.time_in_force.name.lower(),
+        "post-only" if event.post_only else "",
+        f"as {event.client_order_id}" if event.client_order_id else "",
+    ]
+    return " ".join(word for word in words if word)
+
+
+def tell_trade(event: e.TradeExecuted) -> str:
+    maker_fee = f" fee {event.maker_fee}" if event.maker_fee else ""
+    taker_fee = f" fee {event.taker_fee}" if event.taker_fee else ""
+    return (
+        f"trade {event.quantity_lots}@{event.price_ticks}: "
+        f"maker {event.maker_order_id} left {event.maker_leaves_lots}{maker_fee}, "
+        f"taker {event.taker_order_id} left {event.taker_leaves_lots}{taker_fee}"
+    )
+
+
+def tell_level(side: int, price: int, lots: int, orders: int) -> str:
+    name = "bid" if side == Side.BUY else "ask"
+    return f"{name} {price} is {lots} in {orders}" if orders else f"{name} {price} is gone"
+
+
+def bound(limit: int) -> str:
+    return f" (limit {limit})" if limit else ""

@@ -1,0 +1,248 @@
+"""Random commands for a venue: mostly what a busy market sends, partly what nobody should.
+
+Everything comes from one `random.Random`, so a seed says it all. Prices walk, orders crowd around them, ids of working orders are used
+again rightly and wrongly, numbers are sent twice, markets halt, days end, accounts are poor, suspended and strangers, and now and then
+any integer of a command is replaced by one from the ends of what the wire can carry.
+"""
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import msgspec
+
+from support.mirror import Mirror
+from trading_engine.venue import commands as c
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+EXTREMES = (-(2**63), -(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
+
+INSTRUMENTS = (
+    Instrument(1, "PLAIN", "No fees, no band", "USD", "0.01", "1", 1, price_ticks_max=10_000),
+    Instrument(
+        2,
+        "FEES",
+        "Fees that never come out even",
+        "USD",
+        "0.01",
+        "1",
+        7,
+        market_protection_ticks=5,
+        maker_fee_ppm=333,
+        taker_fee_ppm=777,
+    ),
+    Instrument(
+        3,
+        "BAND",
+        "Narrow limits everywhere",
+        "EUR",
+        "0.5",
+        "10",
+        500,
+        quantity_lots_min=3,
+        quantity_lots_max=60,
+        price_ticks_max=150,
+        notional_min=200_000,
+        notional_max=2_000_000,
+        market_protection_ticks=3,
+        price_band_ppm=150_000,
+        taker_fee_ppm=100_000,
+        reference_price_ticks=100,
+    ),
+    Instrument(
+        4,
+        "HUGE",
+        "The ends of the domain",
+        "EUR",
+        "1",
+        "1",
+        1,
+        quantity_lots_max=2**31 - 1,
+        price_ticks_max=2**31 - 1,
+        notional_max=2**61,
+        market_protection_ticks=2**31 - 1,
+        maker_fee_ppm=100_000,
+    ),
+)
+
+
+class Workload:
+    """`hostility` is the share of commands with an extreme in them."""
+
+    def __init__(self, random: Random, mirror: Mirror, hostility: float = 0.05) -> None:
+        self.random = random
+        self.mirror = mirror
+        self.hostility = hostility
+        self.middle = 100
+        self.sent = 0
+        self.remembered: list[c.PlaceOrder] = []
+        self.producer_sequences = {"tes-1": 0, "tes-2": 0, "admin": 0}
+
+    def opening(self) -> Iterator[c.AnyCommand]:
+        """Four instruments; accounts from rich to empty."""
+        for instrument in self.random.sample(INSTRUMENTS, len(INSTRUMENTS)):
+            yield c.ListInstrument(instrument)
+        yield c.SetTradingPhase(0, TradingPhase.CONTINUOUS)
+        for account_id, (cash, lots, open_orders_max) in enumerate(
+            [(10**12, 10**9, 200), (10**9, 10**6, 50), (10**7, 5_000, 20), (300_000, 100, 8), (0, 0, 5)], start=1
+        ):
+            positions = tuple((instrument.instrument_id, lots) for instrument in INSTRUMENTS)
+            yield c.OpenAccount(account_id, (("USD", cash), ("EUR", cash)), positions, open_orders_max)
+
+    def numbered(self, command: c.AnyCommand) -> tuple[str, int]:
+        """Producer and its number; now and then one that was used, or one that leaves a gap."""
+        producer = self.random.choice(list(self.producer_sequences))
+        last = self.producer_sequences[producer]
+        chance = self.random.random()
+        if chance < 0.02:
+            return producer, max(0, last - self.random.randrange(3))
+        step = 1 if chance < 0.98 else 5
+        self.producer_sequences[producer] = last + step
+        if isinstance(command, c.PlaceOrder):
+            self.remembered = [*self.remembered[-50:], command]
+        return producer, last + step
+
+    def next(self) -> c.AnyCommand:
+        self.sent += 1
+        if self.random.random() < 0.05:
+            self.middle = max(5, self.middle + self.random.choice((-1, 1)))
+        kinds: dict[Callable[[], c.AnyCommand], float] = {
+            self.place: 50,
+            self.cancel: 14,
+            self.replace: 16,
+            self.place_again: 3,
+            self.mass_cancel: 0.4,
+            self.set_phase: 0.6 if self._all_continuous() else 10,
+            self.suspend: 1,
+            self.adjust_cash: 2,
+            self.adjust_position: 2,
+            self.open_account: 0.3,
+            self.list_instrument: 0.3,
+        }
+        command = self.random.choices(list(kinds), list(kinds.values()))[0]()
+        return self.spoil(command) if self.random.random() < self.hostility else command
+
+    def spoil(self, command: c.AnyCommand) -> c.AnyCommand:
+        """The command with one of its integers replaced by an extreme."""
+        if isinstance(command, c.ListInstrument):
+            return c.ListInstrument(spoiled(command.instrument, self.random))
+        changed: c.AnyCommand = spoiled(command, self.random)
+        return changed
+
+    def _all_continuous(self) -> bool:
+        return all(market.phase is TradingPhase.CONTINUOUS for market in self.mirror.markets.values())
+
+    def _account(self) -> int:
+        """Mostly one that exists."""
+        if self.random.random() < 0.01:
+            return self.random.choice((0, 77))
+        account_ids = sorted(self.mirror.accounts)[1:]
+        return self.random.choices(account_ids, [1 / account_id for account_id in account_ids])[0]
+
+    def _instrument(self) -> int:
+        return self.random.choices((1, 2, 3, 4, 99), (40, 40, 20, 6, 0.5))[0]
+
+    def _price(self, instrument_id: int, side: Side | None = None) -> int:
+        """Near the middle, mostly on the passive side of it."""
+        if instrument_id == 4:
+            return self.random.choice((1, 2**30, 2**31 - 2, 2**31 - 1))
+        distance = round(self.random.gauss(0, 6))
+        if side and self.random.random() < 0.7:
+            distance = abs(distance) * (-1 if side is Side.BUY else 1)
+        return max(1, self.middle + distance)
+
+    def _quantity(self, instrument_id: int) -> int:
+        if instrument_id == 4:
+            return self.random.choice((1, 2**30, 2**31 - 1))
+        return self.random.choice((1, 5, 10, self.random.randint(1, 70)))
+
+    def _order(self, account_id: int) -> tuple[int, str]:
+        """(order id, client order id) by which to name an order: mostly one of the account's."""
+        orders = self.mirror.open_orders(account_id) if account_id in self.mirror.accounts else []
+        if not orders or self.random.random() < 0.1:
+            return self.random.randint(0, self.mirror.last_order_id + 2), ""
+        order = self.random.choice(orders)
+        if order.accepted.client_order_id and self.random.random() < 0.5:
+            return 0, order.accepted.client_order_id
+        return order.order_id, ""
+
+    def place(self) -> c.PlaceOrder:
+        instrument_id = self._instrument()
+        is_market = self.random.random() < 0.1
+        time_in_force = self.random.choices(list(TimeInForce), (30, 45, 15, 10))[0]
+        chance = self.random.random()
+        side = self.random.choice(list(Side))
+        return c.PlaceOrder(
+            self._account(),
+            f"c{self.sent}" if chance < 0.5 else f"c{self.random.randint(1, 200)}" if chance < 0.6 else "",
+            instrument_id,
+            side,
+            OrderType.MARKET if is_market else OrderType.LIMIT,
+            time_in_force,
+            self._quantity(instrument_id),
+            0 if is_market else self._price(instrument_id, side),
+            self.random.random() < 0.1,
+        )
+
+    def place_again(self) -> c.AnyCommand:
+        """An earlier order, as it was or with another quantity."""
+        if not self.remembered:
+            return self.place()
+        order = self.random.choice(self.remembered)
+        if self.random.random() < 0.6 or order.quantity_lots not in range(10**9):
+            return order
+        return msgspec.structs.replace(order, quantity_lots=order.quantity_lots + 1)
+
+    def cancel(self) -> c.CancelOrder:
+        account_id = self._account()
+        return c.CancelOrder(account_id, *self._order(account_id))
+
+    def replace(self) -> c.ReplaceOrder:
+        account_id = self._account()
+        order_id, client_order_id = self._order(account_id)
+        instrument_id = self.random.choice((1, 1, 1, 1, 4))
+        quantity_lots = self.random.choice((0, self._quantity(instrument_id), self.random.randint(1, 10)))
+        price_ticks = self.random.choice((0, self._price(instrument_id)))
+        return c.ReplaceOrder(account_id, order_id, client_order_id, quantity_lots, price_ticks)
+
+    def mass_cancel(self) -> c.MassCancel:
+        instrument_id = self.random.choice((0, self._instrument()))
+        return c.MassCancel(self._account(), instrument_id, self.random.choice((0, 0, 1, 2)))
+
+    def set_phase(self) -> c.SetTradingPhase:
+        instrument_id = self.random.choice((0, 0, self._instrument()))
+        phase = self.random.choices(list(TradingPhase), (1, 4, 1))[0]
+        return c.SetTradingPhase(instrument_id, phase, trading_day_ends=self.random.random() < 0.1)
+
+    def suspend(self) -> c.SuspendAccount:
+        return c.SuspendAccount(self._account(), suspended=self.random.random() < 0.2)
+
+    def adjust_cash(self) -> c.AdjustCash:
+        currency = self.random.choice(("USD", "USD", "EUR", "XXX"))
+        return c.AdjustCash(self._account(), currency, self.random.choice((-1, 1)) * 10 ** self.random.randrange(10))
+
+    def adjust_position(self) -> c.AdjustPosition:
+        lots = self.random.choice((-1, 1)) * 10 ** self.random.randrange(6)
+        return c.AdjustPosition(self._account(), self._instrument(), lots)
+
+    def open_account(self) -> c.OpenAccount:
+        account_id = self.random.randint(1, 8)
+        return c.OpenAccount(account_id, (("USD", 10**6),), ((1, 100), (2, 100)), self.random.choice((3, 30)))
+
+    def list_instrument(self) -> c.ListInstrument:
+        instrument_id = self.random.randint(1, 6)
+        instrument = self.random.choice(INSTRUMENTS)
+        return c.ListInstrument(
+            msgspec.structs.replace(instrument, instrument_id=instrument_id, symbol=f"NEW{instrument_id}")
+        )
+
+
+def integer_fields(struct: msgspec.Struct) -> list[str]:
+    """Names of the fields that hold plain integers."""
+    return [name for name in struct.__struct_fields__ if type(getattr(struct, name)) is int]
+
+
+def spoiled(struct: Any, random: Random) -> Any:
+    names = integer_fields(struct)
+    return msgspec.structs.replace(struct, **{random.choice(names): random.choice(EXTREMES)})
