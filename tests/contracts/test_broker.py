@@ -35,6 +35,7 @@ class Transport(ABC):
     """Brings up a transport, and any number of connections to it."""
 
     can_restart = True
+    """Whether there is a connection that can be lost."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -450,12 +451,8 @@ async def until_raised(attempt: Callable[[], Awaitable[object]]) -> None:
         await attempt()
 
 
+@pytest.mark.parametrize("transport", [t for t in TRANSPORTS if t.can_restart], indirect=True)
 class TestRestart:
-    @pytest.fixture(autouse=True)
-    def can_restart(self, transport: Transport) -> None:
-        if not transport.can_restart:
-            pytest.skip("in one process there is no connection to lose")
-
     async def test_connect_when_nobody_is_there_raises(self, transport: Transport) -> None:
         await transport.stop()
         with pytest.raises(BrokerUnavailable):

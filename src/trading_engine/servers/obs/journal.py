@@ -114,7 +114,7 @@ class Journal:
             base, path = segments[-1]
             data = path.read_bytes()
             end, self._last_sequence = find_end(data, base, path)
-            if end < len(data):
+            if end < len(data) or end == 0:
                 self._cut(path, data, end)
             if end:
                 self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
@@ -124,6 +124,7 @@ class Journal:
         self._size = SEGMENT_HEADER.size
 
     def _cut(self, path: Path, data: bytes, end: int) -> None:
+        """Without its header the whole segment goes: it had only just been begun."""
         torn = path.with_name(f"{path.stem}.{end}{TORN_SUFFIX}")
         torn.write_bytes(data[end:])
         if end:
