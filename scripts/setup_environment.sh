@@ -80,24 +80,26 @@ ensure_pip() {
         command -v apt-get >/dev/null || fail "$base_python has neither pip nor ensurepip: install one of them"
         [ "$(id -u)" = 0 ] || fail "$base_python has neither pip nor ensurepip: run 'sudo apt-get install $package', then this again"
         say "Installing $package"
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$package"; } </dev/null ||
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$package"; } </dev/null >/dev/null ||
             fail "apt-get could not install $package"
     fi
     "$venv_python" -m ensurepip >/dev/null
 }
 
+no_packages="the packages could not be installed (the reason is above). Setting up needs a package index, once; run this again when it can be reached"
+
 install_list() { # Lists are pinned with hashes; wheels only, so nothing is compiled or run while installing.
     if ! cmp -s requirements/bootstrap.txt "$installed/bootstrap.txt"; then
         ensure_pip
         say "Installing uv"
-        pip install --quiet --require-hashes --only-binary :all: -r requirements/bootstrap.txt
+        pip install --quiet --require-hashes --only-binary :all: -r requirements/bootstrap.txt || fail "$no_packages"
         cp requirements/bootstrap.txt "$installed/bootstrap.txt"
     fi
     say "Installing the packages of requirements/$1.txt"
     if ! "$venv_python" -m uv pip install --quiet --python "$venv_python" --require-hashes --only-binary :all: -r "requirements/$1.txt"; then
         say "uv could not install them; trying pip, which may be set up for another index"
         ensure_pip
-        pip install --quiet --require-hashes --only-binary :all: -r "requirements/$1.txt"
+        pip install --quiet --require-hashes --only-binary :all: -r "requirements/$1.txt" || fail "$no_packages"
     fi
     cp "requirements/$1.txt" "$installed/$1.txt"
 }
