@@ -153,8 +153,6 @@ class AsyncStream:
 
     async def subscribe_orders(self, since: int | None = None) -> None:
         """Own orders, balances and positions: all order updates after event sequence `since`, or from now on."""
-        if since is None:
-            since = (await self._run_rest(self._rest.perform(calls.portfolio()))).event_sequence
         await self._command(self._state.subscribe("orders", since=since))
 
     async def unsubscribe(self, channel: Channel, symbol: str = "") -> None:

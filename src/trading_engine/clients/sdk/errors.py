@@ -10,6 +10,7 @@
 | `RateLimited` | no | wait `retry_after` seconds |
 | `MatchingUnavailable` | no | the venue is up, its order book server is not: try again later |
 | `Disconnected` | no | the venue cannot be reached: try again later |
+| `Unavailable` | no | another part of the venue is not there (the two above are kinds of it): try again later |
 | `OutcomeUnknown` | perhaps | ask for the order by `client_order_id`, or place the same again with it |
 | `ServerFailed` | perhaps | the venue failed: look at its log, `request_id` finds the place |
 | `FellBehind` | - | a stream's events were not read fast enough: read faster, open a new stream |
@@ -109,9 +110,12 @@ class ErrorBody(msgspec.Struct, frozen=True):
     value: object = None
 
 
-INVALID_REQUEST_CODES = frozenset({"MALFORMED_JSON", "INVALID_REQUEST", "METHOD_NOT_ALLOWED", "REQUEST_TOO_LARGE"})
+INVALID_REQUEST_CODES = frozenset(
+    {"MALFORMED_JSON", "INVALID_REQUEST", "METHOD_NOT_ALLOWED", "REQUEST_TOO_LARGE", "HEADERS_TOO_LARGE"}
+)
 NOT_AUTHENTICATED_CODES = frozenset({"NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_CREDENTIALS"})
 NOT_FOUND_CODES = frozenset({"NOT_FOUND", "UNKNOWN_ORDER", "UNKNOWN_INSTRUMENT"})
+UNAVAILABLE_CODES = frozenset({"DATABASE_UNAVAILABLE", "TOO_MANY_CONNECTIONS", "REQUEST_TIMEOUT"})
 SERVER_FAILED_CODES = frozenset({"INTERNAL_ERROR"})
 
 
@@ -135,6 +139,8 @@ def _class_of(code: str) -> type[TradingError]:
         return NotFound
     if code in INVALID_REQUEST_CODES:
         return InvalidRequest
+    if code in UNAVAILABLE_CODES:
+        return Unavailable
     if code in SERVER_FAILED_CODES:
         return ServerFailed
     return NotAllowed if code == "NOT_ALLOWED" else Refused

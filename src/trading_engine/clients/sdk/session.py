@@ -34,6 +34,7 @@ from trading_engine.clients.sdk.errors import (
     RateLimited,
     ServerFailed,
     TradingError,
+    Unavailable,
     error_of,
 )
 from trading_engine.clients.sdk.views import Order, Tokens
@@ -229,7 +230,7 @@ class Session:
             refresh_token, self.tokens = self.tokens.refresh_token, None
             try:
                 self._keep((yield from self.perform(calls.refresh(refresh_token))))
-            except (NotAuthenticated, OutcomeUnknown, ServerFailed, Disconnected):
+            except (NotAuthenticated, OutcomeUnknown, ServerFailed, Unavailable):
                 pass  # Its time is over, or it is used up: the password still works.
             else:
                 return
@@ -248,7 +249,7 @@ class Session:
             return None
         if isinstance(error, RateLimited):
             return error.retry_after
-        passes = isinstance(error, Disconnected | OutcomeUnknown) or (
+        passes = isinstance(error, Unavailable | OutcomeUnknown) or (
             isinstance(answer, Reply) and answer.status in GATEWAY_STATUSES
         )
         if isinstance(error, MatchingUnavailable):
@@ -307,7 +308,7 @@ def _final(call: Call[T], error: TradingError, *, uncertain: bool) -> TradingErr
     if isinstance(error, OutcomeUnknown):
         error.client_order_id = error.client_order_id or call.client_order_id
         return error
-    if isinstance(error, Disconnected | MatchingUnavailable | RateLimited | ServerFailed):
+    if isinstance(error, Unavailable | RateLimited | ServerFailed):
         message = f"{call.method} {call.path} was sent and may have been carried out; then: {error}"
         return OutcomeUnknown(message, client_order_id=call.client_order_id, request_id=error.request_id)
     return error

@@ -139,8 +139,6 @@ class Stream:
 
     def subscribe_orders(self, since: int | None = None) -> None:
         """Own orders, balances and positions: all order updates after event sequence `since`, or from now on."""
-        if since is None:
-            since = self._run_rest(self._rest.perform(calls.portfolio())).event_sequence
         self._command(self._state.subscribe("orders", since=since))
 
     def unsubscribe(self, channel: Channel, symbol: str = "") -> None:

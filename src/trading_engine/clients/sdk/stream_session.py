@@ -185,6 +185,8 @@ class StreamSession:
         self._held: list[Request] = []
         self._last_id = 0
         self._authentication_id = 0
+        self._orders_id = 0
+        """Of the request that subscribed to the orders on this connection."""
         self._repeat_for_s = repeat_for_s
         self._chance = random.Random(seed)  # noqa: S311 - jitter, not a secret
 
@@ -368,7 +370,7 @@ class StreamSession:
         return [ConnectionChanged(connected=True)]
 
     def _subscribe_again(self, channel: Channel, symbol: str) -> None:
-        request = self._enqueue("subscribe", self._subscription(channel, symbol))
+        request = self._enqueue("subscribe", self._subscription(channel, symbol), (channel, symbol))
 
         def look_at_answer() -> None:
             if request.error is not None and self.is_ready and (channel, symbol) in self._channels:
@@ -384,6 +386,9 @@ class StreamSession:
 
     def _forget_channel(self, channel: Channel, symbol: str) -> None:
         self._channels.pop((channel, symbol), None)
+        for request in self._requests.values():
+            if request.channel == (channel, symbol):
+                request.channel = None
         if channel == "book":
             self._books.pop(symbol, None)
 
@@ -393,15 +398,25 @@ class StreamSession:
         request = self._requests.pop(ack.id, None) if ack.id is not None else None
         if request is not None:
             if request.channel is not None:
-                self._channels[request.channel] = None
+                self._subscribed(request, request.channel, bytes(ack.result))
             request.finish(bytes(ack.result))
         return []
+
+    def _subscribed(self, request: Request, channel: tuple[Channel, str], result: bytes) -> None:
+        self._channels[channel] = None
+        if channel[0] == "orders":
+            self._orders_id = request.id
+            if self.order_sequence is None:
+                self.order_sequence = _read_subscribed(result).event_sequence
 
     def _refuse(self, refusal: _Error) -> list[StreamEvent]:
         error = error_of(refusal.error)
         if refusal.id == self._authentication_id and not self.is_ready:
             self.trouble = error
             return []
+        if refusal.id is not None and refusal.id == self._orders_id:
+            # Acknowledged, and then the past could not be read.
+            self.trouble = error
         request = self._requests.pop(refusal.id, None) if refusal.id is not None else None
         if request is not None:
             request.finish(error=error)
@@ -484,10 +499,15 @@ class Reconnection:
         return max(pause, problem.retry_after) if isinstance(problem, RateLimited) else pause
 
 
+class _Subscribed(msgspec.Struct, frozen=True):
+    event_sequence: int | None = None
+
+
 class _Canceled(msgspec.Struct, frozen=True):
     canceled: int
 
 
+_read_subscribed = msgspec.json.Decoder(_Subscribed, strict=False).decode
 _read_canceled = msgspec.json.Decoder(_Canceled, strict=False).decode
 
 
@@ -521,7 +541,7 @@ def _final(op: str, error: TradingError, client_order_id: str, *, uncertain: boo
     if isinstance(error, OutcomeUnknown):
         error.client_order_id = error.client_order_id or client_order_id
         return error
-    if isinstance(error, Disconnected | MatchingUnavailable | RateLimited):
+    if isinstance(error, Unavailable | RateLimited | ServerFailed):
         return OutcomeUnknown(
             f"The {op} was sent and may have been carried out; then: {error}", client_order_id=client_order_id
         )

@@ -44,6 +44,8 @@ STEPS_PER_MAKER_ORDER = 0.6
 SPEED_MAX_OF_PRICE = 2.5e-4
 """Per root second: about 60 % a year of trading hours."""
 STEP_SECONDS_MAX = 1.0
+CASH_RESERVE = 0.1
+"""This part of the cash that a trader begins with is never spent."""
 IN_FLIGHT_MAX = 100
 """Unanswered actions of one account; beyond it the account does nothing new."""
 OPEN_ORDERS_MAX = 900
@@ -95,11 +97,11 @@ class Crowd:
         self._last_number = 0
         self._now: float | None = None
         self._expiries: list[tuple[float, str, int]] = []
-        reserve = {currency: 0.1 * amount for currency, amount in endowment.cash.items()}
+        reserve = {currency: CASH_RESERVE * amount for currency, amount in endowment.cash.items()}
         lots = endowment.quantity_each_lots
         self._makers = [Maker(number, lots, reserve) for number in range(makers)]
         self._takers = [Taker(number, lots, reserve) for number in range(takers)]
-        self._noise = [NoiseTrader(reserve) for _ in accounts[makers + takers :]]
+        self._noise = [NoiseTrader(lots, reserve) for _ in accounts[makers + takers :]]
         self._chances = {market.symbol: Random(f"{seed}:{market.symbol}") for market in markets}  # noqa: S311 - a simulation
         rates = market_rates(len(markets), orders_per_second)
         self._maker_rates = [MAKERS_SHARE * rate for rate in rates]

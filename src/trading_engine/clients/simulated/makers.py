@@ -48,8 +48,6 @@ SIZE_SPREAD = 0.45
 SIZE_BY_DISTANCE = 0.09
 REFILL_BELOW = 0.3
 """A quote with less than this part of an ordinary order left is made new."""
-CASH_RESERVE = 0.1
-"""This part of the value of the cash it begins with is never quoted."""
 CROSSED_PATIENCE = 3
 """So many steps a maker waits for a price in its way to go, before it trades with it."""
 

@@ -18,20 +18,21 @@ LIFETIME_S = 60.0
 LIFETIME_FAR = 4.0
 SIZE_MEDIAN = 0.5
 SIZE_SPREAD = 0.9
-CASH_RESERVE = 0.1
+INVENTORY_WEIGHT = 1.0
 
 
 class NoiseTrader:
     """Leaves orders of one account in all markets."""
 
-    def __init__(self, cash_reserve: dict[str, float]) -> None:
+    def __init__(self, endowment_lots: dict[str, int], cash_reserve: dict[str, float]) -> None:
+        self._endowment = endowment_lots
         self._cash_reserve = cash_reserve
 
     def decide(self, market: Market, account: Account, chance: Random) -> Place | None:
         """A new order to leave in the book, if the trader can afford it."""
         if market.bid is None or market.ask is None:
             return None
-        side = BUY if chance.random() < 0.5 else SELL
+        side = BUY if chance.random() < self._buying(market, account) else SELL
         distance = self._distance(market, chance)
         own_best = market.bid if side == BUY else market.ask
         ticks = own_best - side * distance * market.grid
@@ -39,6 +40,12 @@ class NoiseTrader:
         if ticks <= 0 or not self._can_afford(market, account, side, ticks, lots):
             return None
         return Place(market.symbol, side, lots, ticks, "gtc", post_only=True, lifetime=lifetime(distance, chance))
+
+    def _buying(self, market: Market, account: Account) -> float:
+        """How likely the next order is to buy: less, the more the trader has of it, so that it never runs out of either."""
+        endowment = max(1, self._endowment[market.symbol])
+        excess = (account.lots.get(market.symbol, 0) - endowment) / endowment
+        return min(1.0, max(0.0, 0.5 - INVENTORY_WEIGHT * excess))
 
     def _distance(self, market: Market, chance: Random) -> int:
         """Grid steps behind the best price of the own side; negative is better than it."""

@@ -33,7 +33,7 @@ from trading_engine.clients.sdk.errors import (
 from trading_engine.clients.simulated.crowd import Crowd, Endowment, Submission
 from trading_engine.clients.simulated.market_state import BUY, Account, Cancel, Place, Replace, market_of
 from trading_engine.shared.config import BotsConfig, Config
-from trading_engine.shared.log import fields
+from trading_engine.shared.log import fields, setup_logging
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ READY_PATIENCE_S = 5.0
 PAUSE_AFTER_TROUBLE_S = 1.0
 REPORT_EVERY_S = 60.0
 CLOSED_POLL_S = 5.0
+CHATTY_LOGGERS = ("httpx", "httpcore", "websockets")
 CLOSED_CODES = frozenset({"MARKET_CLOSED", "TRADING_HALTED"})
 SUBMISSIONS_MAX = 1_000
 """Actions on their way, of all traders together; beyond it the crowd waits."""
@@ -77,6 +78,9 @@ async def run_bots(config: Config) -> None:
         raise NothingToTradeWith(
             "Simulated traders need cash and shares: set bots.cash and bots.quantity_each in the configuration."
         )
+    setup_logging(config.log.level, config.log.format)
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # In a thread other than the main one there are no signals to take.

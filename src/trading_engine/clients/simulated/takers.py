@@ -27,7 +27,6 @@ THROUGH_TOUCH = 0.25
 """Part of the orders that go through a few levels; the rest takes what is at the best price."""
 MARKET_ORDERS = 0.08
 LEVELS_THROUGH_MAX = 4
-CASH_RESERVE = 0.1
 
 
 class Excitement:
