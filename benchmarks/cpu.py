@@ -1,0 +1,56 @@
+"""Who used the processor while something was measured: the evidence for naming a bottleneck."""
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+BUSY_SHARE = 0.85
+"""A process that uses more than this of a core is at its limit."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that a process has used so far."""
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        fields = stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    done = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    seconds = 0.0
+    for part in done.stdout.strip().replace("-", ":").split(":"):
+        seconds = seconds * 60 + float(part)
+    return seconds
+
+
+class CpuMeter:
+    """CPU and wall time from its making until `read`; `pids` by name, and the process that made it as "client"."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = {**pids, "client": os.getpid()}
+        self._started = time.perf_counter()
+        self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+
+    def read(self) -> dict[str, float]:
+        """Seconds by name, and the wall time as "elapsed"."""
+        used = {name: cpu_seconds(pid) - self._before[name] for name, pid in self._pids.items()}
+        return {**used, "elapsed": time.perf_counter() - self._started}
+
+
+def cpu_note(used: Mapping[str, float], count: int) -> str:
+    """CPU time per request by process."""
+    costs = (f"{name} {seconds / count * 1e6:.0f}" for name, seconds in used.items() if name != "elapsed")
+    return f"CPU µs each: {', '.join(costs)}"
+
+
+def bottleneck(used: Mapping[str, float]) -> str:
+    """What was at its limit, with the shares of a core that say so."""
+    shares = {name: seconds / used["elapsed"] for name, seconds in used.items() if name != "elapsed"}
+    text = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    busiest = max(shares, key=lambda name: shares[name])
+    cores = os.cpu_count() or 1
+    if shares[busiest] >= BUSY_SHARE:
+        return f"bottleneck: {busiest} ({text} of a core)"
+    if sum(shares.values()) >= BUSY_SHARE * cores:
+        return f"bottleneck: all {cores} cores, most by {busiest} ({text})"
+    return f"bottleneck: waiting, for the disk or for cores that others use ({text})"

@@ -1,0 +1,214 @@
+"""Clients of the WebSocket: each keeps a window of requests under way, canceling every order that was acknowledged and placing a new one.
+
+Frames are made and read by hand (a mask of zeros leaves a payload as it is), so that the generator costs little beside what it measures.
+Options on standard input: port, tokens (one per client), symbols, seconds, window.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import time
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+import uvloop
+
+from benchmarks.cpu import CpuMeter
+
+MASKED = 0x80
+TEXT = 0x81
+NO_MASK = bytes(4)
+FRAME_16 = 126
+FRAME_64 = 127
+OPCODE_PING, OPCODE_CLOSE = 0x9, 0x8
+
+
+class Result(msgspec.Struct):
+    order_id: str = ""
+
+
+class Answer(msgspec.Struct):
+    type: str
+    id: int | None = None
+    op: str = ""
+    result: Result | None = None
+
+
+decode_answer = msgspec.json.Decoder(Answer).decode
+
+
+def frame(payload: bytes) -> bytes:
+    length = len(payload)
+    if length < FRAME_16:
+        return bytes((TEXT, MASKED | length)) + NO_MASK + payload
+    return bytes((TEXT, MASKED | FRAME_16)) + length.to_bytes(2, "big") + NO_MASK + payload
+
+
+class Client(asyncio.Protocol):
+    def __init__(self, number: int, options: dict[str, Any], results: dict[str, Any]) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._results = results
+        self._window: int = options["window"]
+        self._token: str = options["tokens"][number]
+        self._port: int = options["port"]
+        order = {
+            "op": "place",
+            "id": 0,
+            "symbol": options["symbols"][number % len(options["symbols"])],
+            "side": "buy",
+            "type": "limit",
+            "quantity": "10",
+            "price": f"{100 + number % 50}.00",
+            "time_in_force": "gtc",
+        }
+        self._place_head, self._place_tail = json.dumps(order).encode().split(b'"id": 0')
+        self._received = bytearray()
+        self._is_open = False
+        self._is_stopping = False
+        self._in_flight = 0
+        self._last_id = 0
+        self._sent_ns: dict[int, int] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._transport.write(
+            f"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        error = exc or ConnectionError("the server closed the connection")
+        for waiting in (self.opened, self.closed):
+            if not waiting.done():
+                waiting.set_exception(error)
+
+    def start(self) -> None:
+        self._in_flight = self._window
+        self._transport.write(b"".join(self._place() for _ in range(self._window)))
+
+    def stop(self) -> None:
+        """Send nothing new; `closed` is done when the last answer is there."""
+        self._is_stopping = True
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._is_open and not self._opened():
+            return
+        out = []
+        offset, received = 0, self._received
+        while (found := self._frame_at(offset)) is not None:
+            start, end, opcode = found
+            if opcode == OPCODE_CLOSE:
+                raise RuntimeError(f"closed by the server: {bytes(received[start:end])!r}")
+            if opcode != OPCODE_PING:
+                out.append(self._answer(bytes(received[start:end])))
+            offset = end
+        del received[:offset]
+        if out:
+            self._transport.write(b"".join(out))
+        if self._is_stopping and self._in_flight == 0 and not self.closed.done():
+            self.closed.set_result(None)
+
+    def _opened(self) -> bool:
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        if not self._received.startswith(b"HTTP/1.1 101"):
+            raise RuntimeError(f"no WebSocket: {bytes(self._received[:200])!r}")
+        del self._received[: end + 4]
+        self._is_open = True
+        self._transport.write(frame(json.dumps({"op": "auth", "token": self._token, "id": 0}).encode()))
+        return True
+
+    def _frame_at(self, offset: int) -> tuple[int, int, int] | None:
+        """(payload start, end, opcode) of the frame at `offset`, None while it is not whole."""
+        received = self._received
+        if len(received) < offset + 2:
+            return None
+        length = received[offset + 1]
+        start = offset + 2
+        if length == FRAME_16:
+            length, start = int.from_bytes(received[start : start + 2], "big"), start + 2
+        elif length == FRAME_64:
+            length, start = int.from_bytes(received[start : start + 8], "big"), start + 8
+        end = start + length
+        return (start, end, received[offset] & 0xF) if len(received) >= end else None
+
+    def _answer(self, payload: bytes) -> bytes:
+        answer = decode_answer(payload)
+        if answer.type != "ack":
+            if answer.type != "error":
+                return b""
+            raise RuntimeError(payload[:500].decode())
+        if answer.op == "auth":
+            self.opened.set_result(None)
+            return b""
+        assert answer.id is not None
+        self._results["latencies_ns"].append(time.perf_counter_ns() - self._sent_ns.pop(answer.id))
+        self._results[answer.op] += 1
+        if answer.op == "place":
+            assert answer.result is not None
+            return self._request(b'{"op":"cancel","order_id":"%s"', answer.result.order_id.encode())
+        if self._is_stopping:
+            self._in_flight -= 1
+            return b""
+        return self._place()
+
+    def _place(self) -> bytes:
+        number = self._next_id()
+        return frame(self._place_head + b'"id": %d' % number + self._place_tail)
+
+    def _request(self, text: bytes, order_id: bytes) -> bytes:
+        return frame((text + b',"id":%d}') % (order_id, self._next_id()))
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        self._sent_ns[self._last_id] = time.perf_counter_ns()
+        return self._last_id
+
+
+async def run(options: dict[str, Any]) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    failed: asyncio.Future[None] = loop.create_future()
+
+    def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not failed.done():
+            failed.set_exception(context.get("exception") or RuntimeError(context["message"]))
+
+    loop.set_exception_handler(fail)
+    results: dict[str, Any] = {"latencies_ns": [], "place": 0, "cancel": 0}
+    clients: list[Client] = []
+    for number in range(len(options["tokens"])):
+        _, client = await loop.create_connection(
+            partial(Client, number, options, results), "127.0.0.1", options["port"]
+        )
+        clients.append(client)
+    await first_of(failed, asyncio.gather(*(client.opened for client in clients)))
+    for client in clients:
+        client.start()
+    await asyncio.wait([failed], timeout=options["warm_up_s"])
+    results |= {"latencies_ns": [], "place": 0, "cancel": 0}
+    meter = CpuMeter(options["pids"])
+    await asyncio.wait([failed], timeout=options["seconds"])
+    measured = dict(results, cpu=meter.read())
+    measured["latencies_ns"] = list(results["latencies_ns"])
+    for client in clients:
+        client.stop()
+    await first_of(failed, asyncio.gather(*(client.closed for client in clients)))
+    return measured
+
+
+async def first_of(failed: "asyncio.Future[None]", done: "asyncio.Future[Any]") -> None:
+    await asyncio.wait({failed, done}, return_when=asyncio.FIRST_COMPLETED)
+    if failed.done():
+        failed.result()
+    await done
+
+
+if __name__ == "__main__":
+    json.dump(uvloop.run(run(json.load(sys.stdin))), sys.stdout)
