@@ -38,16 +38,17 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 DIGEST_LABEL = "# digest of the dependency tables: "
 
 
-def dependency_digest(pyproject: Path) -> str:
-    """The digest of everything in pyproject.toml that decides what is installed."""
+def dependency_digest(pyproject: Path, target: str) -> str:
+    """The digest of everything in pyproject.toml that decides what a list holds."""
     document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
-    project = document["project"]
-    tables = {
-        "requires-python": project["requires-python"],
-        "dependencies": sorted(project["dependencies"]),
-        "optional-dependencies": project.get("optional-dependencies", {}),
-        "dependency-groups": document["dependency-groups"],
-    }
+    project, groups = document["project"], document["dependency-groups"]
+    tables = {"requires-python": project["requires-python"], "group": groups["bootstrap"]}
+    if target != BOOTSTRAP:  # The others come from one resolution, which each table may change.
+        tables |= {
+            "dependencies": project["dependencies"],
+            "extras": project["optional-dependencies"],
+            "group": groups["dev"],
+        }
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 
@@ -75,7 +76,7 @@ def _compile(target: str, sources: list[str], options: list[str]) -> None:
     ]
     command += ["--only-binary", ":all:", "--no-header", "--quiet", "--output-file", str(path), *options]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    header = f"# Made by `make lock` from pyproject.toml; do not edit.\n{DIGEST_LABEL}{dependency_digest(ROOT / 'pyproject.toml')}\n"
+    header = f"# Made by `make lock` from pyproject.toml; do not edit.\n{DIGEST_LABEL}{dependency_digest(ROOT / 'pyproject.toml', target)}\n"
     path.write_text(header + path.read_text(encoding="utf-8"), encoding="utf-8")
 
 

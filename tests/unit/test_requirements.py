@@ -69,4 +69,5 @@ def test_list_names_no_address(name: str) -> None:
 def test_digest_changes_with_a_dependency(tmp_path: Path) -> None:
     changed = tmp_path / "pyproject.toml"
     changed.write_text(PYPROJECT.read_text(encoding="utf-8").replace('"rich>=', '"richer>='), encoding="utf-8")
-    assert dependency_digest(changed) != dependency_digest(PYPROJECT)
+    assert dependency_digest(changed, "base.txt") != dependency_digest(PYPROJECT, "base.txt")
+    assert dependency_digest(changed, BOOTSTRAP) == dependency_digest(PYPROJECT, BOOTSTRAP)
