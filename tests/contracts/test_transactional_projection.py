@@ -339,12 +339,12 @@ async def test_writer_failure_stops_it_and_reaches_everybody(
 
 
 async def test_writer_tries_again_while_the_database_is_locked(
-    database: TransactionalDatabase, driver: VenueDriver, monkeypatch: pytest.MonkeyPatch
+    driver: VenueDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projection_module, "RETRY_S", 0.001)
     monkeypatch.setattr("trading_engine.database.transactional.connections.BUSY_TIMEOUT_MS", 1)
-    async with running(database, interval_s=0) as writer:
-        async with database.connections.transaction(Use.WRITE):
+    async with fresh_database() as database, running(database, interval_s=0) as writer:
+        async with database.connections.transaction(Use.WRITE):  # on SQLite, it keeps every other writer out
             await writer.submit(driver.batches[0])
             await until(lambda: writer.error is not None)
         assert isinstance(writer.error, DatabaseUnavailable)

@@ -2,6 +2,7 @@
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from trading_engine.database.transactional.connections import Use
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.errors import DatabaseUnavailable, MigrationFailed
 from trading_engine.database.transactional.models import Base, OrderRow, table_of
+from trading_engine.database.transactional.records import Role
 from trading_engine.shared.config import Config, DatabaseConfig
 from trading_engine.venue.order_state import OrderState
 
@@ -42,7 +44,7 @@ async def test_migration_that_fails_leaves_nothing_behind(transactional_url: str
     database = await TransactionalDatabase.open(transactional_url)
     async with database.connections.transaction(Use.WRITE) as connection:
         await connection.execute(text("CREATE TABLE positions (in_the_way BIGINT)"))
-    with pytest.raises(DatabaseUnavailable, match="positions"):
+    with pytest.raises(MigrationFailed, match="positions"):
         await database.migrate()
     async with database.connections.transaction(Use.READ) as connection:
         assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["positions"]
@@ -75,16 +77,20 @@ async def test_opening_what_is_no_database_is_unavailable(tmp_path: Path) -> Non
         await TransactionalDatabase.open(f"sqlite:///{tmp_path}/file")
 
 
-async def test_writing_to_a_locked_database_is_unavailable_and_writes_nothing(
-    database: TransactionalDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_writing_to_a_locked_file_is_unavailable_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trading_engine.database.transactional.connections.BUSY_TIMEOUT_MS", 1)
-    other = sqlite3.connect(tmp_path / "transactional.sqlite", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(DatabaseUnavailable, match="locked"):
-        async with database.connections.transaction(Use.WRITE) as connection:
-            await connection.execute(text("DELETE FROM users"))
-    other.close()
+    database = await TransactionalDatabase.open(f"sqlite:///{tmp_path}/file")
+    with closing(sqlite3.connect(tmp_path / "file", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnavailable, match="locked"):
+            await database.migrate()
+        with pytest.raises(DatabaseUnavailable, match="locked"):
+            await database.access.register("alice", "hash", Role.TRADER, 0)
+    await database.migrate()
+    assert await database.access.find_user("alice") is None
+    await database.close()
 
 
 async def test_failure_messages_hold_no_password() -> None:
@@ -95,7 +101,7 @@ async def test_failure_messages_hold_no_password() -> None:
 
 
 async def test_readers_cannot_write(database: TransactionalDatabase) -> None:
-    with pytest.raises(DatabaseUnavailable, match="readonly"):
+    with pytest.raises(DatabaseUnavailable, match=r"read-?only"):
         async with database.connections.transaction(Use.READ) as connection:
             await connection.execute(text("DELETE FROM users"))
 

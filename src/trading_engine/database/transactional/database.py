@@ -8,6 +8,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.connections import Connections, Use
@@ -47,7 +48,7 @@ class TransactionalDatabase:
     async def migrate(self) -> tuple[str | None, str | None]:
         """Bring the schema up to date, in one transaction; returns the revisions before (None: empty database) and after.
 
-        Raises `MigrationFailed` when the database was written by a later release.
+        Raises `MigrationFailed` when the database was written by a later release, or holds what does not fit; nothing has changed then.
         """
         async with self.connections.transaction(Use.MIGRATE) as connection:
             return await connection.run_sync(_migrate)
@@ -62,4 +63,6 @@ def _migrate(connection: Connection) -> tuple[str | None, str | None]:
         command.upgrade(config, "head")
     except CommandError as error:
         raise MigrationFailed(f"revision {before} of the database is not known to this release: {error}") from error
+    except (ProgrammingError, OperationalError, IntegrityError) as error:
+        raise MigrationFailed(f"revision {before} of the database cannot be migrated: {error.orig}") from error
     return before, MigrationContext.configure(connection).get_current_revision()
