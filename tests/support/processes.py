@@ -1,0 +1,88 @@
+"""The venue's services as real processes, to be started, watched and killed by tests."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import yaml
+
+READY_TIMEOUT_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class VenueProcesses:
+    """OBS, TES and more on one data directory. Logs are in `<folder>/<name>.log`."""
+
+    def __init__(self, folder: Path, configuration: dict[str, object]) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.data_dir = folder / "data"
+        self.config_path = folder / "config.yaml"
+        self.config_path.write_text(yaml.safe_dump(configuration))
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start a service under a name, for example `start("obs", "-s", "OBS")`."""
+        command = [sys.executable, "-m", "trading_engine", "--config", str(self.config_path)]
+        command += ["--data-dir", str(self.data_dir), "--port", str(self.port), *arguments]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def start_servers(self) -> None:
+        self.start("obs", "-s", "OBS")
+        self.start("tes", "-s", "TES")
+
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
+    def kill(self, *names: str) -> None:
+        """kill -9, all of them before any is waited for."""
+        for name in names:
+            self._processes[name].kill()
+        for name in names:
+            self._processes.pop(name).wait()
+
+    def stop(self, name: str) -> int:
+        """SIGTERM; returns the exit status."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        return process.wait(timeout=READY_TIMEOUT_S)
+
+    def wait_ready(self) -> None:
+        """Until orders can be placed; shows the logs where that does not happen."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            for name, process in self._processes.items():
+                assert process.poll() is None, f"{name} ended with status {process.returncode}:\n{self.log(name)}"
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self.url}/v1/health", timeout=2.0, trust_env=False).status_code == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("not ready:\n" + "\n".join(f"--- {name}\n{self.log(name)}" for name in self._processes))
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")[-4000:]
+
+    def close(self) -> None:
+        self.kill(*self._processes)
+
+
+@contextlib.contextmanager
+def venue_processes(folder: Path, configuration: dict[str, object]) -> Iterator[VenueProcesses]:
+    processes = VenueProcesses(folder, configuration)
+    try:
+        yield processes
+    finally:
+        processes.close()
