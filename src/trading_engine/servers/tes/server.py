@@ -61,6 +61,7 @@ SHUTDOWN_SECONDS = 3
 WEBSOCKET_PING_SECONDS = 20.0
 LISTEN_BACKLOG = 2048
 CANDLES_AT_A_TIME = 1000
+CHATTY_LOGGERS = ("alembic", "uvicorn.error")
 CURRENCY_DECIMALS_DEFAULT = 2
 
 log = logging.getLogger(__name__)
@@ -223,6 +224,8 @@ async def trading_engine_server(
 async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) -> None:
     """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
     setup_logging(config.log.level, config.log.format)
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -6,6 +6,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from trading_engine.database.transactional.errors import DatabaseError
 from trading_engine.servers.tes.errors import ApiError, invalid_request
@@ -95,9 +96,22 @@ async def http_error(request: Request, error: Exception) -> Response:
         "METHOD_NOT_ALLOWED": f"{request.method} is not possible here.",
     }
     answer = error_answer(ApiError(code, words.get(code, str(error.detail)), status=error.status_code))
-    for name, value in (error.headers or {}).items():
-        answer.headers[name] = value
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(allowed_methods(request))
     return answer
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Of all routes of this path: the framework itself names those of the first one only."""
+    paths = request.app.openapi()["paths"]
+    return sorted(
+        {
+            method.upper()
+            for template, methods in paths.items()
+            if compile_path(template)[0].fullmatch(request.url.path)
+            for method in methods
+        }
+    )
 
 
 async def unexpected_error(_: Request, __: Exception) -> Response:

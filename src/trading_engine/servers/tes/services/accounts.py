@@ -7,7 +7,6 @@ portfolio without an account gets one, the demo users' and the simulated traders
 
 import ipaddress
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from trading_engine.servers.tes.errors import ApiError, invalid_request, refusal
 from trading_engine.servers.tes.models.requests import USERNAME, UserRequest
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import (
+    NO_PASSWORD,
     PASSWORD_CHARACTERS_MAX,
     ApiKeySecrets,
     Passwords,
@@ -196,7 +196,7 @@ class Accounts:
         """The user of this name, made if need be. Without a password nobody can log in as it; an API key is its only way in."""
         user = await self._access.find_user(username)
         if user is None:
-            password_hash = await self._passwords.hash(password or secrets.token_urlsafe(32))
+            password_hash = NO_PASSWORD if password is None else await self._passwords.hash(password)
             user = (await self._access.register(username, password_hash, role, self._now_ns())).user
             log.info("user created", extra=fields(username=username, role=role))
         return user

@@ -35,6 +35,8 @@ PASSWORD_CHARACTERS_MAX = 256
 """OWASP's second recommendation for argon2id: 19 MiB, two passes, one lane."""
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
+NO_PASSWORD = "!"  # noqa: S105 - no hash has this form
+"""Stands for a hash where nobody is to log in with a password."""
 
 
 class SecretError(Exception):
@@ -121,10 +123,12 @@ class Passwords:
             return await asyncio.to_thread(self._verify, password_hash, password)
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
+        can_match = password_hash is not None and password_hash != NO_PASSWORD
         try:
-            return self._hasher.verify(password_hash or self._nobody, password) and password_hash is not None
+            is_right = self._hasher.verify(password_hash if password_hash and can_match else self._nobody, password)
         except argon2.exceptions.VerificationError:
             return False
+        return is_right and can_match
 
 
 class AccessTokens:

@@ -172,7 +172,6 @@ class Gateway:
                     "order book server not reachable",
                     extra=fields(reason=error),
                 )
-            finally:
                 self._set_caught_up(False)
             wait_s = RETRY_SECONDS_MIN if self.handled_sequence > before else min(2 * wait_s, RETRY_SECONDS_MAX)
             await asyncio.sleep(wait_s)
