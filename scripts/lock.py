@@ -62,49 +62,21 @@ def recorded_digest(requirements: Path) -> str:
 
 def _compile(target: str, sources: list[str], options: list[str]) -> None:
     path = ROOT / "requirements" / target
-    command = [
-        sys.executable,
-        "-m",
-        "uv",
-        "pip",
-        "compile",
-        *sources,
-        "--universal",
-        "--python-version",
-        "3.11",
-        "--generate-hashes",
-    ]
-    command += ["--only-binary", ":all:", "--no-header", "--quiet", "--output-file", str(path), *options]
+    command = [sys.executable, "-m", "uv", "pip", "compile", *sources, "--universal", "--python-version", "3.11"]
+    command += ["--generate-hashes", "--only-binary", ":all:", "--no-header", "--quiet", *options]
+    command += ["--output-file", str(path)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    header = f"# Made by `make lock` from pyproject.toml; do not edit.\n{DIGEST_LABEL}{dependency_digest(ROOT / 'pyproject.toml', target)}\n"
+    digest = dependency_digest(ROOT / "pyproject.toml", target)
+    header = f"# Made by `make lock` from pyproject.toml; do not edit.\n{DIGEST_LABEL}{digest}\n"
     path.write_text(header + path.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def _check_wheels(target: str, platform: str, python: str) -> None:
     """A release without a wheel for this platform would fail to install there: fail here instead, naming it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "uv",
-            "pip",
-            "install",
-            "--dry-run",
-            "--target",
-            folder,
-            "--quiet",
-            "--only-binary",
-            ":all:",
-        ]
-        command += [
-            "--python-platform",
-            platform,
-            "--python-version",
-            python,
-            "--require-hashes",
-            "-r",
-            f"requirements/{target}",
-        ]
+        command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--quiet", "--target", folder]
+        command += ["--python-platform", platform, "--python-version", python]
+        command += ["--only-binary", ":all:", "--require-hashes", "-r", f"requirements/{target}"]
         if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
             sys.exit(f"error: requirements/{target} cannot be installed with Python {python} on {platform}")
 
