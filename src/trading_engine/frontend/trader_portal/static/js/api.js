@@ -4,13 +4,15 @@
 const ANSWER_MILLISECONDS_MAX = 10_000;
 
 export class ApiError extends Error {
-  constructor(code, message, { status = 0, field = null, value = null } = {}) {
+  constructor(code, message, { status = 0, field = null, value = null, details = null } = {}) {
     super(message);
     this.name = "ApiError";
     this.code = code;
     this.status = status;
     this.field = field;
     this.value = value;
+    /** The whole answer, where it was no error of the usual shape. */
+    this.details = details;
   }
 
   static from(error, status = 0) {
@@ -89,6 +91,6 @@ export class Api {
     }
     if (response.ok) return document;
     if (document?.error) throw ApiError.from(document.error, response.status);
-    throw new ApiError(`HTTP_${response.status}`, `The venue answered with status ${response.status}.`, { status: response.status });
+    throw new ApiError(`HTTP_${response.status}`, `The venue answered with status ${response.status}.`, { status: response.status, details: document });
   }
 }

@@ -391,6 +391,7 @@ class LogTable extends Table {
   constructor() {
     super([["Time"], ["Message"]], "Nothing has happened yet.");
     this.isPublic = true;
+    this.table.classList.add("log");
   }
 
   entries() {

@@ -1,8 +1,9 @@
 // Candles of one symbol and interval: loaded from the API, then carried on by trades. Prices in ticks, volumes in lots, times in Unix
 // seconds at the opening of the interval.
 //
-// The answer of the API does not say which trades it includes. Trades that are known one by one (the tape) settle it: an interval that
-// opened after the oldest of them is made from them alone; in an older one the answer counts and only later trades are added.
+// The answer of the API does not say which trades it includes. Trades that are known one by one (the tape, read after the candles) settle
+// it: an interval that opened after the oldest of them is made from them alone; in an older one the answer counts and only later trades
+// are added. Such a bar can lack the few trades between the two readings, so it is read once more when it has closed.
 
 import { milliseconds } from "./clock.js";
 
@@ -16,15 +17,19 @@ export class Candles {
     this.seconds = INTERVAL_SECONDS[interval];
     this.bars = [];
     this.lastTradeId = 0;
+    /** Opening time of the bar to read once more, or null */
+    this.unsettled = null;
   }
 
   /** `rows` as in the API, `trades` the known ones, oldest first. */
   load(rows, trades) {
     this.bars = rows.map((row) => this.bar(row));
+    this.unsettled = null;
     const known = trades.filter((trade) => trade.time !== null);
     if (known.length === 0) return;
     const settled = this.open(known[0].time) + this.seconds;
     while (this.bars.length > 0 && this.bars.at(-1).time >= settled) this.bars.pop();
+    this.unsettled = this.bars.at(-1)?.time ?? null;
     this.lastTradeId = 0;
     for (const trade of known) if (this.open(trade.time) >= settled) this.add(trade);
     this.lastTradeId = known.at(-1).id;
@@ -38,6 +43,20 @@ export class Candles {
     const taken = older.slice(Math.max(0, older.length - room));
     this.bars = [...taken, ...this.bars];
     return taken.length;
+  }
+
+  /** The unsettled bar has closed: what the API says of it holds. The index of the bar, or null where nothing changed. */
+  settle(rows) {
+    const index = this.bars.findLastIndex((bar) => bar.time === this.unsettled);
+    const row = rows.find(([time]) => time === this.unsettled);
+    this.unsettled = null;
+    if (index < 0 || !row) return null;
+    this.bars[index] = this.bar(row);
+    return index;
+  }
+
+  get isSettleDue() {
+    return this.unsettled !== null && this.bars.length > 0 && this.bars.at(-1).time > this.unsettled;
   }
 
   /** True when a new bar began or the last one changed. */

@@ -1,9 +1,9 @@
 // Candles with volume, curves, own orders and fills, on TradingView's Lightweight Charts. History is loaded as far as it is looked at;
 // live trades change the last bar only, at most once a frame.
 
-import { CandlestickSeries, createChart, createSeriesMarkers, CrosshairMode, HistogramSeries, LineSeries, LineStyle } from "../vendor/lightweight-charts.js";
+import { CandlestickSeries, createChart, createSeriesMarkers, CrosshairMode, HistogramSeries, LineSeries, LineStyle, TickMarkType } from "../vendor/lightweight-charts.js";
 import { Candles, INTERVAL_SECONDS } from "./candles.js";
-import { clockText, dayText, milliseconds, minuteText } from "./clock.js";
+import { clockText, dayText, milliseconds, minuteText, utcDayText } from "./clock.js";
 import { byId, element, setClass, setHidden, setText, token } from "./dom.js";
 import { drawOn, redraw } from "./frame.js";
 import { bollinger, exponentialMean, simpleMean, volumeWeighted } from "./indicators.js";
@@ -13,7 +13,10 @@ import { currentInstrument, openOrders, state } from "./state.js";
 const BARS_LOADED = 500;
 const BARS_VISIBLE = 90;
 const LOAD_WITHIN = 20;
-const DAY_LABEL = 3;
+const SETTLE_MILLISECONDS = 1_000;
+/** While nobody has chosen an interval: the first of these that has so many bars, so that a young market shows more than one candle. */
+const AUTOMATIC_INTERVALS = ["1m", "5s", "1s"];
+const AUTOMATIC_BARS_MIN = 20;
 
 const INDICATORS = {
   sma: { label: "Moving average (20)", curves: [{ make: () => simpleMean(20), colour: "warning" }] },
@@ -34,11 +37,13 @@ export class Chart {
     this.orderLines = new Map();
     this.curves = [];
     this.changedFrom = null;
+    this.settleTimer = null;
+    this.automaticInterval = AUTOMATIC_INTERVALS[0];
     this.note = byId("chart-note");
     this.buildHeader(menus);
     this.buildChart();
     this.drawLive = () => this.drawBars();
-    drawOn(["symbol"], () => this.reload());
+    drawOn(["symbol"], () => this.symbolChanged());
     drawOn(["orders", "symbol"], () => this.drawOrders());
     drawOn(["fills", "symbol", "settings"], () => this.drawFills());
     drawOn(["settings"], () => this.applyTheme());
@@ -72,9 +77,9 @@ export class Chart {
       timeVisible: true,
       rightOffset: 4,
       minBarSpacing: 1,
-      tickMarkFormatter: (time, type) => (type < DAY_LABEL ? dayText(time * 1000) : settings.interval.endsWith("s") && type === 4 ? clockText(time * 1000) : minuteText(time * 1000)),
+      tickMarkFormatter: (time, type) => this.tickText(time * 1000, type),
     });
-    this.chart.applyOptions({ localization: { timeFormatter: (time) => `${dayText(time * 1000)} ${clockText(time * 1000)}` } });
+    this.chart.applyOptions({ localization: { timeFormatter: (time) => this.timeText(time * 1000) } });
     this.chart.subscribeCrosshairMove((event) => {
       this.hovered = event.time ?? null;
       redraw(() => this.drawLegend());
@@ -83,6 +88,17 @@ export class Chart {
       if (range && range.from < LOAD_WITHIN) this.loadOlder();
     });
     this.applyTheme();
+  }
+
+  /** A day's candle opens at midnight UTC, so it is named by its date there; all else is local time. */
+  tickText(time, type) {
+    if (this.interval === "1d") return utcDayText(time);
+    if (type < TickMarkType.Time) return dayText(time);
+    return type === TickMarkType.TimeWithSeconds ? clockText(time) : minuteText(time);
+  }
+
+  timeText(time) {
+    return this.interval === "1d" ? utcDayText(time) : `${dayText(time)} ${clockText(time)}`;
   }
 
   applyTheme() {
@@ -124,42 +140,73 @@ export class Chart {
   }
 
   showInterval() {
-    for (const button of this.intervalButtons) button.setAttribute("aria-pressed", String(button.dataset.interval === settings.interval));
+    for (const button of this.intervalButtons) button.setAttribute("aria-pressed", String(button.dataset.interval === this.interval));
   }
 
-  /** Load the present symbol and interval anew. A later call makes an earlier one void. */
+  symbolChanged() {
+    this.automaticInterval = AUTOMATIC_INTERVALS[0];
+    this.showInterval();
+    this.reload();
+  }
+
+  /** Load the present symbol and interval anew. With `keepView` what is shown stays until the new bars are there, and where they cannot be had. */
   async reload({ keepView = false } = {}) {
     const instrument = currentInstrument();
     if (!instrument) return;
-    const candles = new Candles(instrument, settings.interval in INTERVAL_SECONDS ? settings.interval : "1m");
-    this.candles = candles;
-    this.historyEnded = false;
-    this.hovered = null;
+    const candles = new Candles(instrument, this.interval);
+    const isSame = keepView && this.candles?.instrument === instrument && this.candles.bars.length > 0;
     const loading = (this.loading = this.fetchBars(candles, {}));
-    if (!keepView) this.drawAll();
-    const [rows] = await Promise.all([loading, this.market.tradesLoaded]);
-    if (candles !== this.candles) return;
+    if (!isSame) this.show(candles);
+    const rows = await loading;
+    await this.market.loadTrades(instrument.symbol);
+    if (loading !== this.loading) return;
     this.loading = null;
+    if (isSame && rows === null) return;
     candles.load(rows ?? [], state.trades);
     this.historyEnded = (rows ?? []).length < BARS_LOADED;
+    if (this.tryShorterInterval(candles)) return;
+    this.show(candles);
+    if (!isSame) this.showNewest();
+  }
+
+  show(candles) {
+    this.candles = candles;
+    this.hovered = null;
     this.drawAll();
-    if (keepView) return;
+  }
+
+  get interval() {
+    return settings.interval in INTERVAL_SECONDS ? settings.interval : this.automaticInterval;
+  }
+
+  /** True when there are so few bars that a shorter interval is loaded instead. */
+  tryShorterInterval(candles) {
+    const shorter = AUTOMATIC_INTERVALS[AUTOMATIC_INTERVALS.indexOf(this.interval) + 1];
+    if (settings.interval !== null || !shorter || candles.bars.length >= AUTOMATIC_BARS_MIN) return false;
+    this.automaticInterval = shorter;
+    this.showInterval();
+    this.reload();
+    return true;
+  }
+
+  showNewest() {
     this.chart.priceScale("right").applyOptions({ autoScale: true });
-    const count = candles.bars.length;
+    const count = this.candles.bars.length;
     const visible = Math.min(BARS_VISIBLE, Math.max(30, byId("chart-canvas").clientWidth / 8));
     this.chart.timeScale().setVisibleLogicalRange({ from: count - visible, to: count + 4 });
   }
 
   async loadOlder() {
-    const candles = this.candles;
+    const { candles } = this;
     if (!candles || this.loading || this.historyEnded || candles.bars.length === 0) return;
-    const loading = (this.loading = this.fetchBars(candles, { end: new Date(candles.bars[0].time * 1000).toISOString() }));
+    const loading = (this.loading = this.fetchBars(candles, { end: candles.bars[0].time }));
     const rows = await loading;
-    if (candles !== this.candles) return;
+    if (loading !== this.loading) return;
     this.loading = null;
+    for (const trade of state.trades) candles.add(trade);
     const added = rows ? candles.prepend(rows) : 0;
     if (rows && added === 0) this.historyEnded = true;
-    if (added > 0) this.drawAll();
+    this.drawAll();
   }
 
   /** Rows of the API, null where they could not be had. */
@@ -173,24 +220,27 @@ export class Chart {
     }
   }
 
-  /** New trades, oldest first; null after the tape was loaded anew, which may have closed a hole. */
+  /** New trades, oldest first. */
   addTrades(trades) {
     if (!this.candles || this.loading) return;
-    if (trades === null) {
-      this.reconcile();
-      return;
-    }
     const { bars } = this.candles;
     const before = bars.length;
     for (const trade of trades) this.candles.add(trade);
-    const from = Math.max(0, Math.min(before, bars.length) - 1);
+    this.mark(Math.max(0, Math.min(before, bars.length) - 1));
+    if (this.candles.isSettleDue && this.settleTimer === null) this.settleTimer = setTimeout(() => this.settle(), SETTLE_MILLISECONDS);
+  }
+
+  mark(from) {
     this.changedFrom = Math.min(this.changedFrom ?? from, from);
     redraw(this.drawLive);
   }
 
-  reconcile() {
-    const last = state.trades.at(-1);
-    if (last && last.id > this.candles.lastTradeId) this.reload({ keepView: true });
+  async settle() {
+    this.settleTimer = null;
+    const { candles } = this;
+    const rows = await this.fetchBars(candles, { start: candles.unsettled, limit: 3 });
+    if (candles !== this.candles || this.loading || !rows) return;
+    if (candles.settle(rows) !== null) this.drawAll();
   }
 
   drawAll() {

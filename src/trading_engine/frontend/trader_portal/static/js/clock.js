@@ -3,6 +3,7 @@
 const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const dayFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+const utcDayFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
 
 /** Milliseconds since 1970. Finer digits are cut off first, since not every browser reads nine of them. */
 export function milliseconds(text) {
@@ -19,6 +20,10 @@ export function minuteText(time) {
 
 export function dayText(time) {
   return dayFormat.format(time);
+}
+
+export function utcDayText(time) {
+  return utcDayFormat.format(time);
 }
 
 /** Time of day today, otherwise with the date. */

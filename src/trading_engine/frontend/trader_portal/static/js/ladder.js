@@ -1,5 +1,6 @@
 // The ladder: levels best-first around the spread, cumulative bars, own orders marked. Rows are made once per height of the panel and
-// then only rewritten where they differ.
+// then only rewritten where they differ. A size that changed is lit for a moment by a class that a later drawing takes away: an animation
+// would have the browser paint sixty times a second for as long as the market moves.
 
 import { groupTick } from "./book.js";
 import { compact } from "./decimal.js";
@@ -9,6 +10,7 @@ import { currentInstrument, openOrders, state } from "./state.js";
 
 const GROUPS = [1, 2, 5, 10, 25, 50, 100, 500];
 const ROWS_MAX = 60;
+const FLASH_MILLISECONDS = 250;
 
 export class Ladder {
   /** `onPrice(ticks)` when a reader takes a price. */
@@ -22,8 +24,10 @@ export class Ladder {
     this.groupSelect = byId("book-group");
     this.active = null;
     this.shownSymbol = null;
+    this.flashTimer = null;
     this.bind();
     const draw = () => this.draw();
+    this.redraw = draw;
     drawOn(["book", "orders"], draw);
     drawOn(["symbol", "instruments"], () => this.drawSymbol());
     drawOn(["trades"], () => this.drawLast());
@@ -97,8 +101,18 @@ export class Ladder {
     const own = ownLots(instrument, this.group);
     this.sides.asks.draw(asks, most, own.asks, instrument);
     this.sides.bids.draw(bids, most, own.bids, instrument);
+    this.planFlashEnd();
     this.drawSpread(book);
     this.drawImbalance(asks.at(-1)?.total ?? 0, bids.at(-1)?.total ?? 0);
+  }
+
+  planFlashEnd() {
+    const isAnyLit = Object.values(this.sides).some((side) => side.rows.some((row) => row.litUntil > 0));
+    if (!isAnyLit || this.flashTimer !== null) return;
+    this.flashTimer = setTimeout(() => {
+      this.flashTimer = null;
+      redraw(this.redraw);
+    }, FLASH_MILLISECONDS);
   }
 
   drawSpread(book) {
@@ -154,7 +168,7 @@ class LadderSide {
     row.priceText = document.createTextNode("");
     row.price.append(row.priceText, row.mine);
     row.node = element("div", { class: "level", role: "option", id: `${this.name}-${this.rows.length}` }, row.bar, row.price, row.size, row.total);
-    row.flash = false;
+    row.litUntil = 0;
     row.ticks = null;
     row.lots = null;
     setHidden(row.node, true);
@@ -184,18 +198,16 @@ function drawLevel(row, level, most, mine, instrument) {
     row.node.ticks = level.tick;
     row.priceText.data = instrument.prices.text(level.tick);
   }
-  let flash = "";
+  const now = performance.now();
   if (row.lots !== level.lots) {
     setText(row.size, instrument.quantities.grouped(level.lots));
-    // The two classes differ in name only: changing between them starts the animation again.
-    if (samePrice) row.flash = row.flash === "flash-a" ? "flash-b" : "flash-a";
+    if (samePrice) row.litUntil = now + FLASH_MILLISECONDS;
     row.lots = level.lots;
   }
-  if (samePrice && row.flash) flash = ` ${row.flash}`;
-  else row.flash = "";
+  if (!samePrice || row.litUntil <= now) row.litUntil = 0;
   setText(row.total, compact(instrument.quantities.approximate(level.total)));
   setText(row.mine, mine > 0 ? instrument.quantities.grouped(mine) : "");
-  setClass(row.node, `level${mine > 0 ? " own" : ""}${flash}`);
+  setClass(row.node, `level${mine > 0 ? " own" : ""}${row.litUntil > 0 ? " flash" : ""}`);
   setScale(row.bar, level.total / most);
 }
 

@@ -39,7 +39,6 @@ class Portal {
     this.orders = new Orders(api, this.socket);
     this.login = new Login({ onSignIn: (username, password) => this.signIn(username, password), onGuest: () => this.showApp() });
     this.started = false;
-    this.connectedOnce = false;
     this.bindEvents();
   }
 
@@ -53,11 +52,9 @@ class Portal {
       changed("connection");
     };
     this.socket.onOpen = () => {
-      if (this.connectedOnce) {
-        this.market.catchUp();
-        this.account.catchUp();
-      }
-      this.connectedOnce = true;
+      this.market.checkHealth();
+      this.account.catchUp();
+      this.chart.reload({ keepView: true });
     };
     this.account.onEvent = (message) => this.announce(message);
   }
@@ -115,7 +112,6 @@ class Portal {
     }
     const wanted = decodeURIComponent(location.hash.slice(1));
     this.select([wanted, settings.symbol, ...state.instruments.keys()].find((symbol) => state.instruments.has(symbol)));
-    this.market.catchUp();
   }
 
   makePanels() {

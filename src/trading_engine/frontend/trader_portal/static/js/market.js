@@ -16,8 +16,6 @@ export class Market {
     this.socket = socket;
     /** Called with the trades that are new, oldest first. */
     this.onTrades = () => {};
-    /** Done when the recent trades of the present symbol are in `state`, or could not be had. */
-    this.tradesLoaded = Promise.resolve();
     socket.on("book_snapshot", (message) => this.bookSnapshot(message));
     socket.on("book", (message) => this.bookChange(message));
     socket.on("trades", (message) => this.trades(message));
@@ -54,15 +52,13 @@ export class Market {
     changed("instruments");
   }
 
-  /** After a (re)connection: what may have been missed. */
-  async catchUp() {
+  /** Whether orders can be placed, which the stream tells only when it changes. */
+  async checkHealth() {
     try {
-      const health = await this.api.get("/v1/health");
-      this.matching(health.matching);
+      this.matching((await this.api.get("/v1/health")).matching);
     } catch (error) {
-      if (error.status === 503) this.matching("unavailable");
+      if (error.details?.matching) this.matching(error.details.matching);
     }
-    if (state.symbol) await this.loadTrades(state.symbol);
   }
 
   select(symbol) {
@@ -78,10 +74,10 @@ export class Market {
     this.socket.subscribe("book", symbol);
     this.socket.subscribe("trades", symbol);
     if (settings.symbol !== symbol) saveSettings({ symbol });
-    this.tradesLoaded = this.loadTrades(symbol);
     changed("symbol", "book", "trades");
   }
 
+  /** The recent trades; they join those that the stream brought. */
   async loadTrades(symbol) {
     const instrument = state.instruments.get(symbol);
     let answer;
@@ -95,7 +91,6 @@ export class Market {
     const loaded = answer.trades.map((message) => readTrade(instrument, message));
     state.trades = mergeTrades(loaded, state.trades, TRADES_KEPT);
     changed("trades");
-    this.onTrades(null);
   }
 
   bookSnapshot(message) {

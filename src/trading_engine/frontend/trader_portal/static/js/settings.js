@@ -6,7 +6,8 @@ const KEY = "portal.settings";
 const DEFAULTS = {
   theme: "dark",
   palette: "classic",
-  interval: "1m",
+  /** null until someone chooses one */
+  interval: null,
   indicators: { sma: true, ema: false, bollinger: false, vwap: false, fills: true },
   symbol: null,
   watchlist: null,

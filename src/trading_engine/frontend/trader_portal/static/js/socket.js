@@ -32,7 +32,7 @@ export class Socket {
     this.renew = async () => false;
     /** ({status: "connecting" | "live" | "late" | "down", latency, retryAt}) */
     this.onState = () => {};
-    /** After each (re)connection, when signed in: before subscriptions are made again. */
+    /** After each (re)connection, once the subscriptions have been asked for: what is read now joins the stream without a hole. */
     this.onOpen = () => {};
     this.latency = null;
     this.retryAt = null;
@@ -78,8 +78,8 @@ export class Socket {
     if (web !== this.web || web.readyState !== WebSocket.OPEN) return;
     this.attempt = 0;
     this.show("live");
-    this.onOpen();
     for (const subscription of this.subscriptions.values()) this.sendSubscription(subscription);
+    this.onOpen();
     this.ping();
   }
 
