@@ -7,6 +7,7 @@ one, and compares the mirror with the venue's insides. A venue that passes conse
 priority, holds what open orders need, and says all of it in its events.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -19,6 +20,7 @@ from support.mirror import FEE_ACCOUNT, MILLION, Mirror, MirrorAccount, MirrorMa
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
+from trading_engine.venue import venue as venue_module
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
@@ -43,6 +45,15 @@ INSTRUMENT_RANGES = {
     "reference_price_ticks": (0, 2**31 - 1),
 }
 
+STEP = r"(?=.{1,40}$)(?=.*[1-9])(\d+\.?\d*|\.\d+)"
+INSTRUMENT_TEXTS = {
+    "symbol": r"[!-~]{1,32}",
+    "currency": r"[!-~]{1,16}",
+    "name": r"(?s).{0,200}",
+    "tick_size": STEP,
+    "lot_size": STEP,
+}
+
 Broken = dict[Reason, int]
 """The rules that a command breaks, each with the bound that the refusal has to report."""
 
@@ -54,22 +65,29 @@ class Auditor:
     def __init__(self) -> None:
         self.mirror = Mirror()
         self.producers: OrderedDict[str, int] = OrderedDict()
+        """Last number by producer, the one that has been silent for longest first."""
         self.command_sequence = 0
 
     def apply(self, venue: Venue, sequenced: c.SequencedCommand) -> e.EventBatch | None:
         """Apply a command to the venue and judge what it did."""
         assert decode_sequenced(msgspec.msgpack.encode(sequenced)) == sequenced
-        is_new = sequenced.producer_sequence > self.producers.get(sequenced.producer, 0)
+        is_new = self._is_new(sequenced)
         expected, trades = self.expect(sequenced.command) if is_new else ([], [])
         batch = venue.apply(sequenced)
         self.command_sequence += 1
         if is_new:
-            self.producers[sequenced.producer] = sequenced.producer_sequence
             self._judge(sequenced, batch, expected, trades)
         else:
             assert batch is None, (sequenced, batch)
         compare(venue, self)
         return batch
+
+    def _is_new(self, sequenced: c.SequencedCommand) -> bool:
+        last = self.producers.pop(sequenced.producer, 0)
+        self.producers[sequenced.producer] = max(last, sequenced.producer_sequence)
+        if len(self.producers) > venue_module.PRODUCERS_REMEMBERED:
+            self.producers.popitem(last=False)
+        return sequenced.producer_sequence > last
 
     def _judge(
         self,
@@ -239,7 +257,7 @@ class Auditor:
 
     # Cancel and replace
 
-    def _working_order(self, account_id: int, order_id: int, client_order_id: str) -> MirrorOrder | None:
+    def working_order(self, account_id: int, order_id: int, client_order_id: str) -> MirrorOrder | None:
         if order_id == 0 and account_id in self.mirror.accounts:
             order_id = self.mirror.accounts[account_id].client_orders.get(client_order_id, (0,))[0]
         order = self.mirror.orders.get(order_id)
@@ -249,7 +267,7 @@ class Auditor:
         broken: Broken = {}
         if command.account_id not in self.mirror.accounts or command.account_id == FEE_ACCOUNT:
             broken[Reason.UNKNOWN_ACCOUNT] = 0
-        order = self._working_order(command.account_id, command.order_id, command.client_order_id)
+        order = self.working_order(command.account_id, command.order_id, command.client_order_id)
         if order is None:
             broken[Reason.UNKNOWN_ORDER] = 0
         reason = first(broken)
@@ -259,7 +277,7 @@ class Auditor:
         return [e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, EndReason.REQUESTED)]
 
     def _expect_replace(self, command: c.ReplaceOrder) -> tuple[list[e.AnyEvent], list[tuple[int, int, int]]]:
-        order = self._working_order(command.account_id, command.order_id, command.client_order_id)
+        order = self.working_order(command.account_id, command.order_id, command.client_order_id)
         broken = self.broken_by_replace(command, order)
         reason = first(broken)
         if reason or order is None:
@@ -454,9 +472,9 @@ def opening_events(command: c.OpenAccount) -> list[e.AnyEvent]:
 
 
 def is_valid(instrument: Instrument) -> bool:
-    """Whether its numbers are; texts have their rows in the table of refusals and no workload varies them."""
     return (
-        all(lowest <= getattr(instrument, name) <= highest for name, (lowest, highest) in INSTRUMENT_RANGES.items())
+        all(re.fullmatch(pattern, getattr(instrument, name)) for name, pattern in INSTRUMENT_TEXTS.items())
+        and all(lowest <= getattr(instrument, name) <= highest for name, (lowest, highest) in INSTRUMENT_RANGES.items())
         and instrument.quantity_lots_min <= instrument.quantity_lots_max
         and instrument.notional_min <= instrument.notional_max
         and instrument.reference_price_ticks <= instrument.price_ticks_max

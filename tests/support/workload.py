@@ -77,22 +77,23 @@ class Workload:
         self.middle = 100
         self.sent = 0
         self.remembered: list[c.PlaceOrder] = []
-        self.producer_sequences = {"tes-1": 0, "tes-2": 0, "admin": 0}
+        self.producer_sequences = {"tes-1": 0, "tes-2": 0, "tes-3": 0, "admin": 0}
 
     def opening(self) -> Iterator[c.AnyCommand]:
         """Four instruments; accounts from rich to empty."""
         for instrument in self.random.sample(INSTRUMENTS, len(INSTRUMENTS)):
             yield c.ListInstrument(instrument)
         yield c.SetTradingPhase(0, TradingPhase.CONTINUOUS)
+        many = self.random.choice((10, 200))
         for account_id, (cash, lots, open_orders_max) in enumerate(
-            [(10**12, 10**9, 200), (10**9, 10**6, 50), (10**7, 5_000, 20), (300_000, 100, 8), (0, 0, 5)], start=1
+            [(10**12, 10**9, many), (10**9, 10**6, many), (10**7, 5_000, 8), (300_000, 100, 5), (0, 0, 5)], start=1
         ):
             positions = tuple((instrument.instrument_id, lots) for instrument in INSTRUMENTS)
             yield c.OpenAccount(account_id, (("USD", cash), ("EUR", cash)), positions, open_orders_max)
 
     def numbered(self, command: c.AnyCommand) -> tuple[str, int]:
         """Producer and its number; now and then one that was used, or one that leaves a gap."""
-        producer = self.random.choice(list(self.producer_sequences))
+        producer = self.random.choices(list(self.producer_sequences), (40, 20, 5, 1))[0]
         last = self.producer_sequences[producer]
         chance = self.random.random()
         if chance < 0.02:

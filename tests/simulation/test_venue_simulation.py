@@ -1,0 +1,44 @@
+"""A venue under random commands, audited after each one, interrupted, and replayed.
+
+Each seed decides everything: the workload, how hostile it is, how much the venue remembers, and when it is restored from its snapshot
+in mid-flight. Afterwards the journal of the run is replayed from the start, and from a snapshot somewhere on the way.
+
+    SIM_SEED=123 pytest -m soak …     runs one seed, as long as the soak does
+    SIM_SECONDS=600 pytest -m soak …  runs new seeds for ten minutes
+"""
+
+import os
+import time
+from random import SystemRandom
+
+import pytest
+
+from support.simulation import check_replay, simulate
+from trading_engine.venue import accounts
+from trading_engine.venue import venue as venue_module
+
+
+@pytest.fixture(autouse=True)
+def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgetting is part of the rules; with the real limits it would hardly ever happen here."""
+    monkeypatch.setattr(accounts, "CLIENT_ORDER_IDS_REMEMBERED", 40)
+    monkeypatch.setattr(venue_module, "PRODUCERS_REMEMBERED", 3)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_simulation_keeps_the_rules_and_replays_to_the_same_hash(seed: int) -> None:
+    driver = simulate(seed, commands_count=600)
+    assert len(driver.batches) > 500
+    check_replay(driver, seed)
+
+
+@pytest.mark.soak
+def test_simulation_keeps_the_rules_for_minutes() -> None:
+    seconds = float(os.environ.get("SIM_SECONDS", "120"))
+    seeds = SystemRandom()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        seed = int(os.environ.get("SIM_SEED") or seeds.randrange(2**32))
+        check_replay(simulate(seed, commands_count=5_000), seed)
+        if "SIM_SEED" in os.environ:
+            return

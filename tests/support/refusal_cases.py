@@ -1,0 +1,225 @@
+"""Every command that the venue refuses, once for each reason: the command, the reason, and the bound that it has to report.
+
+They are given to a stage with narrow limits: instrument 1 trades around its reference 100 with asks at 105 and no bids, 2 is closed,
+3 is halted, 4 has a bid at 95 and an ask at 105. Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
+and has all she owns in her one order.
+"""
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, MARKET, SELL, VenueDriver
+from trading_engine.venue import commands as c
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.reasons import Reason
+from trading_engine.venue.terms import TradingPhase
+
+NARROW = Instrument(
+    1,
+    "OPEN",
+    "Narrow limits",
+    "USD",
+    "0.01",
+    "1",
+    1,
+    quantity_lots_min=5,
+    quantity_lots_max=50,
+    price_ticks_max=200,
+    notional_min=600,
+    notional_max=4_000,
+    market_protection_ticks=5,
+    price_band_ppm=100_000,
+    reference_price_ticks=100,
+)
+CLOSED, HALTED, TWO_SIDED, UNKNOWN = 2, 3, 4, 99
+
+ALICE_OPEN, ALICE_CLOSED, ALICE_HALTED, CAROL_OPEN, ALICE_BID, ALICE_ASK = range(1, 7)
+"""Ids of the orders on the stage."""
+
+
+def stage() -> VenueDriver:
+    driver = VenueDriver()
+    for instrument_id, symbol in enumerate(("OPEN", "CLOSED", "HALTED", "TWO-SIDED"), start=1):
+        driver.do(c.ListInstrument(replace(NARROW, instrument_id=instrument_id, symbol=symbol)))
+    driver.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
+    driver.do(c.OpenAccount(ALICE, (("USD", 2_000),), ((1, 100), (CLOSED, 100), (HALTED, 100), (TWO_SIDED, 12))))
+    driver.do(c.OpenAccount(BOB, open_orders_max=0))
+    driver.do(c.OpenAccount(CAROL, positions=((1, 10),), open_orders_max=1))
+    for instrument_id in (1, CLOSED, HALTED):
+        driver.rest(ALICE, SELL, 10, 105, instrument_id=instrument_id, client_order_id=f"a{instrument_id}")
+    driver.rest(CAROL, SELL, 10, 105, client_order_id="c1")
+    driver.rest(ALICE, BUY, 10, 95, instrument_id=TWO_SIDED, post_only=True)
+    driver.rest(ALICE, SELL, 10, 105, instrument_id=TWO_SIDED, post_only=True)
+    driver.do(c.SetTradingPhase(CLOSED, TradingPhase.CLOSED))
+    driver.do(c.SetTradingPhase(HALTED, TradingPhase.HALTED))
+    driver.do(c.SuspendAccount(CAROL, suspended=True))
+    return driver
+
+
+@dataclass(frozen=True)
+class Refused:
+    command: c.AnyCommand
+    reason: Reason
+    limit: int = 0
+
+
+PLACE = c.PlaceOrder(ALICE, "", 1, BUY, LIMIT, GTC, 10, 100)
+"""Nothing is wrong with this one, nor with those below."""
+REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
+OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
+LISTING = c.ListInstrument(replace(NARROW, instrument_id=7, symbol="NEW"))
+ACCEPTED = (
+    PLACE,
+    REPLACE,
+    OPEN,
+    LISTING,
+    c.AdjustCash(ALICE, "USD", -1_050),
+    c.AdjustCash(ALICE, "USD", 2**62 - 2_000),
+    c.AdjustPosition(ALICE, 1, -90),
+    c.AdjustPosition(ALICE, 1, 2**62 - 110),
+    c.SuspendAccount(ALICE, suspended=True),
+    c.SetTradingPhase(1, TradingPhase.HALTED),
+    c.CancelOrder(CAROL, CAROL_OPEN),
+    c.MassCancel(CAROL),
+)
+
+
+def listing(**changes: object) -> c.ListInstrument:
+    return c.ListInstrument(replace(LISTING.instrument, **changes))
+
+
+REFUSED = (
+    # An order
+    Refused(replace(PLACE, account_id=UNKNOWN), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(PLACE, account_id=0), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(PLACE, client_order_id="x" * 65), Reason.CLIENT_ORDER_ID_TOO_LONG, 64),
+    Refused(replace(PLACE, client_order_id="a1"), Reason.DUPLICATE_CLIENT_ORDER_ID, ALICE_OPEN),
+    Refused(replace(PLACE, account_id=CAROL), Reason.ACCOUNT_SUSPENDED),
+    Refused(replace(PLACE, instrument_id=UNKNOWN), Reason.UNKNOWN_INSTRUMENT),
+    Refused(replace(PLACE, instrument_id=0), Reason.UNKNOWN_INSTRUMENT),
+    Refused(replace(PLACE, instrument_id=CLOSED), Reason.MARKET_CLOSED),
+    Refused(replace(PLACE, instrument_id=HALTED), Reason.TRADING_HALTED),
+    Refused(replace(PLACE, order_type=MARKET), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PLACE, order_type=MARKET, price_ticks=0, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PLACE, time_in_force=IOC, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PLACE, time_in_force=FOK, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PLACE, quantity_lots=0), Reason.QUANTITY_NOT_POSITIVE),
+    Refused(replace(PLACE, quantity_lots=-10), Reason.QUANTITY_NOT_POSITIVE),
+    Refused(replace(PLACE, quantity_lots=4), Reason.QUANTITY_BELOW_MINIMUM, 5),
+    Refused(replace(PLACE, quantity_lots=51), Reason.QUANTITY_ABOVE_MAXIMUM, 50),
+    Refused(replace(PLACE, price_ticks=0), Reason.PRICE_NOT_POSITIVE),
+    Refused(replace(PLACE, price_ticks=-1), Reason.PRICE_NOT_POSITIVE),
+    Refused(replace(PLACE, price_ticks=201), Reason.PRICE_ABOVE_MAXIMUM, 200),
+    Refused(replace(PLACE, side=SELL, order_type=MARKET, price_ticks=0), Reason.NO_LIQUIDITY),
+    Refused(replace(PLACE, price_ticks=89), Reason.PRICE_OUTSIDE_BAND, 90),
+    Refused(replace(PLACE, side=SELL, price_ticks=111), Reason.PRICE_OUTSIDE_BAND, 110),
+    Refused(replace(PLACE, quantity_lots=5), Reason.NOTIONAL_BELOW_MINIMUM, 600),
+    Refused(replace(PLACE, quantity_lots=41), Reason.NOTIONAL_ABOVE_MAXIMUM, 4_000),
+    Refused(replace(PLACE, account_id=BOB), Reason.MAX_OPEN_ORDERS, 0),
+    Refused(replace(PLACE, price_ticks=105, post_only=True), Reason.POST_ONLY_WOULD_CROSS, 105),
+    Refused(replace(PLACE, account_id=BOB, time_in_force=IOC), Reason.INSUFFICIENT_FUNDS, 0),
+    Refused(replace(PLACE, account_id=BOB, side=SELL, time_in_force=IOC), Reason.INSUFFICIENT_POSITION, 0),
+    # A replace
+    Refused(replace(REPLACE, account_id=UNKNOWN), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(REPLACE, account_id=0), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(REPLACE, account_id=CAROL, order_id=CAROL_OPEN), Reason.ACCOUNT_SUSPENDED),
+    Refused(replace(REPLACE, order_id=CAROL_OPEN), Reason.UNKNOWN_ORDER),
+    Refused(replace(REPLACE, order_id=UNKNOWN), Reason.UNKNOWN_ORDER),
+    Refused(replace(REPLACE, order_id=0), Reason.UNKNOWN_ORDER),
+    Refused(replace(REPLACE, order_id=ALICE_CLOSED), Reason.MARKET_CLOSED),
+    Refused(replace(REPLACE, order_id=ALICE_HALTED), Reason.TRADING_HALTED),
+    Refused(replace(REPLACE, quantity_lots=-1), Reason.QUANTITY_NOT_POSITIVE),
+    Refused(replace(REPLACE, quantity_lots=4), Reason.QUANTITY_BELOW_MINIMUM, 5),
+    Refused(replace(REPLACE, quantity_lots=51), Reason.QUANTITY_ABOVE_MAXIMUM, 50),
+    Refused(replace(REPLACE, price_ticks=-1), Reason.PRICE_NOT_POSITIVE),
+    Refused(replace(REPLACE, price_ticks=201), Reason.PRICE_ABOVE_MAXIMUM, 200),
+    Refused(replace(REPLACE, price_ticks=111), Reason.PRICE_OUTSIDE_BAND, 110),
+    Refused(replace(REPLACE, quantity_lots=5), Reason.NOTIONAL_BELOW_MINIMUM, 600),
+    Refused(replace(REPLACE, quantity_lots=40), Reason.NOTIONAL_ABOVE_MAXIMUM, 4_000),
+    Refused(c.ReplaceOrder(ALICE, ALICE_ASK, "", 0, 95), Reason.POST_ONLY_WOULD_CROSS, 95),
+    Refused(c.ReplaceOrder(ALICE, ALICE_BID, "", 22), Reason.INSUFFICIENT_FUNDS, 1_050),
+    Refused(c.ReplaceOrder(ALICE, ALICE_ASK, "", 13), Reason.INSUFFICIENT_POSITION, 2),
+    # A cancel
+    Refused(c.CancelOrder(UNKNOWN, ALICE_OPEN), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.CancelOrder(0, ALICE_OPEN), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.CancelOrder(ALICE, CAROL_OPEN), Reason.UNKNOWN_ORDER),
+    Refused(c.CancelOrder(ALICE, UNKNOWN), Reason.UNKNOWN_ORDER),
+    Refused(c.CancelOrder(ALICE), Reason.UNKNOWN_ORDER),
+    Refused(c.CancelOrder(ALICE, 0, "c1"), Reason.UNKNOWN_ORDER),
+    Refused(c.MassCancel(UNKNOWN), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.MassCancel(0), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.MassCancel(ALICE, UNKNOWN), Reason.UNKNOWN_INSTRUMENT),
+    Refused(c.MassCancel(ALICE, 0, 3), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(c.MassCancel(ALICE, 0, -1), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    # Accounts
+    Refused(replace(OPEN, positions=((UNKNOWN, 5),)), Reason.UNKNOWN_INSTRUMENT),
+    Refused(replace(OPEN, account_id=ALICE), Reason.ACCOUNT_EXISTS),
+    Refused(replace(OPEN, account_id=0), Reason.ACCOUNT_EXISTS),
+    Refused(replace(OPEN, cash=(("XXX", 5),)), Reason.UNKNOWN_CURRENCY),
+    Refused(replace(OPEN, cash=(("USD", -5),)), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(OPEN, cash=(("USD", 10), ("USD", -5))), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(OPEN, cash=(("USD", 2**62),)), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(OPEN, cash=(("USD", 2**61), ("USD", 2**61))), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(OPEN, positions=((1, -5),)), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(OPEN, positions=((1, 2**61), (1, 2**61))), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(OPEN, account_id=-1), Reason.INVALID_ACCOUNT),
+    Refused(replace(OPEN, account_id=2**63), Reason.INVALID_ACCOUNT),
+    Refused(replace(OPEN, open_orders_max=-1), Reason.INVALID_ACCOUNT),
+    Refused(replace(OPEN, open_orders_max=2**63), Reason.INVALID_ACCOUNT),
+    Refused(c.AdjustCash(UNKNOWN, "USD", 5), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.AdjustCash(ALICE, "XXX", 5), Reason.UNKNOWN_CURRENCY),
+    Refused(c.AdjustCash(ALICE, "USD", -1_051), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.AdjustCash(BOB, "USD", -1), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.AdjustCash(ALICE, "USD", 2**62 - 1_999), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.AdjustPosition(UNKNOWN, 1, 5), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.AdjustPosition(ALICE, UNKNOWN, 5), Reason.UNKNOWN_INSTRUMENT),
+    Refused(c.AdjustPosition(ALICE, 1, -91), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.AdjustPosition(BOB, 1, -1), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.AdjustPosition(ALICE, 1, 2**62 - 109), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.SuspendAccount(UNKNOWN, suspended=True), Reason.UNKNOWN_ACCOUNT),
+    # Instruments
+    Refused(listing(instrument_id=1), Reason.INSTRUMENT_EXISTS),
+    Refused(listing(symbol="OPEN"), Reason.INSTRUMENT_EXISTS),
+    Refused(listing(instrument_id=0), Reason.INVALID_INSTRUMENT),
+    Refused(listing(instrument_id=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(instrument_id=2**63), Reason.INVALID_INSTRUMENT),
+    Refused(listing(symbol=""), Reason.INVALID_INSTRUMENT),
+    Refused(listing(symbol="A B"), Reason.INVALID_INSTRUMENT),
+    Refused(listing(symbol="A\n"), Reason.INVALID_INSTRUMENT),
+    Refused(listing(symbol="Ä"), Reason.INVALID_INSTRUMENT),
+    Refused(listing(symbol="A" * 33), Reason.INVALID_INSTRUMENT),
+    Refused(listing(name="A" * 201), Reason.INVALID_INSTRUMENT),
+    Refused(listing(currency=""), Reason.INVALID_INSTRUMENT),
+    Refused(listing(currency="A" * 17), Reason.INVALID_INSTRUMENT),
+    Refused(listing(tick_size=""), Reason.INVALID_INSTRUMENT),
+    Refused(listing(tick_size="0.00"), Reason.INVALID_INSTRUMENT),
+    Refused(listing(tick_size="-1"), Reason.INVALID_INSTRUMENT),
+    Refused(listing(tick_size="1e-2"), Reason.INVALID_INSTRUMENT),
+    Refused(listing(lot_size="NaN"), Reason.INVALID_INSTRUMENT),
+    Refused(listing(lot_size="one"), Reason.INVALID_INSTRUMENT),
+    Refused(listing(tick_value=0), Reason.INVALID_INSTRUMENT),
+    Refused(listing(tick_value=2**62 + 1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(quantity_lots_min=0), Reason.INVALID_INSTRUMENT),
+    Refused(listing(quantity_lots_min=51), Reason.INVALID_INSTRUMENT),
+    Refused(listing(quantity_lots_max=2**31), Reason.INVALID_INSTRUMENT),
+    Refused(listing(price_ticks_max=0), Reason.INVALID_INSTRUMENT),
+    Refused(listing(price_ticks_max=2**31), Reason.INVALID_INSTRUMENT),
+    Refused(listing(notional_min=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(notional_min=4_001), Reason.INVALID_INSTRUMENT),
+    Refused(listing(notional_max=2**61 + 1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(market_protection_ticks=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(market_protection_ticks=2**31), Reason.INVALID_INSTRUMENT),
+    Refused(listing(price_band_ppm=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(price_band_ppm=100_000_001), Reason.INVALID_INSTRUMENT),
+    Refused(listing(maker_fee_ppm=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(maker_fee_ppm=100_001), Reason.INVALID_INSTRUMENT),
+    Refused(listing(taker_fee_ppm=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(taker_fee_ppm=100_001), Reason.INVALID_INSTRUMENT),
+    Refused(listing(reference_price_ticks=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(reference_price_ticks=201), Reason.INVALID_INSTRUMENT),
+    # Phases
+    Refused(c.SetTradingPhase(UNKNOWN, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),
+    Refused(c.SetTradingPhase(-1, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),
+    Refused(c.SetTradingPhase(CLOSED, TradingPhase.CLOSED), Reason.PHASE_UNCHANGED),
+)

@@ -1,0 +1,56 @@
+"""Runs a venue under a random workload, audited, interrupted and replayed. A seed decides everything."""
+
+from random import Random
+
+import msgspec
+
+from support.auditor import decode_sequenced
+from support.venue_driver import VenueDriver
+from support.workload import Workload
+from trading_engine.venue import Venue
+
+
+def simulate(seed: int, commands_count: int) -> VenueDriver:
+    """A run of the workload of this seed, audited. A failure says the seed and the command."""
+    random = Random(seed)
+    driver = VenueDriver()
+    assert driver.auditor
+    workload = Workload(random, driver.auditor.mirror, hostility=random.choice((0.0, 0.02, 0.05, 0.3)))
+    restarts = random.choice((0.0, 0.002, 0.02))
+    for command in workload.opening():
+        driver.do(command)
+    for number in range(commands_count):
+        command = workload.next()
+        try:
+            driver.do(command, *workload.numbered(command))
+            if random.random() < restarts:
+                driver.venue = restarted(driver.venue)
+        except Exception as error:
+            error.add_note(f"SIM_SEED={seed}, command {number + 1} of {commands_count}: {command}")
+            raise
+    return driver
+
+
+def restarted(venue: Venue) -> Venue:
+    data = venue.snapshot()
+    restored = Venue.restore(data)
+    assert restored.snapshot() == data
+    return restored
+
+
+def check_replay(driver: VenueDriver, seed: int) -> None:
+    """The journal alone gives the same venue and the same events, from the start and from a snapshot on the way."""
+    encoded = [msgspec.msgpack.encode(sequenced) for sequenced in driver.commands]
+    middle = Random(seed).randrange(len(encoded))
+    replayed = Venue()
+    batches = []
+    snapshot = replayed.snapshot()
+    for number, data in enumerate(encoded):
+        if number == middle:
+            snapshot = replayed.snapshot()
+        batches.append(replayed.apply(decode_sequenced(data)))
+    assert [batch for batch in batches if batch] == driver.batches, f"SIM_SEED={seed}"
+    assert replayed.state_hash() == driver.venue.state_hash(), f"SIM_SEED={seed}"
+    resumed = Venue.restore(snapshot)
+    assert [resumed.apply(decode_sequenced(data)) for data in encoded[middle:]] == batches[middle:], f"SIM_SEED={seed}"
+    assert resumed.snapshot() == replayed.snapshot(), f"SIM_SEED={seed}"

@@ -1,0 +1,104 @@
+"""The auditor finds what it is there to find: each row plants one of the faults that matching engines are known for."""
+
+from typing import Any
+
+import pytest
+
+from support.simulation import simulate
+from trading_engine.venue import accounts, checks, market, order_book, snapshot, terms
+from trading_engine.venue import venue as venue_module
+from trading_engine.venue.accounts import Account, Holding, round_up
+from trading_engine.venue.order_book import BookSide, OrderBook, RestingOrder
+from trading_engine.venue.terms import Side
+from trading_engine.venue.venue import Venue
+
+
+def nothing(*_: object) -> None:
+    """A check that checks nothing, a step that is left out."""
+
+
+def yes(*_: object) -> bool:
+    return True
+
+
+def newest_first(book: OrderBook, incoming: RestingOrder) -> RestingOrder | None:
+    opposite = book.side(incoming.side.opposite)
+    if opposite.best is None or not book.crosses(incoming.side, incoming.price_ticks):
+        return None
+    return list(opposite.levels[opposite.best].orders.values())[-1]
+
+
+def one_tick_too_far(side: Side, limit_ticks: int, price_ticks: int) -> bool:
+    return price_ticks <= limit_ticks + 1 if side is Side.BUY else price_ticks >= limit_ticks - 1
+
+
+def fee_rounded_at_each_fill(_: RestingOrder, value: int, fee_ppm: int) -> int:
+    return round_up(value * fee_ppm)
+
+
+def hold_without_fee(instrument: Any, side: Side, price_ticks: int, leaves_lots: int, _: int = 0) -> int:
+    return leaves_lots if side is Side.SELL else accounts.notional(instrument, price_ticks, leaves_lots)
+
+
+def order_ends_without_release(account: Account, order: RestingOrder) -> None:
+    account.open_orders.pop(order.order_id, None)
+
+
+def level_forgets_its_sum(_: BookSide, order: RestingOrder, lots: int) -> None:
+    order.leaves_lots -= lots
+
+
+def snapshot_with_queues_reversed(of: Any) -> Any:
+    record = save_market(of)
+    record.orders.reverse()
+    return record
+
+
+save_market = snapshot._save_market
+
+FAULTS = {
+    "newest first in the queue": (OrderBook, "next_match", newest_first),
+    "limit exceeded by one tick": (order_book, "within_limit", one_tick_too_far),
+    "fee rounded at each fill": (venue_module, "charge_fee", fee_rounded_at_each_fill),
+    "no hold for the fee": (venue_module, "hold_needed", hold_without_fee),
+    "fill-or-kill fills in part": (venue_module, "is_fillable", yes),
+    "size up keeps its place": (venue_module, "keeps_priority", lambda o, _, price: price == o.price_ticks),
+    "size down loses its place": (venue_module, "keeps_priority", lambda *_: False),
+    "funds are not checked": (venue_module, "check_cover", nothing),
+    "quantity is not checked": (venue_module, "check_quantity", nothing),
+    "band is not checked": (venue_module, "check_band", nothing),
+    "post-only is not checked": (venue_module, "check_post_only", nothing),
+    "open orders are not counted": (venue_module, "check_open_orders", nothing),
+    "client order ids are forgotten": (Account, "order_ends", order_ends_without_release),
+    "level forgets its sum": (BookSide, "reduce", level_forgets_its_sum),
+    "level is not reported": (Venue, "_touch_level", nothing),
+    "numbers of producers are not remembered": (Venue, "_is_new", yes),
+    "day orders do not expire": (Venue, "_expire_day_orders", nothing),
+    "queues turned round by a restart": (snapshot, "_save_market", snapshot_with_queues_reversed),
+    "money appears": (Holding, "available", property(lambda holding: holding.quantity)),
+    "a halt stops nothing": (
+        market,
+        "PHASE_RULES",
+        dict.fromkeys(terms.TradingPhase, terms.PHASE_RULES[terms.TradingPhase.CONTINUOUS]),
+    ),
+    "protection of market orders is too wide": (
+        venue_module,
+        "protected_price",
+        lambda *of: checks.protected_price(*of) + (1 if of[1] is Side.BUY else -1),
+    ),
+}
+
+
+def simulate_seeds(count: int) -> None:
+    for seed in range(1, count + 1):
+        simulate(seed, commands_count=600)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_auditor_finds_planted_fault(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "CLIENT_ORDER_IDS_REMEMBERED", 40)
+    target, name, replacement = FAULTS[fault]
+    monkeypatch.setattr(target, name, replacement)
+    with pytest.raises((AssertionError, KeyError)) as caught:
+        simulate_seeds(5)
+    assert "SIM_SEED=" in "".join(caught.value.__notes__)

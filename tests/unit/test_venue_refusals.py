@@ -1,0 +1,186 @@
+"""Every refusal with its bound, the order of precedence, and that a refused command leaves no trace."""
+
+from collections.abc import Iterable
+from functools import cache
+from itertools import pairwise, product
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from support.refusal_cases import (
+    ACCEPTED,
+    ALICE_ASK,
+    ALICE_BID,
+    ALICE_CLOSED,
+    ALICE_HALTED,
+    ALICE_OPEN,
+    CAROL_OPEN,
+    CLOSED,
+    HALTED,
+    LISTING,
+    REFUSED,
+    UNKNOWN,
+    Refused,
+    stage,
+)
+from support.venue_driver import ALICE, BOB, CAROL, VenueDriver
+from support.workload import EXTREMES, integer_fields
+from trading_engine.venue import Venue
+from trading_engine.venue import commands as c
+from trading_engine.venue import events as e
+from trading_engine.venue.reasons import REASON_TEXT, Reason
+from trading_engine.venue.snapshot import VenueRecord
+from trading_engine.venue.terms import OrderType, Side, TimeInForce
+
+REFUSALS = (e.CommandRefused, e.OrderRejected, e.CancelRejected, e.ReplaceRejected)
+EDGE_CODES = {Reason.PRICE_NOT_ON_TICK, Reason.QUANTITY_NOT_ON_LOT}
+PRECEDENCE = list(Reason)
+
+
+def state(venue: Venue) -> VenueRecord:
+    """The venue without what counts commands."""
+    record = msgspec.msgpack.decode(venue.snapshot(), type=VenueRecord)
+    return replace(record, command_sequence=0, event_sequence=0, time_ns=0, producers=[])
+
+
+def refusal_of(events: tuple[e.AnyEvent, ...]) -> Any:
+    assert len(events) == 1, events
+    assert isinstance(events[0], REFUSALS), events
+    return events[0]
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=f"{number}-{case.reason.name}") for number, case in enumerate(REFUSED)]
+)
+def test_command_that_breaks_one_rule_is_refused_and_leaves_no_trace(case: Refused) -> None:
+    driver = stage()
+    before = state(driver.venue)
+    refusal = refusal_of(driver.do(case.command))
+    assert (refusal.reason, getattr(refusal, "limit", 0)) == (case.reason, case.limit)
+    assert state(driver.venue) == before
+
+
+@pytest.mark.parametrize("command", ACCEPTED, ids=lambda command: type(command).__name__)
+def test_command_that_breaks_no_rule_is_not_refused(command: c.AnyCommand) -> None:
+    assert not isinstance(stage().do(command)[0], REFUSALS)
+
+
+def test_refusals_of_the_table_are_all_there_are() -> None:
+    assert {case.reason for case in REFUSED} == set(Reason) - EDGE_CODES
+
+
+def test_reasons_have_a_text_each() -> None:
+    assert list(REASON_TEXT) == PRECEDENCE
+
+
+# Where several rules are broken
+
+ORDERS = {
+    "account_id": (ALICE, BOB, CAROL, UNKNOWN),
+    "client_order_id": ("", "a1", "c1", "x" * 65),
+    "instrument_id": (1, CLOSED, HALTED, UNKNOWN),
+    "side": tuple(Side),
+    "order_type": tuple(OrderType),
+    "time_in_force": (TimeInForce.GTC, TimeInForce.IOC),
+    "quantity_lots": (0, 5, 22, 40, 51),
+    "price_ticks": (0, 89, 106, 201),
+    "post_only": (False, True),
+}
+REPLACES = {
+    "account_id": (ALICE, CAROL, UNKNOWN),
+    "order_id": (ALICE_OPEN, ALICE_CLOSED, ALICE_HALTED, ALICE_BID, ALICE_ASK, CAROL_OPEN, UNKNOWN),
+    "client_order_id": ("",),
+    "quantity_lots": (-1, 0, 4, 5, 10, 13, 22, 50, 51),
+    "price_ticks": (-1, 0, 89, 90, 95, 106, 110, 111, 201),
+}
+
+R = Reason
+NEVER_TOGETHER = {
+    (R.CLIENT_ORDER_ID_TOO_LONG, R.DUPLICATE_CLIENT_ORDER_ID),  # An id that is too long is never remembered.
+    (R.UNKNOWN_ACCOUNT, R.ACCOUNT_SUSPENDED),
+    (R.UNKNOWN_ORDER, R.MARKET_CLOSED),
+    (R.UNKNOWN_INSTRUMENT, R.MARKET_CLOSED),
+    (R.MARKET_CLOSED, R.TRADING_HALTED),
+    (R.QUANTITY_BELOW_MINIMUM, R.QUANTITY_ABOVE_MAXIMUM),
+    (R.PRICE_NOT_POSITIVE, R.PRICE_ABOVE_MAXIMUM),
+    (R.PRICE_ABOVE_MAXIMUM, R.NO_LIQUIDITY),  # Limit orders have a price, market orders need liquidity.
+    (R.NO_LIQUIDITY, R.PRICE_OUTSIDE_BAND),
+    (R.NOTIONAL_BELOW_MINIMUM, R.NOTIONAL_ABOVE_MAXIMUM),
+    (R.INSUFFICIENT_FUNDS, R.INSUFFICIENT_POSITION),  # Buys need funds, sells a position.
+}
+
+
+@pytest.mark.parametrize(("command_type", "values"), [(c.PlaceOrder, ORDERS), (c.ReplaceOrder, REPLACES)])
+def test_order_that_breaks_several_rules_is_refused_for_the_first(
+    command_type: Any, values: dict[str, tuple[Any, ...]]
+) -> None:
+    grid = (command_type(**dict(zip(values, row, strict=True))) for row in product(*values.values()))
+    seen = pairs_told_apart(stage(), grid)
+    own = {case.reason for case in REFUSED if isinstance(case.command, command_type)}
+    neighbours = set(pairwise(reason for reason in PRECEDENCE if reason in own))
+    assert neighbours - NEVER_TOGETHER <= seen
+
+
+def pairs_told_apart(driver: VenueDriver, commands: Iterable[Any]) -> set[tuple[Reason, Reason]]:
+    """Gives the venue each command that breaks a pair of rules which none before it broke; returns the pairs, first ones first."""
+    seen: set[tuple[Reason, Reason]] = set()
+    for command in commands:
+        broken = sorted(broken_rules(driver, command), key=PRECEDENCE.index)
+        pairs = {(broken[0], other) for other in broken[1:]}
+        if not pairs <= seen:
+            assert refusal_of(driver.do(command)).reason is broken[0], command
+            seen |= pairs
+    return seen
+
+
+def broken_rules(driver: VenueDriver, command: Any) -> set[Reason]:
+    assert driver.auditor
+    if isinstance(command, c.PlaceOrder):
+        return set(driver.auditor.broken_by_place(command))
+    order = driver.auditor.working_order(command.account_id, command.order_id, command.client_order_id)
+    return set(driver.auditor.broken_by_replace(command, order))
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (c.CancelOrder(UNKNOWN, UNKNOWN), R.UNKNOWN_ACCOUNT),
+        (c.MassCancel(UNKNOWN, UNKNOWN, 3), R.UNKNOWN_ACCOUNT),
+        (c.MassCancel(ALICE, UNKNOWN, 3), R.UNKNOWN_INSTRUMENT),
+        (c.OpenAccount(ALICE, (("XXX", -1),), ((UNKNOWN, -1),), -1), R.UNKNOWN_INSTRUMENT),
+        (c.OpenAccount(ALICE, (("XXX", -1),), ((1, -1),), -1), R.ACCOUNT_EXISTS),
+        (c.OpenAccount(-1, (("USD", -1), ("XXX", -1)), ((1, -1),), -1), R.UNKNOWN_CURRENCY),
+        (c.OpenAccount(-1, (("USD", -1),), ((1, -1),), -1), R.AMOUNT_OUT_OF_RANGE),
+        (c.AdjustCash(UNKNOWN, "XXX", -1), R.UNKNOWN_ACCOUNT),
+        (c.AdjustPosition(UNKNOWN, UNKNOWN, -1), R.UNKNOWN_ACCOUNT),
+        (c.ListInstrument(replace(LISTING.instrument, instrument_id=1, tick_value=-1)), R.INSTRUMENT_EXISTS),
+    ],
+)
+def test_command_that_breaks_several_rules_is_refused_for_the_first(command: c.AnyCommand, reason: Reason) -> None:
+    assert refusal_of(stage().do(command)).reason is reason
+
+
+# Integers from beyond the domain
+
+HOSTILE = [
+    (type(command).__name__, name, replace(command, **{name: value}))
+    for command in (*ACCEPTED, c.CancelOrder(ALICE, ALICE_OPEN), c.MassCancel(ALICE, 1, 1))
+    for name in integer_fields(command)
+    for value in (*EXTREMES, 2**64, 2**200, -(2**200))
+]
+
+
+def test_integers_beyond_the_domain_never_raise_and_never_unbalance() -> None:
+    """Also those beyond what the wire can carry, which a caller in the same process could send."""
+    for kind, name, command in HOSTILE:
+        venue = Venue.restore(stage_snapshot())
+        batch = VenueDriver(venue).do(command)
+        assert batch, (kind, name, command)
+        assert Venue.restore(venue.snapshot()).state_hash() == venue.state_hash(), command
+
+
+@cache
+def stage_snapshot() -> bytes:
+    return stage().venue.snapshot()
