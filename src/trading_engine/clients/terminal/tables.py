@@ -36,6 +36,11 @@ def clock(moment: object) -> str:
     return f"{moment:%H:%M:%S}" if moment is not None else "-"
 
 
+def price_words(order: views.Order) -> str:
+    """A market order has a limit too, from its protection; it matters only while the order is open."""
+    return "market" if order.price is None or (order.type == "market" and not order.is_open) else number(order.price)
+
+
 def _table(*columns: tuple[str, str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style=QUIET)
     for name, justify in columns:
@@ -63,7 +68,7 @@ def orders_table(orders: Iterable[views.Order]) -> Table:
             order.symbol,
             number(order.quantity),
             number(order.filled_quantity),
-            "market" if order.price is None else number(order.price),
+            price_words(order),
             number(order.average_price),
             order.time_in_force,
             status,
@@ -218,5 +223,5 @@ def help_table(name: str | None) -> RenderableType:
     entries = ENTRIES if entry is None else (entry,)
     table = _table(("command", "l"), ("", "l"))
     for item in entries:
-        table.add_row(item.usage, item.meaning)
+        table.add_row(Text(item.usage), Text(item.meaning))  # The brackets are no markup.
     return table
