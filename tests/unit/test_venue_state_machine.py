@@ -1,0 +1,156 @@
+"""Any sequence of commands, in small: the shortest one that breaks a rule is found and shown.
+
+Few accounts, prices and quantities, so that everything meets everything. Each command is audited; beside the venue runs a twin that was
+restored from one of its snapshots and has to stay its equal.
+"""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
+
+from support.transcript import PLAIN
+from support.venue_driver import VenueDriver
+from support.workload import EXTREMES
+from trading_engine.venue import Venue
+from trading_engine.venue import commands as c
+from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+
+INSTRUMENTS = (
+    replace(PLAIN, instrument_id=2, symbol="TWO", tick_value=3, maker_fee_ppm=3_333, taker_fee_ppm=77_777),
+    replace(PLAIN, market_protection_ticks=1, quantity_lots_max=9, notional_max=70, price_band_ppm=500_000),
+)
+
+account_ids = st.integers(1, 3) | st.just(9)
+instrument_ids = st.integers(1, 2) | st.just(9)
+order_ids = st.integers(0, 25)
+client_order_ids = st.sampled_from(["", "", "a", "b", "c"])
+prices = st.integers(0, 12) | st.sampled_from(EXTREMES)
+quantities = st.integers(0, 10) | st.sampled_from(EXTREMES)
+amounts = st.integers(-50, 50) | st.sampled_from(EXTREMES)
+sides = st.sampled_from(Side)
+
+
+class VenueMachine(RuleBasedStateMachine):
+    @initialize(cash=st.integers(0, 300), lots=st.integers(0, 30), open_orders_max=st.integers(0, 4))
+    def open(self, cash: int, lots: int, open_orders_max: int) -> None:
+        self.driver = VenueDriver()
+        self.twin = Venue()
+        self.number = 0
+        for instrument in INSTRUMENTS:
+            self.do(c.ListInstrument(instrument))
+        self.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
+        self.do(c.OpenAccount(1, (("USD", cash),), ((1, lots), (2, lots)), open_orders_max))
+        self.do(c.OpenAccount(2, (("USD", 10_000),), ((1, 1_000), (2, 1_000))))
+
+    def do(self, command: c.AnyCommand) -> None:
+        self.number += 1
+        self.driver.do(command, "producer", self.number)
+        self.apply_to_twin()
+
+    def apply_to_twin(self) -> None:
+        sequenced = self.driver.commands[-1]
+        batch = self.twin.apply(sequenced)
+        last = self.driver.batches[-1]
+        assert batch == (last if last.command_sequence == sequenced.sequence else None)
+
+    @rule(
+        account_id=account_ids,
+        client_order_id=client_order_ids,
+        instrument_id=instrument_ids,
+        side=sides,
+        time_in_force=st.sampled_from(TimeInForce),
+        quantity_lots=quantities,
+        price_ticks=prices,
+        post_only=st.booleans(),
+    )
+    def place_limit(self, **fields: int) -> None:
+        self.do(c.PlaceOrder(order_type=OrderType.LIMIT, **fields))  # type: ignore[arg-type]  # Drawn field by field.
+
+    @rule(side=sides, account_id=st.integers(1, 2), quantity_lots=st.integers(1, 9), price_ticks=st.integers(1, 7))
+    def place_good_limit(self, side: Side, account_id: int, quantity_lots: int, price_ticks: int) -> None:
+        order = c.PlaceOrder(account_id, "", 1, side, OrderType.LIMIT, TimeInForce.DAY, quantity_lots, price_ticks)
+        self.do(order)
+
+    @rule(
+        account_id=account_ids,
+        instrument_id=instrument_ids,
+        side=sides,
+        time_in_force=st.sampled_from(TimeInForce),
+        quantity_lots=quantities,
+    )
+    def place_market(
+        self, account_id: int, instrument_id: int, side: Side, time_in_force: TimeInForce, quantity_lots: int
+    ) -> None:
+        self.do(c.PlaceOrder(account_id, "", instrument_id, side, OrderType.MARKET, time_in_force, quantity_lots))
+
+    @rule(account_id=account_ids, order_id=order_ids, client_order_id=client_order_ids)
+    def cancel(self, account_id: int, order_id: int, client_order_id: str) -> None:
+        self.do(c.CancelOrder(account_id, order_id, client_order_id))
+
+    @rule(
+        account_id=account_ids,
+        order_id=order_ids,
+        client_order_id=client_order_ids,
+        quantity_lots=quantities,
+        price_ticks=prices,
+    )
+    def replace_any(self, **fields: int) -> None:
+        self.do(c.ReplaceOrder(**fields))  # type: ignore[arg-type]  # Drawn field by field.
+
+    @rule(data=st.data(), quantity_lots=st.integers(0, 12), price_ticks=st.integers(0, 9))
+    def replace_working(self, data: st.DataObject, quantity_lots: int, price_ticks: int) -> None:
+        """One of the working orders, by its owner."""
+        assert self.driver.auditor
+        orders = self.driver.auditor.mirror.orders
+        if orders:
+            order = orders[data.draw(st.sampled_from(sorted(orders)))]
+            self.do(c.ReplaceOrder(order.account_id, order.order_id, "", quantity_lots, price_ticks))
+
+    @rule(account_id=account_ids, instrument_id=st.integers(0, 3), side=st.integers(0, 3))
+    def mass_cancel(self, account_id: int, instrument_id: int, side: int) -> None:
+        self.do(c.MassCancel(account_id, instrument_id, side))
+
+    @rule(account_id=st.integers(0, 9), amount=amounts)
+    def adjust_cash(self, account_id: int, amount: int) -> None:
+        self.do(c.AdjustCash(account_id, "USD", amount))
+
+    @rule(account_id=st.integers(0, 9), instrument_id=instrument_ids, lots=amounts)
+    def adjust_position(self, account_id: int, instrument_id: int, lots: int) -> None:
+        self.do(c.AdjustPosition(account_id, instrument_id, lots))
+
+    @rule(account_id=account_ids, cash=amounts, open_orders_max=quantities)
+    def open_account(self, account_id: int, cash: int, open_orders_max: int) -> None:
+        self.do(c.OpenAccount(account_id, (("USD", cash),), (), open_orders_max))
+
+    @rule(account_id=account_ids, suspended=st.booleans())
+    def suspend(self, account_id: int, suspended: bool) -> None:
+        self.do(c.SuspendAccount(account_id, suspended))
+
+    @rule(instrument_id=st.integers(0, 3), phase=st.sampled_from(TradingPhase), day_ends=st.booleans())
+    def set_phase(self, instrument_id: int, phase: TradingPhase, day_ends: bool) -> None:
+        self.do(c.SetTradingPhase(instrument_id, phase, day_ends))
+
+    @rule()
+    def reopen_markets(self) -> None:
+        self.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
+
+    @rule(behind=st.integers(0, 3))
+    def deliver_again(self, behind: int) -> None:
+        """A command whose number was used: nothing may come of it."""
+        self.driver.do(c.AdjustCash(1, "USD", 1), "producer", self.number - behind)
+        self.apply_to_twin()
+
+    @rule()
+    def restart_twin(self) -> None:
+        self.twin = Venue.restore(self.driver.venue.snapshot())
+
+    @invariant()
+    def twin_is_equal(self) -> None:
+        assert self.twin.snapshot() == self.driver.venue.snapshot()
+
+
+VenueMachine.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, print_blob=False
+)
+TestVenueStateMachine = VenueMachine.TestCase
