@@ -13,12 +13,17 @@ from trading_engine.venue.conversion import (
     NotAMultiple,
     amount_to_minor,
     from_steps,
+    lots_to_quantity,
     minor_to_amount,
     minor_unit,
     parse_decimal,
+    price_to_ticks,
+    quantity_to_lots,
     tick_value,
+    ticks_to_price,
     to_steps,
 )
+from trading_engine.venue.instrument import Instrument
 
 STEPS = ["1", "10", "0.5", "0.01", "0.010", "0.25", "0.0001", "0.00000001", "3", "0.7", "1000000"]
 steps = st.sampled_from(STEPS)
@@ -166,6 +171,14 @@ def test_amount_has_the_decimals_of_its_currency(decimals: int, unit: str, amoun
 )
 def test_tick_value_is_the_worth_of_one_lot_at_one_tick(tick: str, lot: str, decimals: int, value: int) -> None:
     assert tick_value(tick, lot, decimals) == value
+
+
+def test_prices_and_quantities_go_by_the_steps_of_their_instrument() -> None:
+    bitcoin = Instrument(1, "BTC-USD", "Bitcoin", "USD", "0.5", "0.001", 5)
+    assert price_to_ticks("64000.5", bitcoin) == 128_001
+    assert ticks_to_price(128_001, bitcoin) == "64000.5"
+    assert quantity_to_lots("1.25", bitcoin) == 1_250
+    assert lots_to_quantity(1_250, bitcoin) == "1.250"
 
 
 def test_tick_value_that_is_no_whole_minor_unit_is_refused() -> None:
