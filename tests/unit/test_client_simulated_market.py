@@ -42,6 +42,7 @@ class SimulatedVenue:
         self.refusals: Counter[str] = Counter()
         self.now = 0.0
         self.sent = 0
+        self._begun = 0.0
         self._producer_sequence = 0
         self._bids: dict[str, dict[int, int]] = {symbol: {} for symbol in prices}
         self._asks: dict[str, dict[int, int]] = {symbol: {} for symbol in prices}
@@ -56,20 +57,42 @@ class SimulatedVenue:
         for account_id in range(1, self.outsider_id + 1):
             self.apply(c.OpenAccount(account_id, cash=(("USD", 10_000_000_000),), positions=positions))
         self.apply(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
-        self.crowd = Crowd(
-            [market_of(view_of(listed), Decimal(prices[listed.symbol])) for listed in self.venue.instruments.values()],
-            self.accounts,
-            makers=makers,
-            takers=takers,
-            endowment=Endowment({"USD": float(CASH)}, dict.fromkeys(prices, QUANTITY_EACH)),
-            orders_per_second=orders_per_second,
-            seed=seed,
-            run_id="test",
-        )
+        self._settings: dict[str, int | float] = {
+            "makers": makers,
+            "takers": takers,
+            "orders_per_second": orders_per_second,
+            "seed": seed,
+        }
+        self.crowd = self._new_crowd("first")
         for number in range(len(self.accounts)):
             self.crowd.on_balance(number, "USD", Decimal(CASH))
             for symbol in prices:
                 self.crowd.on_position(number, symbol, Decimal(QUANTITY_EACH), Decimal(QUANTITY_EACH))
+
+    def _new_crowd(self, run_id: str) -> Crowd:
+        listed = list(self.venue.instruments.values())
+        return Crowd(
+            [market_of(view_of(one), Decimal(one.reference_price_ticks) / 100) for one in listed],
+            self.accounts,
+            endowment=Endowment({"USD": float(CASH)}, {one.symbol: QUANTITY_EACH for one in listed}),
+            run_id=run_id,
+            **self._settings,  # type: ignore[arg-type] # whole numbers and a rate
+        )
+
+    def begin_again(self) -> None:
+        """As after a restart of the traders: all that is known comes from the venue."""
+        old, self.accounts = self.accounts, [Account(account.name) for account in self.accounts]
+        self.crowd = self._new_crowd("second")
+        self._begun = self.now
+        for number, account in enumerate(old):
+            self.crowd.on_balance(number, "USD", Decimal(account.cash["USD"]))
+            for symbol, lots in account.lots.items():
+                self.crowd.on_position(number, symbol, Decimal(lots), Decimal(account.free_lots[symbol]))
+        for symbol in self._bids:
+            self.crowd.on_ticker(self.ticker(symbol))
+        self.crowd.start_values()
+        for order in self.live.live.values():
+            self.crowd.on_order(order.account_id - 1, self.order_view(order), is_adopted=True)
 
     def run(self, seconds: float) -> None:
         for _ in range(round(seconds / STEP_S)):
@@ -78,7 +101,7 @@ class SimulatedVenue:
     def step(self) -> None:
         assert self.crowd is not None
         self.now += STEP_S
-        for submission in self.crowd.step(self.now):
+        for submission in self.crowd.step(self.now - self._begun):
             self.sent += 1
             self._answer(submission)
         for symbol in self._changed:
@@ -246,3 +269,127 @@ def view_of(listed: Instrument) -> views.Instrument:
         taker_fee_bp=Decimal(3),
         phase="continuous",
     )
+
+
+# What the market is like
+
+
+def test_simulated_market_is_deep_and_trades_within_seconds() -> None:
+    simulated = SimulatedVenue()
+    simulated.run(1.0)
+    for symbol in PRICES:
+        assert len(simulated.bids(symbol)) >= 15, symbol
+        assert len(simulated.asks(symbol)) >= 15, symbol
+    simulated.run(4.0)
+    assert simulated.trades
+
+
+def test_simulated_market_looks_like_one_for_ten_minutes() -> None:
+    simulated = SimulatedVenue()
+    spreads: Counter[str] = Counter()
+    for _ in range(600):
+        simulated.run(1.0)
+        for symbol in PRICES:
+            spread = simulated.spread(symbol)
+            spreads["near" if spread is not None and spread <= 3 else "none" if spread is None else "wide"] += 1
+            assert min(len(simulated.bids(symbol)), len(simulated.asks(symbol))) >= 5, symbol
+    total = sum(spreads.values())
+    assert spreads["near"] / total > 0.85
+    assert spreads["none"] == 0
+    for symbol, price in PRICES.items():
+        reference = to_steps(price, "0.01")
+        prices = [ticks for _, name, ticks, _, _ in simulated.trades if name == symbol]
+        assert len(prices) > 100, symbol
+        assert max(abs(ticks - reference) for ticks in prices) < 0.03 * reference, symbol
+        assert len(set(prices)) > 10, symbol
+    sides = Counter(side for *_, side in simulated.trades)
+    assert min(sides.values()) > 0.25 * sum(sides.values())
+
+
+def test_simulated_market_keeps_to_its_rate_and_is_rarely_refused() -> None:
+    simulated = SimulatedVenue()
+    simulated.run(60.0)
+    before = simulated.sent
+    simulated.run(240.0)
+    assert 0.6 * 7.5 < (simulated.sent - before) / 240 < 1.15 * 7.5
+    assert simulated.refusals.total() < 0.03 * simulated.sent
+
+
+def test_simulated_market_is_the_same_for_the_same_seed() -> None:
+    def state_hash(seed: int) -> str:
+        simulated = SimulatedVenue(seed=seed)
+        simulated.run(30.0)
+        return simulated.venue.state_hash()
+
+    assert state_hash(1) == state_hash(1)
+    assert state_hash(1) != state_hash(2)
+
+
+def test_simulated_market_recovers_from_a_sweep_and_the_price_gives_way() -> None:
+    simulated = SimulatedVenue()
+    simulated.run(20.0)
+    before = simulated.asks("AAPL")[0][0]
+    for _ in range(10):
+        simulated.place("AAPL", Side.BUY, 4_000, time_in_force=TimeInForce.IOC)
+        simulated.run(6.0)
+        assert simulated.spread("AAPL") is not None
+    simulated.run(20.0)
+    assert len(simulated.asks("AAPL")) >= 12
+    assert simulated.asks("AAPL")[0][0] > before
+
+
+def test_simulated_traders_sell_off_a_flood_without_running_dry() -> None:
+    simulated = SimulatedVenue()
+    simulated.run(10.0)
+    for _ in range(30):
+        simulated.place("XOM", Side.SELL, 5_000, time_in_force=TimeInForce.IOC)
+        simulated.run(2.0)
+    simulated.run(60.0)
+    assert len(simulated.bids("XOM")) >= 12
+    assert simulated.spread("XOM") in range(1, 8)
+    assert all(account.cash["USD"] > 0 for account in simulated.accounts)
+
+
+def test_simulated_traders_that_own_nothing_do_nothing_wrong() -> None:
+    simulated = SimulatedVenue()
+    for account in simulated.accounts:
+        account.cash["USD"] = 0.0
+        account.free_lots.clear()
+    simulated.run(5.0)
+    assert simulated.sent == 0
+
+
+def test_simulated_traders_begun_again_go_on_with_their_orders() -> None:
+    simulated = SimulatedVenue()
+    simulated.run(30.0)
+    open_before = simulated.venue.open_order_count
+    simulated.begin_again()
+    assert sum(len(account.orders) for account in simulated.accounts) == open_before
+    sent_before = simulated.sent
+    simulated.run(1.0)
+    assert simulated.sent - sent_before < 40
+    simulated.run(60.0)
+    assert simulated.venue.open_order_count < 1.3 * open_before
+    assert simulated.refusals.total() < 0.05 * simulated.sent
+
+
+def test_simulated_traders_leave_a_closed_market_alone() -> None:
+    simulated = SimulatedVenue()
+    simulated.run(5.0)
+    assert simulated.crowd is not None
+    simulated.crowd.markets["AAPL"].is_open = False
+    sequence = simulated.venue.event_sequence
+    for _ in range(100):
+        simulated.step()
+    assert simulated.venue.event_sequence > sequence
+    late = [symbol for moment, symbol, *_ in simulated.trades if moment > 5.05]
+    assert "AAPL" not in late
+    assert late
+
+
+def test_simulated_market_of_one_maker_alone_quotes() -> None:
+    simulated = SimulatedVenue(makers=1, takers=0, noise=0)
+    simulated.run(10.0)
+    assert simulated.trades == []
+    assert len(simulated.bids("AAPL")) >= 8
+    assert len(simulated.asks("AAPL")) >= 8

@@ -39,6 +39,8 @@ NOISE_SHARE = 0.27
 """Half of it to place, half to cancel."""
 TOKENS_SAVED_S = 4.0
 """Makers save up tokens for so many seconds, for bursts."""
+REBUILD_ORDERS = 2
+"""Extra tokens at each step while one side of the book has been swept away."""
 STEPS_PER_MAKER_ORDER = 0.6
 """Grid steps per root second that the value moves, for each maker's order a second."""
 SPEED_MAX_OF_PRICE = 2.5e-4
@@ -95,7 +97,7 @@ class Crowd:
         self._endowment = endowment
         self._run_id = run_id
         self._last_number = 0
-        self._now: float | None = None
+        self._now = 0.0
         self._expiries: list[tuple[float, str, int]] = []
         reserve = {currency: CASH_RESERVE * amount for currency, amount in endowment.cash.items()}
         lots = endowment.quantity_each_lots
@@ -114,8 +116,8 @@ class Crowd:
     # What they do
 
     def step(self, now: float) -> list[Submission]:
-        """The actions due at `now` (seconds on any clock that only goes forward), each with the number of its account."""
-        dt = 0.0 if self._now is None else min(now - self._now, STEP_SECONDS_MAX)
+        """The actions due at `now`, in seconds since the crowd was made, on a clock that only goes forward."""
+        dt = min(now - self._now, STEP_SECONDS_MAX)
         self._now = now
         if dt > 0:
             self._values.step(dt)
@@ -132,6 +134,8 @@ class Crowd:
         saved_max = max(4.0, TOKENS_SAVED_S * self._maker_rates[index])
         if self._tokens[index] < saved_max:
             self._tokens[index] += self._maker_rates[index] * dt
+        if self._tokens[index] < 1.0 and self._is_swept(market.symbol):
+            self._tokens[index] += REBUILD_ORDERS
         chance = self._chances[market.symbol]
         first = chance.randrange(len(self._makers)) if self._makers else 0
         for turn in range(len(self._makers)):
@@ -142,6 +146,16 @@ class Crowd:
             decided = self._makers[number].decide(market, self.accounts[number], dt, chance, room)
             self._tokens[index] -= len(decided)
             actions.extend(self._begin(number, action) for action in decided)
+
+    def _is_swept(self, symbol: str) -> bool:
+        """Whether less than half of the makers' quotes of one side are left."""
+        sides = [
+            order.side
+            for account in self.accounts[: len(self._makers)]
+            for order in account.by_symbol.get(symbol, {}).values()
+        ]
+        usual = sum(len(maker.offsets) for maker in self._makers)
+        return min(sides.count(BUY), sides.count(SELL)) < usual / 2
 
     def _take(self, index: int, market: Market, dt: float, actions: list[Submission]) -> None:
         chance = self._chances[market.symbol]
@@ -225,7 +239,6 @@ class Crowd:
             account.cash[market.currency] = account.cash.get(market.currency, 0.0) - ticks * lots * market.tick_worth
 
     def _expire(self, number: int, order: OwnOrder, seconds: float) -> None:
-        assert self._now is not None
         order.ends_at = self._now + seconds
         heapq.heappush(self._expiries, (order.ends_at, order.client_order_id, number))
 

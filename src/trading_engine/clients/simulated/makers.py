@@ -48,6 +48,9 @@ SIZE_SPREAD = 0.45
 SIZE_BY_DISTANCE = 0.09
 REFILL_BELOW = 0.3
 """A quote with less than this part of an ordinary order left is made new."""
+FIRST = -1
+LAST = 1000
+"""Urgencies; in between it is the distance from the best price."""
 CROSSED_PATIENCE = 3
 """So many steps a maker waits for a price in its way to go, before it trades with it."""
 
@@ -97,7 +100,7 @@ class Maker:
         is_crossed = quotes.crossed_steps > crossed_before
         if not is_crossed:
             quotes.crossed_steps = 0
-        actions = work.urgent + sorted_by_distance(work.ordinary)
+        actions = work.in_order()
         quotes.needs_work = len(actions) > actions_max or is_crossed
         return actions[:actions_max]
 
@@ -129,15 +132,16 @@ class Maker:
         for order in front:
             # Too good a price: away with it first, to the deepest level that is missing.
             if missing:
-                work.move(order, side, best, missing.pop(), is_urgent=True)
+                work.move(order, side, best, missing.pop(), urgency=FIRST)
             else:
-                work.urgent.append(Cancel(order))
+                work.cancel(order, urgency=FIRST)
         for offset in missing:
             if back:
-                work.move(back.pop(), side, best, offset, is_urgent=offset == 0)
+                work.move(back.pop(), side, best, offset, urgency=offset)
             else:
                 work.place(side, best, offset)
-        work.ordinary.extend((1000.0, Cancel(order)) for order in back)
+        for order in back:
+            work.cancel(order, urgency=LAST)
 
 
 def match_ladder(
@@ -177,29 +181,31 @@ class _Work:
 
     def __init__(self, market: Market, account: Account, cash_reserve: float, chance: Random) -> None:
         self.market = market
-        self.urgent: list[Action] = []
-        self.ordinary: list[tuple[float, Action]] = []
+        self._actions: list[tuple[int, Action]] = []
         self._chance = chance
         self._free_lots = account.free_lots.get(market.symbol, 0)
         self._cash = account.cash.get(market.currency, 0.0) - cash_reserve
 
-    def move(self, order: OwnOrder, side: int, best: int, offset: int, *, is_urgent: bool) -> None:
+    def move(self, order: OwnOrder, side: int, best: int, offset: int, *, urgency: int) -> None:
         ticks = best - side * offset * self.market.grid
         wanted = self._size(offset)
         leaves = order.leaves_lots
         if leaves < 0.5 * wanted and self._can_hold(side, ticks, wanted - leaves):
             leaves = wanted
-        action = Replace(order, order.filled_lots + leaves, ticks)
-        if is_urgent:
-            self.urgent.append(action)
-        else:
-            self.ordinary.append((offset, action))
+        self._actions.append((urgency, Replace(order, order.filled_lots + leaves, ticks)))
+
+    def cancel(self, order: OwnOrder, *, urgency: int) -> None:
+        self._actions.append((urgency, Cancel(order)))
 
     def place(self, side: int, best: int, offset: int) -> None:
         ticks = best - side * offset * self.market.grid
         lots = self._size(offset)
         if ticks > 0 and self._can_hold(side, ticks, lots):
-            self.ordinary.append((offset, Place(self.market.symbol, side, lots, ticks, "gtc")))
+            self._actions.append((offset, Place(self.market.symbol, side, lots, ticks, "gtc")))
+
+    def in_order(self) -> list[Action]:
+        """The most urgent first."""
+        return [action for _, action in sorted(self._actions, key=lambda item: item[0])]
 
     def _can_hold(self, side: int, ticks: int, lots: int) -> bool:
         if side == SELL:
@@ -216,10 +222,6 @@ class _Work:
     def _size(self, offset: int) -> int:
         mean = self.market.ordinary_lots * (0.9 + SIZE_BY_DISTANCE * offset)
         return rounded_lots(mean * self._chance.lognormvariate(0.0, SIZE_SPREAD), self.market)
-
-
-def sorted_by_distance(actions: list[tuple[float, Action]]) -> list[Action]:
-    return [action for _, action in sorted(actions, key=lambda item: item[0])]
 
 
 def rounded_lots(lots: float, market: Market) -> int:

@@ -6,7 +6,7 @@ Per instrument, in ticks, with dt in seconds:
 
 x is the distance from the reference price, F one normal shock that all instruments share (the market factor), e one of its own. `swing`
 is the exponential of a mean-reverting process that jumps up now and then: quiet and lively minutes take turns, as in real markets
-(volatility clustering). m moves only with what outsiders buy or sell in total from the simulated traders: their trades have a lasting
+(volatility clustering). x and m move with what outsiders buy or sell in total from the simulated traders: their trades have a lasting
 effect on the price, and the simulated traders never end up having sold everything at an old price. The pull towards m keeps the price
 within about a percent of it, over any length of time.
 """
@@ -27,7 +27,7 @@ SWING_MAX = 4.0
 TREND_HALF_LIFE_S = 15.0
 OUTSIDE_LIMIT = 0.2
 """Outsiders move the price by this part of the reference at the most."""
-OUTSIDE_ORDERS_PER_TICK = 30
+OUTSIDE_ORDERS_PER_TICK = 10
 """So many ordinary orders of net outside demand move the price by one grid step for good."""
 
 
@@ -53,7 +53,11 @@ class Values:
         market = self._markets[index]
         steps = lots / (OUTSIDE_ORDERS_PER_TICK * market.ordinary_lots)
         limit = OUTSIDE_LIMIT * market.reference
-        self.outside_shift[index] = max(-limit, min(limit, steps * market.grid))
+        shift = max(-limit, min(limit, steps * market.grid))
+        # The whole of it at once: who sells to an outsider learns from that.
+        market.value += shift - self.outside_shift[index]
+        self._slow[index] += shift - self.outside_shift[index]
+        self.outside_shift[index] = shift
 
     def step(self, dt: float) -> None:
         root = math.sqrt(dt)
