@@ -230,7 +230,9 @@ class Socket:
             self.seen.append(message)
 
     async def ask(self, **request: Any) -> dict[str, Any]:
-        number = await self.send(**request)
+        return await self.answer_to(await self.send(**request))
+
+    async def answer_to(self, number: int) -> dict[str, Any]:
         return await self.until(lambda message: message.get("id") == number)
 
     async def result(self, **request: Any) -> Any:

@@ -93,7 +93,7 @@ class TradingEngineServer:
             projection.submit,
         )
         self.health = Health(self.gateway, projection)
-        authentication = Authentication(
+        self.authentication = Authentication(
             database.access,
             AccessTokens(secret, config.tes.access_token_minutes * 60, time.time),
             key_secrets,
@@ -101,10 +101,10 @@ class TradingEngineServer:
             config.tes.refresh_token_days,
             limits.logins_per_minute,
         )
-        self._accounts = Accounts(
+        self.accounts = Accounts(
             database.access,
             passwords,
-            authentication,
+            self.authentication,
             key_secrets,
             self.gateway,
             self.market_data,
@@ -125,22 +125,22 @@ class TradingEngineServer:
         self.gateway.on_batch(self._private_streams.handle)
         self._order_limit = RateLimit("orders", limits.orders_per_second, limits.orders_burst, time.monotonic)
         self._request_limit = RateLimit("requests", limits.requests_per_second, limits.requests_burst, time.monotonic)
-        self.app = self._build_app(authentication, mounts)
+        self.app = self._build_app(mounts)
 
     def decimals_of(self, currency: str) -> int:
         known = self._config.venue.currencies.get(currency)
         return CURRENCY_DECIMALS_DEFAULT if known is None else known.decimals
 
-    def _build_app(self, authentication: Authentication, mounts: Sequence[tuple[str, ASGIApp]]) -> ASGIApp:
+    def _build_app(self, mounts: Sequence[tuple[str, ASGIApp]]) -> ASGIApp:
         tes = self._config.tes
-        websocket = WebSocketEndpoint(
+        self.websocket = WebSocketEndpoint(
             WebSocketServices(
                 self.gateway,
                 self.market_data,
                 self._order_entry,
                 self._readings,
                 self._private_streams,
-                authentication,
+                self.authentication,
                 self._order_limit,
                 self._request_limit,
                 time.time_ns,
@@ -150,8 +150,8 @@ class TradingEngineServer:
         )
         api = build_api(
             ApiServices(
-                authentication,
-                self._accounts,
+                self.authentication,
+                self.accounts,
                 self._readings,
                 self.market_data,
                 self.health,
@@ -159,8 +159,10 @@ class TradingEngineServer:
                 time.time_ns,
             )
         )
-        front = OrdersFront(self._order_entry, self._readings, authentication, self._order_limit, tes.request_bytes_max)
-        edge = Edge(front, api, websocket, mounts, authentication, self._request_limit, tes.request_bytes_max)
+        front = OrdersFront(
+            self._order_entry, self._readings, self.authentication, self._order_limit, tes.request_bytes_max
+        )
+        edge = Edge(front, api, self.websocket, mounts, self.authentication, self._request_limit, tes.request_bytes_max)
         return create_app(edge, cors_origins(self._config))
 
     # What runs as long as the process does
@@ -178,13 +180,13 @@ class TradingEngineServer:
         """Users and accounts that the configuration asks for, once the venue is there with all its instruments."""
         admin_password = os.environ.get(ADMIN_PASSWORD_VARIABLE, "")
         if admin_password:
-            await self._accounts.ensure_admin(admin_password)
+            await self.accounts.ensure_admin(admin_password)
         expected = {instrument.symbol for instrument in self._config.venue.instruments}
         while True:
             listed = {market.instrument.symbol for market in self.market_data.markets.values()}
             if self.gateway.is_ready and expected <= listed:
                 try:
-                    await self._accounts.ensure_configured(self._config, api_url)
+                    await self.accounts.ensure_configured(self._config, api_url)
                     break
                 except ApiError as error:
                     if error.status != 503:

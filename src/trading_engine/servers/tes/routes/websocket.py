@@ -8,7 +8,7 @@ is cut off.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import msgspec
@@ -80,8 +80,8 @@ class WebSocketEndpoint:
         services.gateway.on_status(self._tell_status)
 
     @property
-    def session_count(self) -> int:
-        return len(self._sessions)
+    def sessions(self) -> "Collection[Session]":
+        return self._sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

@@ -178,12 +178,12 @@ class Accounts:
         """
         openings: dict[int, Opening] = {}
         for demo in config.demo.users:
-            user = await self._ensure_user(demo.username, demo.password, Role.TRADER)
+            user = await self.ensure_user(demo.username, demo.password, Role.TRADER)
             openings[await self._portfolio_of(user)] = self._equal_opening(demo.cash, demo.quantity_each)
         bots = []
         for username, kind in bot_names(config.bots):
             role = Role.MARKET_MAKER if kind == "maker" else Role.TRADER
-            user = await self._ensure_user(username, None, role)
+            user = await self.ensure_user(username, None, role)
             portfolio_id = await self._portfolio_of(user)
             openings[portfolio_id] = self._equal_opening(config.bots.cash, config.bots.quantity_each)
             key_id, secret = await self._bot_key(user)
@@ -192,7 +192,7 @@ class Accounts:
         if bots:
             write_bots_file(config.data_path / BOTS_FILE, BotsFile(api_url, bots))
 
-    async def _ensure_user(self, username: str, password: str | None, role: Role) -> User:
+    async def ensure_user(self, username: str, password: str | None, role: Role) -> User:
         """The user of this name, made if need be. Without a password nobody can log in as it; an API key is its only way in."""
         user = await self._access.find_user(username)
         if user is None:
