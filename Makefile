@@ -59,7 +59,7 @@ sim: environment-dev ## Run the simulations: recorded data, and seeded crowds wi
 
 .PHONY: soak
 soak: environment-dev page-dev browser ## Run the tests that take minutes
-	@$(python) -m pytest -m soak $(ARGS)
+	@$(python) -m pytest -m soak --timeout 7200 $(ARGS)
 
 .PHONY: lock
 lock: environment-dev ## Pin the packages again after a change of pyproject.toml: ARGS=--upgrade for the newest

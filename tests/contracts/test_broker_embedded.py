@@ -150,6 +150,7 @@ async def test_connect_to_a_server_of_another_version_raises(directory: Path) ->
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(frame(f.Hello(f.PROTOCOL_VERSION + 1)))
         await writer.drain()
+        writer.close()  # Since Python 3.12 a server's end waits for that of its connections.
 
     async with await asyncio.start_unix_server(greet, directory / "s"):
         with pytest.raises(BrokerUnavailable, match="version"):
