@@ -16,7 +16,7 @@ from pathlib import Path
 from support.processes import VenueProcesses, venue_processes
 from trading_engine.clients import AsyncClient
 from trading_engine.clients.sdk.errors import OutcomeUnknown, Refused, ServerFailed, Unavailable
-from trading_engine.clients.sdk.views import Order
+from trading_engine.clients.sdk.views import Order, Side
 from trading_engine.servers.obs.journal import read_journal
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.venue import Venue
@@ -77,7 +77,7 @@ async def trade(client: AsyncClient, name: str, record: Record, rng: random.Rand
                 continue
             client_order_id = f"{name}-{count}"
             record.attempted.add(client_order_id)
-            side = "buy" if rng.random() < 0.5 else "sell"
+            side: Side = "buy" if rng.random() < 0.5 else "sell"
             price = f"{100 + rng.randint(-5, 5) / 100:.2f}"
             order = await client.place("AAA", side, rng.randint(1, 20), price=price, client_order_id=client_order_id)
             record.accepted[client_order_id] = order.order_id
