@@ -3,7 +3,7 @@
 What clients were told is the measure: each acknowledged order exists exactly once, each acknowledged cancel is in effect, no event was
 delivered twice, and the database, the API and a replay of the journal from its first command agree to the last cent and share.
 
-CRASH_ROUNDS and CRASH_SEED make it longer and other: `make soak` runs a hundred rounds.
+CRASH_SEED makes it another; `make soak` runs a hundred rounds.
 """
 
 import asyncio
@@ -13,6 +13,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from support.processes import VenueProcesses, venue_processes
 from trading_engine.clients import AsyncClient
 from trading_engine.clients.sdk.errors import OutcomeUnknown, Refused, ServerFailed, Unavailable
@@ -21,7 +23,6 @@ from trading_engine.servers.obs.journal import read_journal
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.venue import Venue
 
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "4"))
 SEED = int(os.environ.get("CRASH_SEED", "20260105"))
 TRADERS_PER_USER = 4
 STARTING_CASH = 1_000_000_00
@@ -87,8 +88,8 @@ async def trade(client: AsyncClient, name: str, record: Record, rng: random.Rand
             await asyncio.sleep(0.05)
 
 
-async def kill_at_random_moments(venue: VenueProcesses, rng: random.Random) -> None:
-    for _ in range(ROUNDS):
+async def kill_at_random_moments(venue: VenueProcesses, rng: random.Random, rounds: int) -> None:
+    for _ in range(rounds):
         await asyncio.sleep(rng.uniform(0.1, 1.0))
         victims = rng.choice([("obs",), ("tes",), ("obs", "tes"), ("obs", "tes")])
         venue.kill(*victims)
@@ -101,7 +102,7 @@ def client_of(venue: VenueProcesses, user: str) -> AsyncClient:
     return AsyncClient(venue.url, username=user, password=f"{user}-password")
 
 
-async def run_under_load(venue: VenueProcesses, rng: random.Random) -> dict[str, Record]:
+async def run_under_load(venue: VenueProcesses, rng: random.Random, rounds: int) -> dict[str, Record]:
     records = {user: Record() for user in USERS}
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -112,7 +113,7 @@ async def run_under_load(venue: VenueProcesses, rng: random.Random) -> dict[str,
                 own_rng = random.Random(rng.random())
                 group.create_task(trade(clients[-1], f"{user}-{number}", records[user], own_rng, stop))
         try:
-            await kill_at_random_moments(venue, rng)
+            await kill_at_random_moments(venue, rng, rounds)
             await asyncio.sleep(0.3)
         finally:
             stop.set()
@@ -177,12 +178,15 @@ def check_database(data_dir: Path, venue: Venue) -> None:
     assert sum(quantity for quantity, _ in lots.values()) == len(USERS) * STARTING_LOTS
 
 
-async def test_venue_killed_at_random_moments_keeps_what_it_acknowledged_and_nothing_twice(tmp_path: Path) -> None:
-    print(f"CRASH_SEED={SEED} CRASH_ROUNDS={ROUNDS}")  # noqa: T201 (shown when the test fails)
+@pytest.mark.parametrize("rounds", [4, pytest.param(100, marks=pytest.mark.soak)])
+async def test_venue_killed_at_random_moments_keeps_what_it_acknowledged_and_nothing_twice(
+    rounds: int, tmp_path: Path
+) -> None:
+    print(f"CRASH_SEED={SEED}")  # noqa: T201 (shown when the test fails)
     with venue_processes(tmp_path, CONFIGURATION) as venue:
         venue.start_servers()
         venue.wait_ready()
-        records = await run_under_load(venue, random.Random(SEED))
+        records = await run_under_load(venue, random.Random(SEED), rounds)
         for user in USERS:
             async with client_of(venue, user) as client:
                 check_user(records[user], await orders_of(client))
@@ -194,6 +198,6 @@ async def test_venue_killed_at_random_moments_keeps_what_it_acknowledged_and_not
                 check_user(records[user], await orders_of(client))
         assert venue.stop("tes") == 0
         assert venue.stop("obs") == 0
-        assert sum(len(record.accepted) for record in records.values()) > 10 * ROUNDS
+        assert sum(len(record.accepted) for record in records.values()) > 10 * rounds
         replayed = replayed_venue(venue.data_dir)
         check_database(venue.data_dir, replayed)
