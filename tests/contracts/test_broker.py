@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.deadline import deadline_of
 from trading_engine.messaging.broker import (
     MESSAGE_BYTES_MAX,
     QUEUE_DEPTH_MAX,
@@ -105,7 +106,7 @@ async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
 
 @pytest.fixture(autouse=True)
 async def deadline() -> AsyncIterator[None]:
-    async with asyncio.timeout(DEADLINE_S):
+    async with deadline_of(DEADLINE_S):
         yield
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from support.deadline import deadline_of
 from trading_engine.messaging.broker import BrokerUnavailable, StreamMessage
 from trading_engine.messaging.transports import broker_for, socket_path
 from trading_engine.messaging.transports import frames as f
@@ -34,7 +35,7 @@ def directory() -> Iterator[Path]:
 async def server(directory: Path) -> AsyncIterator[EmbeddedBrokerServer]:
     server = EmbeddedBrokerServer(directory / "s", Hub())
     await server.start()
-    async with asyncio.timeout(DEADLINE_S):
+    async with deadline_of(DEADLINE_S):
         yield server
     await server.close()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from trading_engine.messaging.broker import StreamMessage
+from trading_engine.messaging.transports.hub import StreamCorrupt
 from trading_engine.servers.obs import event_log as module
-from trading_engine.servers.obs.errors import EventLogCorrupt
 from trading_engine.servers.obs.event_log import EventLog
 from trading_engine.servers.obs.segments import RECORD_HEADER
 
@@ -117,7 +117,7 @@ class TestReading:
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
         log = EventLog(tmp_path, SEGMENT_BYTES)
-        with pytest.raises(EventLogCorrupt, match="made again from the journal"):
+        with pytest.raises(StreamCorrupt, match="made again from the journal"):
             read_all(log)
         log.close()
 
@@ -126,7 +126,7 @@ class TestReading:
         filled(tmp_path, content).close()
         sorted(tmp_path.glob("*.events"))[1].unlink()
         log = EventLog(tmp_path, SEGMENT_BYTES)
-        with pytest.raises(EventLogCorrupt):
+        with pytest.raises(StreamCorrupt):
             read_all(log)
         log.close()
 

@@ -19,7 +19,15 @@ import msgspec
 
 from trading_engine.messaging.broker import BrokerError, BrokerUnavailable, StreamMessage
 from trading_engine.messaging.transports import frames as f
-from trading_engine.messaging.transports.hub import CALLS_MAX, Callback, CommandQueue, Hub, HubDelivery, Stream
+from trading_engine.messaging.transports.hub import (
+    CALLS_MAX,
+    Callback,
+    CommandQueue,
+    Hub,
+    HubDelivery,
+    Stream,
+    StreamCorrupt,
+)
 from trading_engine.shared.log import fields
 
 CONNECTIONS_MAX = 64
@@ -121,7 +129,7 @@ class ReaderChannel:
             return
         try:
             messages = self._stream.read(self._position)
-        except BrokerError as error:
+        except StreamCorrupt as error:
             self._connection.abort(f"stream {self._stream.name} cannot be read: {error}")
             return
         if messages:

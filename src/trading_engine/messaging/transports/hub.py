@@ -56,6 +56,10 @@ log = logging.getLogger(__name__)
 Callback = Callable[[], None]
 
 
+class StreamCorrupt(BrokerError):
+    """A stream cannot be read: its store is damaged. The message says what to do."""
+
+
 class StreamStore(Protocol):
     """Keeps the messages of one stream."""
 
@@ -66,7 +70,10 @@ class StreamStore(Protocol):
         """Positions rise strictly and are greater than `last_position`."""
 
     def read(self, after: int, messages_max: int, bytes_max: int) -> Sequence[StreamMessage]:
-        """The messages that follow position `after`, as many as fit the limits but at least one, if there is one."""
+        """The messages that follow position `after`, as many as fit the limits but at least one, if there is one.
+
+        Raises `StreamCorrupt`.
+        """
 
 
 class MemoryStreamStore:

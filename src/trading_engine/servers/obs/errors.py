@@ -13,10 +13,6 @@ class JournalCorrupt(CannotStart):
     """The journal is not what was written. Nothing was changed; restore the files, or ask before you cut."""
 
 
-class EventLogCorrupt(CannotStart):
-    """The event log is not what was written. It can be made again from the journal."""
-
-
 class WriteFailed(ObsError):
     """The disk did not take it: full, or broken. What was being written was not acknowledged."""
 

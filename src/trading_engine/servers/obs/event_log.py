@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trading_engine.messaging.broker import StreamMessage
-from trading_engine.messaging.transports.hub import within_bytes
-from trading_engine.servers.obs.errors import EventLogCorrupt, WriteFailed
+from trading_engine.messaging.transports.hub import StreamCorrupt, within_bytes
+from trading_engine.servers.obs.errors import WriteFailed
 from trading_engine.servers.obs.segments import (
     RECORD_HEADER,
     SEGMENT_HEADER,
@@ -197,7 +197,7 @@ class EventLog:
         self._tail.extend(messages)
 
     def read(self, after: int, messages_max: int, bytes_max: int) -> Sequence[StreamMessage]:
-        """Raises `EventLogCorrupt`."""
+        """Raises `StreamCorrupt`."""
         if after >= self._last_position:
             return ()
         if after >= self._tail.after:
@@ -308,7 +308,7 @@ class EventLog:
                     yield number, record
             is_last = number + 1 == len(self._segments)
             if reached != (self._last_position if is_last else self._segments[number + 1].base):
-                raise EventLogCorrupt(
+                raise StreamCorrupt(
                     f"{segment.path}: what follows event {reached} is damaged. Stop the order book server, remove the directory "
                     f"{self._directory} and start it: the event log is made again from the journal"
                 )
@@ -321,7 +321,7 @@ class EventLog:
             return number, after, offset
         number = self._segment_of(after)
         if number < 0:
-            raise EventLogCorrupt(f"the event log in {self._directory} does not go back to event {after + 1}")
+            raise StreamCorrupt(f"the event log in {self._directory} does not go back to event {after + 1}")
         return number, *self._segments[number].place_for(after)
 
     def _segment_of(self, position: int) -> int:

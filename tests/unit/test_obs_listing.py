@@ -1,0 +1,87 @@
+"""From configured instruments to listed ones."""
+
+import msgspec
+import pytest
+
+from trading_engine.servers.obs.listing import listings
+from trading_engine.shared.config import ConfigError, CurrencyConfig, InstrumentConfig, VenueConfig
+from trading_engine.venue.instrument import Instrument
+
+STOCK = InstrumentConfig(symbol="AAPL", name="Apple Inc", reference_price="230.00")
+COIN = InstrumentConfig(
+    symbol="BTC-USD",
+    name="Bitcoin",
+    tick_size="0.5",
+    lot_size="0.02",
+    reference_price="60000",
+    quantity_max="50",
+    notional_max="1000000.00",
+    market_protection="100",
+    price_band_percent=10,
+    maker_fee_bp="0",
+    taker_fee_bp="2.5",
+)
+
+
+def config(*instruments: InstrumentConfig) -> VenueConfig:
+    return VenueConfig(currencies={"USD": CurrencyConfig(decimals=2)}, instruments=instruments)
+
+
+def test_listings_convert_to_ticks_lots_and_minor_units() -> None:
+    [stock, coin] = listings(config(STOCK, COIN), {})
+    assert stock.instrument == Instrument(
+        1,
+        "AAPL",
+        "Apple Inc",
+        "USD",
+        "0.01",
+        "1",
+        tick_value=1,
+        quantity_lots_max=1_000_000,
+        notional_max=1_000_000_000_000,
+        market_protection_ticks=500,
+        price_band_ppm=500_000,
+        maker_fee_ppm=100,
+        taker_fee_ppm=300,
+        reference_price_ticks=23_000,
+    )
+    assert coin.instrument == Instrument(
+        2,
+        "BTC-USD",
+        "Bitcoin",
+        "USD",
+        "0.5",
+        "0.02",
+        tick_value=1,
+        quantity_lots_max=2_500,
+        notional_max=100_000_000,
+        market_protection_ticks=200,
+        price_band_ppm=100_000,
+        maker_fee_ppm=0,
+        taker_fee_ppm=250,
+        reference_price_ticks=120_000,
+    )
+
+
+def test_listings_leave_out_what_is_listed_and_use_the_next_ids() -> None:
+    listed = {7: Instrument(7, "AAPL", "", "USD", "0.01", "1", 1)}
+    assert [item.instrument.instrument_id for item in listings(config(STOCK, COIN), listed)] == [8]
+    assert listings(config(STOCK), listed) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"currency": "EUR"}, "EUR is not among"),
+        ({"reference_price": "230.005"}, "230.005 is not a whole number of steps"),
+        ({"quantity_max": "1.5"}, "1.5 is not a whole number"),
+        ({"tick_size": "0.001", "lot_size": "1"}, "not a whole number"),
+        ({"tick_size": "cheap"}, "not a usable number"),
+        ({"tick_size": "0"}, "not a usable number"),
+        ({"taker_fee_bp": "0.001"}, "not a whole number"),
+    ],
+)
+def test_listings_of_a_definition_that_does_not_come_out_even_raise(changes: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        listings(config(msgspec.structs.replace(STOCK, **changes)), {})
+    assert "AAPL" in str(error.value)

@@ -1,0 +1,78 @@
+"""When markets open and close, and when days end."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from trading_engine.servers.obs.schedule import ALWAYS_OPEN, CLOSES, OPENS, PAUSES, PhaseStep, schedule_for
+from trading_engine.shared.config import ConfigError
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the calendars, by pandas
+
+
+def ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+def changes(calendar: str, start: str, count: int) -> list[tuple[str, tuple[PhaseStep, ...]]]:
+    schedule, time_ns, found = schedule_for(calendar), ns(start), []
+    for _ in range(count):
+        change = schedule.next_change(time_ns)
+        time_ns = change.time_ns
+        found.append((datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%a %d %H:%M"), change.steps))
+    return found
+
+
+def test_always_open_ends_the_day_at_midnight() -> None:
+    assert changes(ALWAYS_OPEN, "2026-02-28T12:00", 2) == [
+        ("Sun 01 00:00", (CLOSES, OPENS)),
+        ("Mon 02 00:00", (CLOSES, OPENS)),
+    ]
+
+
+def test_always_open_at_midnight_is_on_the_new_day() -> None:
+    schedule = schedule_for(ALWAYS_OPEN)
+    midnight = ns("2026-03-01T00:00")
+    assert schedule.last_change(midnight).time_ns == midnight
+    assert schedule.last_change(midnight - 1).time_ns == ns("2026-02-28T00:00")
+    assert schedule.next_change(midnight).time_ns == ns("2026-03-02T00:00")
+    assert schedule.last_day_end(midnight).time_ns == midnight
+
+
+def test_new_york_has_sessions_holidays_short_days_and_daylight_saving() -> None:
+    assert changes("XNYS", "2026-11-25T12:00", 6) == [
+        ("Wed 25 14:30", (OPENS,)),
+        ("Wed 25 21:00", (CLOSES,)),
+        ("Fri 27 14:30", (OPENS,)),  # the 26th is Thanksgiving
+        ("Fri 27 18:00", (CLOSES,)),
+        ("Mon 30 14:30", (OPENS,)),
+        ("Mon 30 21:00", (CLOSES,)),
+    ]
+    assert changes("XNYS", "2026-07-01T00:00", 1) == [("Wed 01 13:30", (OPENS,))]
+
+
+def test_hong_kong_pauses_at_noon_without_ending_the_day() -> None:
+    assert changes("XHKG", "2026-11-23T00:00", 4) == [
+        ("Mon 23 01:30", (OPENS,)),
+        ("Mon 23 04:00", (PAUSES,)),
+        ("Mon 23 05:00", (OPENS,)),
+        ("Mon 23 08:00", (CLOSES,)),
+    ]
+
+
+def test_new_york_last_day_end_during_a_session_is_the_close_before() -> None:
+    schedule = schedule_for("XNYS")
+    monday = ns("2026-11-30T15:00")
+    assert schedule.last_day_end(monday).time_ns == ns("2026-11-27T18:00")
+    assert schedule.last_change(monday).time_ns == ns("2026-11-30T14:30")
+
+
+def test_new_york_over_years_is_loaded_again() -> None:
+    schedule = schedule_for("XNYS")
+    for year in (2026, 2027, 2028):
+        assert schedule.next_change(ns(f"{year}-03-01T23:00")).time_ns > ns(f"{year}-03-01T23:00")
+
+
+def test_unknown_calendar_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match=r"venue\.calendar: 'XNOWHERE'"):
+        schedule_for("XNOWHERE").last_change(ns("2026-01-01T00:00"))
