@@ -49,8 +49,7 @@ async def test_register_taken_username_leaves_nothing(database: TransactionalDat
 
 async def test_portfolio_ids_are_never_given_twice(database: TransactionalDatabase) -> None:
     first = await database.access.register("alice", "hash", Role.TRADER, NOW)
-    async with database.connections.transaction(Use.WRITE) as connection:
-        await connection.execute(text("DELETE FROM portfolios"))
+    await database.connections.run(Use.WRITE, lambda connection: connection.execute(text("DELETE FROM portfolios")))
     again = await database.access.create_portfolio(first.client.client_id, "Second", NOW)
     assert again.portfolio_id > first.portfolio.portfolio_id > 0
 
@@ -180,6 +179,7 @@ async def test_login_deletes_the_expired_tokens_of_the_user(database: Transactio
     user = await registered(database)
     await database.access.store_refresh_token("old", user.user_id, NOW, NOW + HOUR)
     await database.access.store_refresh_token("new", user.user_id, NOW + HOUR, NOW + 2 * HOUR)
-    async with database.connections.transaction(Use.READ) as connection:
-        rows = await connection.execute(text("SELECT token_hash FROM refresh_tokens"))
-        assert rows.scalars().all() == ["new"]
+    query = text("SELECT token_hash FROM refresh_tokens")
+    assert await database.connections.run(Use.READ, lambda connection: connection.execute(query).scalars().all()) == [
+        "new"
+    ]

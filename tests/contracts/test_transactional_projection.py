@@ -1,9 +1,10 @@
 """The projection: each event in the rows exactly once, whatever is delivered twice and wherever a crash falls."""
 
 import asyncio
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, select
+from sqlalchemy import Connection, event, select
 
 from support.random_market import random_market
 from support.venue_driver import ALICE, BUY, VenueDriver, open_venue
@@ -40,11 +41,13 @@ Rows = dict[str, list[tuple[Any, ...]]]
 
 
 async def rows_of(database: TransactionalDatabase) -> Rows:
-    async with database.connections.transaction(Use.READ) as connection:
+    def work(connection: Connection) -> Rows:
         return {
-            table.name: [tuple(row) for row in await connection.execute(select(table).order_by(*table.primary_key))]
+            table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))]
             for table in PROJECTED_TABLES
         }
+
+    return await database.connections.run(Use.READ, work)
 
 
 @asynccontextmanager
@@ -85,7 +88,7 @@ class Crash(Exception):
 @contextmanager
 def crashing(database: TransactionalDatabase, statements: int) -> Iterator[None]:
     """Fails the projection's connection at its `statements`-th statement from now; a commit counts as one."""
-    engine = database.connections.engine(Use.PROJECT).sync_engine
+    engine = database.connections.engine(Use.PROJECT)
     left = statements
 
     def step(*_arguments: Any) -> None:
@@ -344,7 +347,8 @@ async def test_writer_tries_again_while_the_database_is_locked(
     monkeypatch.setattr(projection_module, "RETRY_S", 0.001)
     monkeypatch.setattr("trading_engine.database.transactional.connections.BUSY_TIMEOUT_MS", 1)
     async with fresh_database() as database, running(database, interval_s=0) as writer:
-        async with database.connections.transaction(Use.WRITE):  # on SQLite, it keeps every other writer out
+        with closing(sqlite3.connect(database.connections.url.database or "", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
             await writer.submit(driver.batches[0])
             await until(lambda: writer.error is not None)
         assert isinstance(writer.error, DatabaseUnavailable)

@@ -1,5 +1,6 @@
 """Opening and migrating the transactional database."""
 
+import asyncio
 import sqlite3
 import stat
 from contextlib import closing
@@ -21,12 +22,15 @@ from trading_engine.shared.config import Config, DatabaseConfig
 from trading_engine.venue.order_state import OrderState
 
 
+async def execute(database: TransactionalDatabase, use: Use, statement: str) -> None:
+    await database.connections.run(use, lambda connection: connection.execute(text(statement)))
+
+
 async def test_migrations_make_the_schema_of_the_models(database: TransactionalDatabase) -> None:
     def differences(connection: Connection) -> list[Any]:
         return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
 
-    async with database.connections.transaction(Use.MIGRATE) as connection:
-        assert await connection.run_sync(differences) == []
+    assert await database.connections.run(Use.MIGRATE, differences) == []
 
 
 async def test_migrating_twice_changes_nothing(database: TransactionalDatabase) -> None:
@@ -34,20 +38,17 @@ async def test_migrating_twice_changes_nothing(database: TransactionalDatabase) 
 
 
 async def test_migrating_a_database_of_a_later_release_is_refused(database: TransactionalDatabase) -> None:
-    async with database.connections.transaction(Use.WRITE) as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await execute(database, Use.WRITE, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(MigrationFailed, match="9999"):
         await database.migrate()
 
 
 async def test_migration_that_fails_leaves_nothing_behind(transactional_url: str) -> None:
     database = await TransactionalDatabase.open(transactional_url)
-    async with database.connections.transaction(Use.WRITE) as connection:
-        await connection.execute(text("CREATE TABLE positions (in_the_way BIGINT)"))
+    await execute(database, Use.WRITE, "CREATE TABLE positions (in_the_way BIGINT)")
     with pytest.raises(MigrationFailed, match="positions"):
         await database.migrate()
-    async with database.connections.transaction(Use.READ) as connection:
-        assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["positions"]
+    assert await database.connections.run(Use.READ, lambda c: inspect(c).get_table_names()) == ["positions"]
     await database.close()
 
 
@@ -60,6 +61,7 @@ def test_order_columns_are_the_fields_of_the_order_state() -> None:
     [
         ("nonsense", "cannot be read"),
         ("mysql://localhost/x", "mysql is not supported"),
+        ("sqlite+aiosqlite:///x", "not supported"),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
     ],
@@ -102,8 +104,31 @@ async def test_failure_messages_hold_no_password() -> None:
 
 async def test_readers_cannot_write(database: TransactionalDatabase) -> None:
     with pytest.raises(DatabaseUnavailable, match=r"read-?only"):
-        async with database.connections.transaction(Use.READ) as connection:
-            await connection.execute(text("DELETE FROM users"))
+        await execute(database, Use.READ, "DELETE FROM users")
+
+
+async def test_more_transactions_than_may_wait_are_refused(
+    database: TransactionalDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trading_engine.database.transactional.connections.WAITING_MAX", 3)
+    asked = await asyncio.gather(*(database.ping() for _ in range(5)), return_exceptions=True)
+    assert [type(answer) for answer in asked] == [type(None)] * 3 + [DatabaseUnavailable] * 2
+    await database.ping()
+
+
+async def test_sqlite_file_is_in_wal_mode_and_durable_where_it_has_to_be(tmp_path: Path) -> None:
+    database = await TransactionalDatabase.open(f"sqlite:///{tmp_path}/file")
+    await database.migrate()
+
+    async def pragma(use: Use, name: str) -> Any:
+        return await database.connections.run(use, lambda c: c.execute(text(f"PRAGMA {name}")).scalar())
+
+    full, normal = 2, 1
+    assert await pragma(Use.WRITE, "journal_mode") == "wal"
+    assert await pragma(Use.WRITE, "synchronous") == full
+    assert await pragma(Use.PROJECT, "synchronous") == normal
+    assert await pragma(Use.WRITE, "foreign_keys") == 1
+    await database.close()
 
 
 async def test_set_up_creates_then_finds_the_database_and_says_so(tmp_path: Path) -> None:

@@ -13,31 +13,41 @@ back, whole and with the sequence that belongs to it, and the projection goes on
 SQLite takes one writer at a time. A single write connection in each process lets writers queue in order instead of polling for the
 lock, and BEGIN IMMEDIATE takes the lock at the start, where waiting (`BUSY_TIMEOUT_MS`) is possible; a transaction that read first and
 wants to write later would be refused at once.
+
+A transaction is a plain function of a `sqlalchemy.Connection`, run by `Connections.run`: on SQLite in a thread of its own, on PostgreSQL on
+the event loop over asyncpg (`run_sync`). On SQLite there is no socket to wait for, and an asynchronous driver (aiosqlite) hops to its
+thread and back for each cursor, statement, fetch and close. Measured in one run, time of the event loop's thread: a query of one row
+0.9 ms against 0.1 ms, eight statements in a transaction 3.6 ms against 0.1 ms, of the whole process 4.9 ms against 1.0 ms.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from trading_engine.database.transactional.errors import DatabaseUnavailable
 
 READERS_MAX = 4
-"""Read transactions at a time; more wait for `POOL_TIMEOUT_S`, then they are refused."""
+"""Read transactions at a time; more wait for their turn."""
+WAITING_MAX = 1_000
+"""Transactions of one use that run or wait; more are refused at once."""
 POSTGRESQL_WRITERS_MAX = 4
 POOL_TIMEOUT_S = 5.0
 BUSY_TIMEOUT_MS = 5_000
 WAL_BYTES_KEPT = 64 << 20
 """A WAL file that has grown beyond this (a long read kept it from being folded in) is cut back."""
 
-DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+Result = TypeVar("Result")
+Work = Callable[[Connection], Result]
 
 
 class Use(Enum):
@@ -47,83 +57,156 @@ class Use(Enum):
     MIGRATE = auto()
 
 
-class Connections:
-    """The pools of one database. Nothing is connected before it is used."""
+class Backend(ABC):
+    """One kind of database. Nothing is connected before it is used."""
 
+    @abstractmethod
+    async def run(self, use: Use, work: Work[Result]) -> Result: ...
+
+    @abstractmethod
+    def engine(self, use: Use) -> Engine: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+class Connections:
     def __init__(self, url: str) -> None:
         self.url = parse_url(url)
-        self._engines: dict[Use, AsyncEngine] = {}
+        self._backend = BACKENDS[self.url.drivername](self.url)
+        self._running = dict.fromkeys(Use, 0)
 
     @property
     def shown_url(self) -> str:
         """Without the password."""
         return self.url.render_as_string(hide_password=True)
 
-    @asynccontextmanager
-    async def transaction(self, use: Use) -> AsyncIterator[AsyncConnection]:
-        """One transaction: committed at the end, rolled back by an exception. Raises `DatabaseUnavailable`."""
+    async def run(self, use: Use, work: Work[Result]) -> Result:
+        """What `work` returns, in one transaction: committed at its end, rolled back by an exception. Raises `DatabaseUnavailable`.
+
+        `work` may run in another thread: it is to touch nothing but its connection and what was handed to it.
+        """
+        if self._running[use] >= WAITING_MAX:
+            raise DatabaseUnavailable(f"{self.shown_url}: {WAITING_MAX} transactions are waiting already")
+        self._running[use] += 1
         try:
-            async with self.engine(use).begin() as connection:
-                yield connection
+            return await self._backend.run(use, work)
         except (IntegrityError, ProgrammingError, DataError):
             raise  # a rule of the schema, or a bug: trying again would not help
         except (DBAPIError, PoolTimeoutError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise DatabaseUnavailable(f"{self.shown_url}: {cause}") from error
+        finally:
+            self._running[use] -= 1
+
+    def engine(self, use: Use) -> Engine:
+        return self._backend.engine(use)
+
+    async def close(self) -> None:
+        """Wait for what is running, then disconnect."""
+        await self._backend.close()
+
+
+class SqliteBackend(Backend):
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._engines: dict[Use, Engine] = {}
+        self._threads: dict[Use, ThreadPoolExecutor] = {}
+
+    async def run(self, use: Use, work: Work[Result]) -> Result:
+        engine = self.engine(use)
+
+        def transact() -> Result:
+            with engine.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads[use], transact)
+
+    def engine(self, use: Use) -> Engine:
+        if use not in self._engines:
+            size = READERS_MAX if use is Use.READ else 1
+            self._engines[use] = _sqlite_engine(self._url, use, size)
+            self._threads[use] = ThreadPoolExecutor(size, thread_name_prefix=f"sqlite-{use.name.lower()}")
+        return self._engines[use]
+
+    async def close(self) -> None:
+        threads, self._threads = self._threads, {}
+        engines, self._engines = self._engines, {}
+        for executor in threads.values():
+            await asyncio.to_thread(executor.shutdown)
+        for engine in engines.values():
+            engine.dispose()
+
+
+class PostgresqlBackend(Backend):
+    def __init__(self, url: URL) -> None:
+        self._url = url.set(drivername="postgresql+asyncpg")
+        self._engines: dict[Use, AsyncEngine] = {}
+
+    async def run(self, use: Use, work: Work[Result]) -> Result:
+        async with self._async_engine(use).begin() as connection:
+            return await connection.run_sync(work)
+
+    def engine(self, use: Use) -> Engine:
+        return self._async_engine(use).sync_engine
+
+    def _async_engine(self, use: Use) -> AsyncEngine:
+        if use not in self._engines:
+            try:
+                self._engines[use] = _postgresql_engine(self._url, use)
+            except ModuleNotFoundError as error:
+                raise DatabaseUnavailable(
+                    f"PostgreSQL needs the package {error.name}, which is not installed"
+                ) from error
+        return self._engines[use]
 
     async def close(self) -> None:
         engines, self._engines = self._engines, {}
         for engine in engines.values():
             await engine.dispose()
 
-    def engine(self, use: Use) -> AsyncEngine:
-        if use not in self._engines:
-            build = {"sqlite": _sqlite_engine, "postgresql": _postgresql_engine}[self.url.get_backend_name()]
-            try:
-                self._engines[use] = build(self.url, use)
-            except ModuleNotFoundError as error:
-                raise DatabaseUnavailable(f"{self.shown_url}: the package {error.name} is not installed") from error
-        return self._engines[use]
+
+BACKENDS: dict[str, Callable[[URL], Backend]] = {"sqlite": SqliteBackend, "postgresql": PostgresqlBackend}
 
 
 def parse_url(text: str) -> URL:
-    """A URL with the driver that is used for its backend. Raises `DatabaseUnavailable`."""
+    """Raises `DatabaseUnavailable`."""
     try:
         url = make_url(text)
     except ArgumentError as error:
         raise DatabaseUnavailable(
             "the database URL cannot be read: sqlite:///PATH or postgresql://… is expected"
         ) from error
-    backend = url.get_backend_name()
-    if backend not in DRIVERS:
-        raise DatabaseUnavailable(f"{backend} is not supported: use sqlite or postgresql")
-    if backend == "sqlite" and url.database in (None, "", ":memory:"):
+    if url.drivername not in BACKENDS:
+        raise DatabaseUnavailable(f"{url.drivername} is not supported: use sqlite or postgresql")
+    if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
         raise DatabaseUnavailable("SQLite needs a file: every connection would see a memory of its own")
-    return url.set(drivername=DRIVERS[backend])
+    return url
 
 
-def _sqlite_engine(url: URL, use: Use) -> AsyncEngine:
+def _sqlite_engine(url: URL, use: Use, size: int) -> Engine:
     assert url.database is not None
     file = Path(url.database)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch(mode=0o600)  # it holds password hashes; the files that SQLite puts beside it get the same mode
-    engine = create_async_engine(
+    engine = create_engine(
         url,
-        pool_size=READERS_MAX if use is Use.READ else 1,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         hide_parameters=True,
+        connect_args={"check_same_thread": False},
     )
     pragmas = _sqlite_pragmas(use)
     begin = "BEGIN" if use is Use.READ else "BEGIN IMMEDIATE"
 
     # The driver of the standard library begins transactions at moments of its own choice. It is told not to begin any.
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def _connected(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None
         _run_pragmas(dbapi_connection, pragmas)
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 

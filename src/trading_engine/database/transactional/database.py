@@ -42,16 +42,14 @@ class TransactionalDatabase:
 
     async def ping(self) -> None:
         """Raises `DatabaseUnavailable`."""
-        async with self.connections.transaction(Use.READ) as connection:
-            await connection.execute(text("SELECT 1"))
+        await self.connections.run(Use.READ, lambda connection: connection.execute(text("SELECT 1")).scalar())
 
     async def migrate(self) -> tuple[str | None, str | None]:
         """Bring the schema up to date, in one transaction; returns the revisions before (None: empty database) and after.
 
         Raises `MigrationFailed` when the database was written by a later release, or holds what does not fit; nothing has changed then.
         """
-        async with self.connections.transaction(Use.MIGRATE) as connection:
-            return await connection.run_sync(_migrate)
+        return await self.connections.run(Use.MIGRATE, _migrate)
 
 
 def _migrate(connection: Connection) -> tuple[str | None, str | None]:

@@ -106,7 +106,7 @@ class ProjectionFold:
             time_ns=self._time_ns,
             instruments=[self._instrument_row(instrument_id) for instrument_id in self._instruments_changed],
             accounts=[astuple(self._accounts[account_id]) for account_id in self._accounts_changed],
-            orders=[astuple(order) for order in self._orders_changed.values()],
+            orders=[_order_row(order) for order in self._orders_changed.values()],
             trades=self._trades,
             order_events=self._order_events,
             positions=[(*key, *astuple(self._holdings[key])) for key in self._holdings_changed],
@@ -154,7 +154,7 @@ class ProjectionFold:
                 event.market_sequence,
                 event.price_ticks,
                 event.quantity_lots,
-                event.aggressor_side,
+                int(event.aggressor_side),
                 event.maker_order_id,
                 event.maker_account_id,
                 event.maker_fee,
@@ -213,7 +213,7 @@ class ProjectionFold:
     def _instrument_row(self, instrument_id: int) -> Row:
         state = self._instruments[instrument_id]
         definition = encode_definition(state.instrument).decode()
-        return (instrument_id, state.instrument.symbol, state.phase, state.market_sequence, definition)
+        return (instrument_id, state.instrument.symbol, int(state.phase), state.market_sequence, definition)
 
     def _open_account(self, event: AccountOpened, _sequence: int, time_ns: int) -> None:
         self._store_account(Account(event.account_id, event.open_orders_max, False, time_ns))
@@ -224,6 +224,29 @@ class ProjectionFold:
     def _store_account(self, account: Account) -> None:
         self._accounts[account.account_id] = account
         self._accounts_changed[account.account_id] = None
+
+
+def _order_row(order: OrderState) -> Row:
+    """Plain integers: the drivers take enumerations as well, but look for an adapter for each one first."""
+    return (
+        order.order_id,
+        order.account_id,
+        order.client_order_id,
+        order.instrument_id,
+        int(order.side),
+        int(order.order_type),
+        int(order.time_in_force),
+        order.post_only,
+        order.price_ticks,
+        order.quantity_lots,
+        order.filled_lots,
+        order.filled_value,
+        int(order.status),
+        None if order.end_reason is None else int(order.end_reason),
+        order.created_ns,
+        order.updated_ns,
+        order.event_sequence,
+    )
 
 
 def _order_event_row(report: OrderReport) -> Row:
@@ -238,8 +261,8 @@ def _order_event_row(report: OrderReport) -> Row:
         order.quantity_lots,
         order.filled_lots,
         order.filled_value,
-        order.status,
-        order.end_reason,
+        int(order.status),
+        None if order.end_reason is None else int(order.end_reason),
         order.updated_ns,
         *(
             (None,) * 5

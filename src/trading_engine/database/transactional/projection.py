@@ -22,12 +22,12 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trading_engine.database.transactional.average_cost import Holding
 from trading_engine.database.transactional.bulk import insert_rows, upsert_rows
@@ -60,8 +60,6 @@ PENDING_BATCHES_MAX = 10_000
 """Batches that wait to be written; beyond it `submit` waits for room."""
 RETRY_S = 1.0
 STOP_TIMEOUT_S = 10.0
-FOLDED_AT_A_TIME = 50
-"""Batches folded before the event loop gets a turn."""
 
 accounts = table_of(AccountRow)
 log = logging.getLogger(__name__)
@@ -83,34 +81,34 @@ class Projection:
 
         Raises `ProjectionGap`, `ProjectionConflict` or `DatabaseUnavailable`; then nothing has been written.
         """
-        fold, self._fold = self._fold or await self._load(), None
-        reached = fold.event_sequence
-        new = _following(batches, reached)
-        for index, batch in enumerate(new, 1):
-            fold.apply(batch)
-            if index % FOLDED_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-        if new:
-            async with self._database.connections.transaction(Use.PROJECT) as connection:
-                await _write(connection, fold.take_changes(), reached)
+        # Until the transaction has been committed there is no fold: what fails or is cancelled on the way is read from the rows anew.
+        fold, self._fold = self._fold, None
+        if fold is None:
+            fold = await self._database.connections.run(Use.READ, _load)
+        if _following(batches, fold.event_sequence):
+            await self._database.connections.run(Use.PROJECT, partial(_project, fold, batches))
         self._fold = fold
         return fold.event_sequence
 
-    async def _load(self) -> ProjectionFold:
-        async with self._database.connections.transaction(Use.READ) as connection:
-            start = await read_start_state(connection)
-            return ProjectionFold(
-                start.event_sequence,
-                start.time_ns,
-                start.instruments,
-                [Account(*row) for row in await connection.execute(select(accounts))],
-                start.live_orders,
-                {(row[0], row[1]): Holding(*row[2:]) for row in await connection.execute(select(positions))},
-                {
-                    instrument_id: trade.price_ticks
-                    for instrument_id, trade in (await read_last_trades(connection)).items()
-                },
-            )
+
+def _load(connection: Connection) -> ProjectionFold:
+    start = read_start_state(connection)
+    return ProjectionFold(
+        start.event_sequence,
+        start.time_ns,
+        start.instruments,
+        [Account(*row) for row in connection.execute(select(accounts))],
+        start.live_orders,
+        {(row[0], row[1]): Holding(*row[2:]) for row in connection.execute(select(positions))},
+        {instrument_id: trade.price_ticks for instrument_id, trade in read_last_trades(connection).items()},
+    )
+
+
+def _project(fold: ProjectionFold, batches: Sequence[EventBatch], connection: Connection) -> None:
+    reached = fold.event_sequence
+    for batch in _following(batches, reached):
+        fold.apply(batch)
+    _write(connection, fold.take_changes(), reached)
 
 
 def _following(batches: Sequence[EventBatch], reached: int) -> list[EventBatch]:
@@ -126,29 +124,29 @@ def _following(batches: Sequence[EventBatch], reached: int) -> list[EventBatch]:
     return new
 
 
-async def _write(connection: AsyncConnection, changes: Changes, reached: int) -> None:
-    await _move_on(connection, changes, reached)
-    await upsert_rows(connection, instruments, changes.instruments)
-    await upsert_rows(connection, accounts, changes.accounts)
-    await upsert_rows(connection, orders, changes.orders)
-    await insert_rows(connection, trades, changes.trades)
-    await insert_rows(connection, order_events, changes.order_events)
-    await upsert_rows(connection, positions, changes.positions)
-    await upsert_rows(connection, cash_balances, changes.cash_balances)
+def _write(connection: Connection, changes: Changes, reached: int) -> None:
+    _move_on(connection, changes, reached)
+    upsert_rows(connection, instruments, changes.instruments)
+    upsert_rows(connection, accounts, changes.accounts)
+    upsert_rows(connection, orders, changes.orders)
+    insert_rows(connection, trades, changes.trades)
+    insert_rows(connection, order_events, changes.order_events)
+    upsert_rows(connection, positions, changes.positions)
+    upsert_rows(connection, cash_balances, changes.cash_balances)
 
 
-async def _move_on(connection: AsyncConnection, changes: Changes, reached: int) -> None:
+def _move_on(connection: Connection, changes: Changes, reached: int) -> None:
     values = {"event_sequence": changes.event_sequence, "updated_ns": changes.time_ns}
     if reached == 0:
         try:
-            await connection.execute(insert(projection_state).values(stream=EVENT_STREAM, **values))
+            connection.execute(insert(projection_state).values(stream=EVENT_STREAM, **values))
         except IntegrityError as error:
             raise _conflict(reached) from error
         return
     moved = update(projection_state).where(
         projection_state.c.stream == EVENT_STREAM, projection_state.c.event_sequence == reached
     )
-    if (await connection.execute(moved.values(**values))).rowcount != 1:
+    if (connection.execute(moved.values(**values))).rowcount != 1:
         raise _conflict(reached)
 
 

@@ -4,11 +4,10 @@ What one method returns was read in one transaction and belongs to one moment. P
 same however far back it lies, and rows that come in meanwhile shift nothing. `limit` beyond `PAGE_ROWS_MAX` is taken as that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, desc, func, literal, literal_column, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, desc, func, literal, literal_column, select
 
 from trading_engine.database.transactional.connections import Connections, Use
 from trading_engine.database.transactional.fold import decode_definition
@@ -70,17 +69,14 @@ class TradingRepository:
 
     async def reached_sequence(self) -> int:
         """The last event that the rows show, 0 before the first."""
-        async with self._connections.transaction(Use.READ) as connection:
-            return (await _reached(connection))[0]
+        return await self._connections.run(Use.READ, lambda connection: _reached(connection)[0])
 
     async def start_state(self) -> StartState:
         """All that can still change, with the event sequence it belongs to: what a read side starts from."""
-        async with self._connections.transaction(Use.READ) as connection:
-            return await read_start_state(connection)
+        return await self._connections.run(Use.READ, read_start_state)
 
     async def instruments(self) -> tuple[InstrumentState, ...]:
-        async with self._connections.transaction(Use.READ) as connection:
-            return await _instruments(connection)
+        return await self._connections.run(Use.READ, _instruments)
 
     # Orders
 
@@ -93,9 +89,11 @@ class TradingRepository:
         return await self._first_order(query.order_by(desc(orders.c.order_id)).limit(1))
 
     async def _first_order(self, query: Select[Any]) -> OrderState | None:
-        async with self._connections.transaction(Use.READ) as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _order(row)
+        def work(connection: Connection) -> OrderState | None:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _order(row)
+
+        return await self._connections.run(Use.READ, work)
 
     async def orders(
         self,
@@ -114,8 +112,7 @@ class TradingRepository:
             query = query.where(orders.c.instrument_id == instrument_id)
         if before_order_id is not None:
             query = query.where(orders.c.order_id < before_order_id)
-        rows, has_more = await self._page(query.order_by(desc(orders.c.order_id)), limit)
-        return _paged(rows, has_more, _order, "order_id")
+        return await self._page(query.order_by(desc(orders.c.order_id)), limit, _order, "order_id")
 
     async def fills(
         self,
@@ -138,8 +135,7 @@ class TradingRepository:
             query = query.where(order_events.c.order_id == order_id)
         if before is not None:
             query = query.where(order_events.c.event_sequence < before)
-        rows, has_more = await self._page(query, limit, is_event_page=True)
-        return _paged(rows, has_more, _fill, "event_sequence")
+        return await self._page(query, limit, _fill, "event_sequence")
 
     async def order_reports(self, account_id: int, *, after: int, limit: int = 100) -> Page[OrderReport]:
         """What changed about the account's orders after an event, oldest first. `next` is the `after` of the next page."""
@@ -148,23 +144,23 @@ class TradingRepository:
             .where(order_events.c.account_id == account_id, order_events.c.event_sequence > after)
             .order_by(order_events.c.event_sequence, desc(order_events.c.is_maker))
         )
-        rows, has_more = await self._page(query, limit, is_event_page=True)
-        return _paged(rows, has_more, _report, "event_sequence")
+        return await self._page(query, limit, _report, "event_sequence")
 
-    async def _page(
-        self, query: Select[Any], limit: int, *, is_event_page: bool = False
-    ) -> tuple[Sequence[Row[Any]], bool]:
-        """Up to `limit` rows, and whether there are more.
+    async def _page(self, query: Select[Any], limit: int, convert: Callable[[Row[Any]], Item], key: str) -> Page[Item]:
+        """Up to `limit` rows, with the last one's `key` when there are more.
 
         An account that trades with itself has two reports of one event. They are never parted, or the key could not tell where to
         go on: such a page holds one row more.
         """
         limit = max(1, min(limit, PAGE_ROWS_MAX))
-        async with self._connections.transaction(Use.READ) as connection:
-            rows = (await connection.execute(query.limit(limit + 2))).all()
-        if is_event_page and len(rows) > limit and rows[limit].event_sequence == rows[limit - 1].event_sequence:
-            limit += 1
-        return rows[:limit], len(rows) > limit
+
+        def work(connection: Connection) -> Page[Item]:
+            rows = connection.execute(query.limit(limit + 2)).all()
+            keys = [getattr(row, key) for row in rows]
+            end = limit + 1 if len(rows) > limit and keys[limit] == keys[limit - 1] else limit
+            return Page(tuple(convert(row) for row in rows[:end]), keys[end - 1] if len(rows) > end else None)
+
+        return await self._connections.run(Use.READ, work)
 
     # The account
 
@@ -181,13 +177,16 @@ class TradingRepository:
             positions.c.cost,
             positions.c.realized_pnl,
         ).where(positions.c.account_id == account_id)
-        async with self._connections.transaction(Use.READ) as connection:
-            event_sequence, _ = await _reached(connection)
-            cash = await connection.execute(cash_query.order_by(cash_balances.c.currency))
-            held = await connection.execute(position_query.order_by(positions.c.instrument_id))
+
+        def work(connection: Connection) -> AccountState:
+            event_sequence, _ = _reached(connection)
+            cash = connection.execute(cash_query.order_by(cash_balances.c.currency))
+            held = connection.execute(position_query.order_by(positions.c.instrument_id))
             return AccountState(
                 event_sequence, tuple(CashBalance(*row) for row in cash), tuple(Position(*row) for row in held)
             )
+
+        return await self._connections.run(Use.READ, work)
 
     # Public trades
 
@@ -196,8 +195,7 @@ class TradingRepository:
         query = select(*PUBLIC_TRADE).where(trades.c.instrument_id == instrument_id)
         if before_trade_id is not None:
             query = query.where(trades.c.trade_id < before_trade_id)
-        rows, has_more = await self._page(query.order_by(desc(trades.c.trade_id)), limit)
-        return _paged(rows, has_more, _trade, "trade_id")
+        return await self._page(query.order_by(desc(trades.c.trade_id)), limit, _trade, "trade_id")
 
     async def candles(
         self,
@@ -215,51 +213,51 @@ class TradingRepository:
         the work is bounded by `limit`, and where a market trades seldom there may be fewer candles than that.
         """
         limit = max(1, min(limit, PAGE_ROWS_MAX))
-        async with self._connections.transaction(Use.READ) as connection:
-            window = await _candle_window(connection, instrument_id, interval_ns, start_ns, end_ns, limit)
+
+        def work(connection: Connection) -> tuple[Candle, ...]:
+            window = _candle_window(connection, instrument_id, interval_ns, start_ns, end_ns, limit)
             if window is None:
                 return ()
-            return tuple(
-                Candle(*row) for row in await connection.execute(_candle_query(instrument_id, interval_ns, *window))
-            )
+            return tuple(Candle(*row) for row in connection.execute(_candle_query(instrument_id, interval_ns, *window)))
+
+        return await self._connections.run(Use.READ, work)
 
     async def statistics(self, since_ns: int) -> tuple[Statistics, ...]:
         """Every instrument's trading since a moment. Costs time in proportion to the number of trades since then."""
-        async with self._connections.transaction(Use.READ) as connection:
-            listed = (
-                await connection.execute(select(instruments.c.instrument_id).order_by(instruments.c.instrument_id))
-            ).scalars()
-            last = await read_last_trades(connection)
-            since = {row.instrument_id: row for row in await connection.execute(_window_query(since_ns))}
-        return tuple(
-            _statistics(instrument_id, last.get(instrument_id), since.get(instrument_id)) for instrument_id in listed
-        )
+
+        def work(connection: Connection) -> tuple[Statistics, ...]:
+            listed = connection.execute(select(instruments.c.instrument_id).order_by(instruments.c.instrument_id))
+            last = read_last_trades(connection)
+            since = {row.instrument_id: row for row in connection.execute(_window_query(since_ns))}
+            return tuple(_statistics(i, last.get(i), since.get(i)) for i in listed.scalars())
+
+        return await self._connections.run(Use.READ, work)
 
 
 # Queries
 
 
-async def _reached(connection: AsyncConnection) -> tuple[int, int]:
+def _reached(connection: Connection) -> tuple[int, int]:
     query = select(projection_state.c.event_sequence, projection_state.c.updated_ns)
-    row = (await connection.execute(query.where(projection_state.c.stream == EVENT_STREAM))).one_or_none()
+    row = (connection.execute(query.where(projection_state.c.stream == EVENT_STREAM))).one_or_none()
     return (0, 0) if row is None else (row.event_sequence, row.updated_ns)
 
 
-async def read_start_state(connection: AsyncConnection) -> StartState:
-    event_sequence, time_ns = await _reached(connection)
-    listed = await _instruments(connection)
-    live = await connection.execute(select(orders).where(IS_LIVE).order_by(orders.c.order_id))
+def read_start_state(connection: Connection) -> StartState:
+    event_sequence, time_ns = _reached(connection)
+    listed = _instruments(connection)
+    live = connection.execute(select(orders).where(IS_LIVE).order_by(orders.c.order_id))
     return StartState(event_sequence, time_ns, listed, tuple(_order(row) for row in live))
 
 
-async def _instruments(connection: AsyncConnection) -> tuple[InstrumentState, ...]:
-    rows = await connection.execute(select(instruments).order_by(instruments.c.instrument_id))
+def _instruments(connection: Connection) -> tuple[InstrumentState, ...]:
+    rows = connection.execute(select(instruments).order_by(instruments.c.instrument_id))
     return tuple(
         InstrumentState(decode_definition(row.definition), TradingPhase(row.phase), row.market_sequence) for row in rows
     )
 
 
-async def read_last_trades(connection: AsyncConnection) -> dict[int, Trade]:
+def read_last_trades(connection: Connection) -> dict[int, Trade]:
     """By instrument; one index lookup each."""
     last_id = (
         select(func.max(trades.c.trade_id))
@@ -268,7 +266,7 @@ async def read_last_trades(connection: AsyncConnection) -> dict[int, Trade]:
         .scalar_subquery()
     )
     query = select(*PUBLIC_TRADE).select_from(instruments).join(trades, trades.c.trade_id == last_id)
-    return {row.instrument_id: _trade(row) for row in await connection.execute(query)}
+    return {row.instrument_id: _trade(row) for row in connection.execute(query)}
 
 
 def _reports() -> Select[Any]:
@@ -284,8 +282,8 @@ def _reports() -> Select[Any]:
     ).join(orders, orders.c.order_id == order_events.c.order_id)
 
 
-async def _candle_window(
-    connection: AsyncConnection,
+def _candle_window(
+    connection: Connection,
     instrument_id: int,
     interval_ns: int,
     start_ns: int | None,
@@ -300,7 +298,7 @@ async def _candle_window(
         query = query.where(trades.c.time_ns < end)
     if start_ns is not None:
         query = query.where(trades.c.time_ns >= start_ns // interval_ns * interval_ns)
-    trade_ns = (await connection.execute(query)).scalar()
+    trade_ns = (connection.execute(query)).scalar()
     if trade_ns is None:
         return None
     opened = trade_ns // interval_ns * interval_ns
@@ -362,10 +360,6 @@ def _window_query(since_ns: int) -> Select[Any]:
 
 
 # Rows to records
-
-
-def _paged(rows: Sequence[Row[Any]], has_more: bool, convert: Callable[[Row[Any]], Item], key: str) -> Page[Item]:
-    return Page(tuple(convert(row) for row in rows), getattr(rows[-1], key) if has_more else None)
 
 
 def _order(row: Row[Any]) -> OrderState:
