@@ -13,7 +13,7 @@ from trading_engine.clients.sdk.async_stream import AsyncStream
 from trading_engine.clients.sdk.calls import Number
 from trading_engine.clients.sdk.client import BASE_URL, PAGE, READY_POLL_S, READY_TIMEOUT_S, credentials_of
 from trading_engine.clients.sdk.errors import Disconnected, MatchingUnavailable
-from trading_engine.clients.sdk.session import Exchange, NoReply, Reply, Session, Steps
+from trading_engine.clients.sdk.session import REPEAT_FOR_S, Exchange, NoReply, Reply, Session, Steps
 from trading_engine.clients.sdk.transport import LIMITS, TIMEOUT, is_loopback, request_arguments, to_no_reply, to_reply
 from trading_engine.clients.sdk.views import (
     ApiKey,
@@ -50,9 +50,14 @@ class AsyncClient:
         password: str = "",
         api_key: str = "",
         api_secret: str = "",
+        repeat_for_s: float = REPEAT_FOR_S,
     ) -> None:
+        """Log in by name and password or by API key; with neither, public data is all there is.
+
+        What fails and may be sent again is sent again for `repeat_for_s` seconds.
+        """
         self.base_url = base_url.rstrip("/")
-        self._session = Session(credentials_of(username, password, api_key, api_secret))
+        self._session = Session(credentials_of(username, password, api_key, api_secret), repeat_for_s=repeat_for_s)
         self._http = httpx.AsyncClient(
             base_url=self.base_url, timeout=TIMEOUT, limits=LIMITS, trust_env=not is_loopback(self.base_url)
         )

@@ -12,6 +12,7 @@ from trading_engine.clients.sdk import calls
 from trading_engine.clients.sdk.calls import Number
 from trading_engine.clients.sdk.errors import Disconnected, MatchingUnavailable
 from trading_engine.clients.sdk.session import (
+    REPEAT_FOR_S,
     ApiKeyCredentials,
     Credentials,
     Exchange,
@@ -72,9 +73,14 @@ class Client:
         password: str = "",
         api_key: str = "",
         api_secret: str = "",
+        repeat_for_s: float = REPEAT_FOR_S,
     ) -> None:
+        """Log in by name and password or by API key; with neither, public data is all there is.
+
+        What fails and may be sent again is sent again for `repeat_for_s` seconds.
+        """
         self.base_url = base_url.rstrip("/")
-        self._session = Session(credentials_of(username, password, api_key, api_secret))
+        self._session = Session(credentials_of(username, password, api_key, api_secret), repeat_for_s=repeat_for_s)
         self._http = httpx.Client(
             base_url=self.base_url, timeout=TIMEOUT, limits=LIMITS, trust_env=not is_loopback(self.base_url)
         )
