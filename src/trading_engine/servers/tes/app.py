@@ -167,7 +167,7 @@ class Edge:
 def create_app(edge: Edge, cors_origins: Sequence[str]) -> ASGIApp:
     """The whole application. Pages of `cors_origins` may use the API; credentials are never cookies, so none are allowed."""
     guarded = ServerErrorMiddleware(edge, handler=last_resort)
-    return CORSMiddleware(
+    cross_origin = CORSMiddleware(
         guarded,
         allow_origins=list(cors_origins),
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
@@ -175,6 +175,13 @@ def create_app(edge: Edge, cors_origins: Sequence[str]) -> ASGIApp:
         expose_headers=CORS_EXPOSED,
         max_age=CORS_MAX_AGE_SECONDS,
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """Only browsers send an origin: programs do not pay for what it needs."""
+        is_cross_origin = any(name == b"origin" for name, _ in scope.get("headers", ()))
+        await (cross_origin if is_cross_origin else guarded)(scope, receive, send)
+
+    return app
 
 
 async def last_resort(_: Request, __: Exception) -> Response:

@@ -7,6 +7,9 @@ needs the transport, and nothing else; everything above them is plain ASGI.
 
 A WebSocket frame from a server is not masked, so it is the same bytes for every client: `text_frame` encodes a message once, and
 `write_frame` hands it to each transport, whose write buffer is the client's outbox. There is no task and no queue per client to write.
+
+uvloop writes at once, with a system call for each write: two for every HTTP response (head, body), one for each of a hundred orders that
+were acknowledged together. `TurnTransport` gathers what is written within one turn of the event loop and writes it with one call.
 """
 
 import asyncio
@@ -56,6 +59,73 @@ def raw_response(error: ApiError) -> bytes:
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
+class TurnTransport(asyncio.Transport):
+    """A transport that writes once per turn of the event loop. Everything else is the real one's."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._gathered:
+            self._loop.call_soon(self._flush)
+        self._gathered.append(bytes(data))
+        self._gathered_bytes += len(data)
+
+    def _flush(self) -> None:
+        gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if gathered and not self._transport.is_closing():
+            self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._gathered, self._gathered_bytes = [], 0
+        self._transport.abort()
+
+    def get_write_buffer_size(self) -> int:
+        return self._gathered_bytes + self._transport.get_write_buffer_size()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._transport.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._transport.get_protocol()
+
+    def is_reading(self) -> bool:
+        return self._transport.is_reading()
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()
+
+    def write_eof(self) -> None:
+        self._flush()
+        self._transport.write_eof()
+
+    def can_write_eof(self) -> bool:
+        return self._transport.can_write_eof()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._transport.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._transport.get_write_buffer_limits()
+
+
 class LimitedHttp(HttpToolsProtocol):
     """HTTP/1.1 with bounds on connections, on the head of a request and on the time it takes, and errors in the API's shape."""
 
@@ -64,7 +134,7 @@ class LimitedHttp(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
-        super().connection_made(transport)
+        super().connection_made(TurnTransport(transport, self.loop))
         if len(self.connections) > HTTP_CONNECTIONS_MAX:
             self._refuse(
                 ApiError("TOO_MANY_CONNECTIONS", "The server has as many connections as it takes. Try again later.")

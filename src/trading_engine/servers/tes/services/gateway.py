@@ -20,6 +20,7 @@ What does not add up (a gap in the sequence, a database that is ahead of the ven
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -97,7 +98,9 @@ class Gateway:
         self._live_orders = live_orders
         self._order_timeout_s = order_timeout_s
         self._record = record
-        self._is_held_up = False
+        self._loop_time = asyncio.get_running_loop().time
+        self._waiting_since_s = math.inf
+        """When the database was given what it has not taken yet."""
         self._producer = f"tes-{secrets.token_hex(8)}"
         self._producer_sequence = 0
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
@@ -110,7 +113,12 @@ class Gateway:
     @property
     def is_ready(self) -> bool:
         """Whether an order would be sent now."""
-        return self._is_caught_up and self._broker.is_connected and not self._is_held_up
+        return self._is_caught_up and self._broker.is_connected and not self.is_held_up
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the database is so far behind that events are not taken in."""
+        return self._loop_time() - self._waiting_since_s > HELD_UP_AFTER_SECONDS
 
     def require_ready(self) -> None:
         """Raises `ApiError` when an order would not be sent."""
@@ -227,18 +235,11 @@ class Gateway:
 
     async def _hand_to_database(self, batch: EventBatch) -> None:
         """Waits when the database is far behind. Outcomes cannot be seen meanwhile, so then no order is sent either."""
-        held_up = asyncio.get_running_loop().call_later(HELD_UP_AFTER_SECONDS, self._set_held_up)
+        self._waiting_since_s = self._loop_time()
         try:
             await self._record(batch)
         finally:
-            held_up.cancel()
-            self._is_held_up = False
-
-    def _set_held_up(self) -> None:
-        self._is_held_up = True
-        log.warning(
-            "the database is too far behind: no orders are taken", extra=fields(event_sequence=self.handled_sequence)
-        )
+            self._waiting_since_s = math.inf
 
     def _handle(self, batch: EventBatch) -> bool:
         """Take a batch in. False for one that was handled before."""
