@@ -89,19 +89,19 @@ def test_order_is_changed_in_its_row(portal: Portal, rival: Client, symbol: str)
     order_id = portal.place("sell", "105.00", "40")
     row = portal.order_row(order_id)
     for name, text in (("quantity", "25"), ("price", "104.50")):
-        row.get_by_role("button", name=f"Change the {name}").click()
+        row.get_by_title(f"Change the {name}").click()
         field = row.get_by_label(f"New {name}")
         field.fill(text)
         field.press("Enter")
-        expect(row.get_by_role("button", name=f"Change the {name}")).to_have_text(text)
+        expect(row.get_by_title(f"Change the {name}")).to_have_text(text)
     expect(portal.level("asks", "104.50").locator(".mine")).to_have_text("25")
     expect(portal.level("asks", "105.00")).to_have_count(0)
     assert [str(level.quantity) for level in rival.book(symbol).asks] == ["25"]
 
-    row.get_by_role("button", name="Change the price").click()
+    row.get_by_title("Change the price").click()
     row.get_by_label("New price").fill("1")
     row.get_by_label("New price").press("Escape")
-    expect(row.get_by_role("button", name="Change the price")).to_have_text("104.50")
+    expect(row.get_by_title("Change the price")).to_have_text("104.50")
 
 
 def test_what_is_wrong_is_said_before_sending(portal: Portal, symbol: str) -> None:
@@ -203,6 +203,10 @@ def test_keys_reach_ticket_palette_and_help(portal: Portal, symbol: str) -> None
     page.keyboard.press("Escape")
     expect(page.locator("#help")).to_be_hidden()
     page.keyboard.press("/")
+    page.keyboard.type("t2")
+    page.keyboard.press("Escape")
+    expect(page.locator("#palette")).to_be_hidden()
+    page.keyboard.press("/")
     page.keyboard.type("t29")
     page.keyboard.press("Enter")
     expect(page.locator("#top-symbol")).to_have_text("T29")
@@ -235,6 +239,22 @@ def test_session_outlasts_a_reload_and_ends_with_signing_out(portal: Portal, sym
     expect(portal.page.locator("#login")).to_be_visible()
     portal.page.reload()
     expect(portal.page.locator("#login")).to_be_visible()
+
+
+def test_token_that_no_longer_serves_is_renewed_without_a_word(portal: Portal, symbol: str) -> None:
+    portal.watch.allow("401")
+    portal.sign_in(TRADER, PASSWORD, symbol)
+    stored = "JSON.parse(sessionStorage.getItem('portal.session'))"
+    portal.page.evaluate(
+        f"() => sessionStorage.setItem('portal.session', JSON.stringify({{...{stored}, access: 'spent'}}))"
+    )
+    with portal.page.expect_response("**/v1/auth/refresh") as renewal:
+        portal.page.reload()
+    assert renewal.value.status == 200
+    portal.ready(symbol)
+    expect(portal.page.locator("#login")).to_be_hidden()
+    portal.place("buy", "99.00", "5")
+    assert portal.page.evaluate(f"() => {stored}.access") != "spent"
 
 
 def test_market_can_be_watched_without_signing_in(portal: Portal, rival: Client, symbol: str) -> None:

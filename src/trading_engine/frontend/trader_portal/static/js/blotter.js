@@ -213,7 +213,7 @@ class OrdersTable extends Table {
 
   /** A value that becomes a field when clicked: Enter sends the change, Esc leaves it. */
   editable(cell, orderId, field) {
-    const button = element("button", { type: "button", class: "cell-edit num", title: `Change the ${field}`, "aria-label": `Change the ${field} of order ${orderId}` });
+    const button = element("button", { type: "button", class: "cell-edit num", title: `Change the ${field}` });
     cell.append(button);
     button.addEventListener("click", () => {
       const input = element("input", { class: "cell-input num", inputmode: "decimal", maxlength: "20", "aria-label": `New ${field} of order ${orderId}` });
@@ -320,7 +320,7 @@ class PositionsTable extends Table {
   makeRow(position) {
     const row = makeCells(["", "num right", "num right muted detail", "num right", "num right minor", "num right minor", "num right", "num right minor", "right"]);
     symbolCell(row.cells[0], position.symbol, this.blotter.onSymbol);
-    row.close = element("button", { type: "button", class: "text-button", text: "Close", "aria-label": `Prepare an order that closes ${position.symbol}`, onclick: () => this.blotter.onClose(state.positions.get(position.symbol)) });
+    row.close = element("button", { type: "button", class: "text-button", text: "Close", title: "Fill in the ticket so that it closes the position", "aria-label": `Close the position in ${position.symbol}`, onclick: () => this.blotter.onClose(state.positions.get(position.symbol)) });
     row.cells[8].append(row.close);
     return row;
   }

@@ -3,12 +3,13 @@
 export function bindHotkeys({ onSide, onPalette, onHelp, onEscape }) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    // A dialog closes itself at Esc and keeps all other keys.
+    if (document.querySelector("dialog[open]") !== null) return;
     if (event.key === "Escape") {
       if (onEscape()) event.preventDefault();
       return;
     }
-    const isDialogOpen = document.querySelector("dialog[open]") !== null;
-    if (isDialogOpen || isWriting(event.target)) return;
+    if (isWriting(event.target)) return;
     const action = { b: () => onSide("buy"), s: () => onSide("sell"), "/": onPalette, "?": onHelp }[event.key.toLowerCase()];
     if (!action) return;
     event.preventDefault();

@@ -174,13 +174,16 @@ export class Socket {
     else reject(ApiError.from(message.error));
   }
 
+  /** Every few seconds. A line that was silent for long is given up, whether it is open or never came about. */
   beat() {
-    if (this.web?.readyState !== WebSocket.OPEN) return;
+    if (this.web === null) return;
     const silence = performance.now() - this.heardAt;
-    if (silence > DEAD_MILLISECONDS && !document.hidden) this.web.close(4000, "silent");
-    else if (silence > LATE_MILLISECONDS && this.status === "live") this.show("late");
-    if (silence <= DEAD_MILLISECONDS) this.ping();
-    else this.lost();
+    if (silence > DEAD_MILLISECONDS) {
+      this.lost();
+      return;
+    }
+    if (silence > LATE_MILLISECONDS && this.status === "live") this.show("late");
+    if (this.web.readyState === WebSocket.OPEN) this.ping();
   }
 
   ping() {
@@ -195,8 +198,9 @@ export class Socket {
   }
 
   lost() {
-    if (this.web === null) return;
+    const web = this.web;
     this.web = null;
+    web?.close();
     this.authenticated = false;
     this.rejectPending();
     const bound = Math.min(RETRY_MILLISECONDS_MAX, RETRY_MILLISECONDS_MIN * 2 ** this.attempt);

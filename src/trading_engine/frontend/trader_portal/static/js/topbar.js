@@ -84,6 +84,7 @@ export class TopBar {
     if (state.matching !== "ok") return "Matching is unavailable: orders cannot be placed or canceled, prices do not move.";
     const instrument = currentInstrument();
     if (instrument?.phase === "halted") return `Trading in ${instrument.symbol} is halted: orders can be canceled, not entered or changed.`;
+    if (instrument?.phase === "closed") return `The market in ${instrument.symbol} is closed.`;
     return null;
   }
 

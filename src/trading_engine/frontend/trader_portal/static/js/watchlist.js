@@ -69,7 +69,8 @@ export class Watchlist {
     const curve = svgElement("svg", { viewBox: "0 0 60 14", preserveAspectRatio: "none", "aria-hidden": "true" });
     curve.append(line);
     const row = { line, last: element("span", { class: "num" }), change: element("span", { class: "num" }), closes: [] };
-    const remove = element("button", { type: "button", class: "remove", tabindex: "-1", "aria-label": `Remove ${symbol}`, text: "×" });
+    // For the pointer alone: an option may hold no control. The keyboard has Delete.
+    const remove = element("span", { class: "remove", "aria-hidden": "true", title: `Remove ${symbol} (Delete)`, text: "×" });
     remove.addEventListener("click", (event) => {
       event.stopPropagation();
       this.remove(symbol);
