@@ -215,6 +215,7 @@ async def test_user_without_a_portfolio_cannot_reach_the_venues_own_account(venu
     async with venue.socket(admin) as socket:
         error = await socket.error(op="place", **order("buy", "1", "150.00"))
         assert error["code"] == "NOT_ALLOWED"
+        assert (await socket.error(op="subscribe", channel="orders"))["code"] == "NOT_ALLOWED"
 
 
 async def test_secrets_are_readable_by_their_owner_only(venue: Venue) -> None:

@@ -107,7 +107,7 @@ async def test_client_that_goes_away_amid_its_body_leaves_nothing_behind(venue: 
 
 async def test_connections_beyond_the_limit_are_told_so(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
     await is_well(venue)
-    monkeypatch.setattr(connections, "HTTP_CONNECTIONS_MAX", 0)
+    monkeypatch.setattr(connections, "CONNECTIONS_MAX", 0)
     assert answer_of(await exchange(venue, b"")) == (503, "TOO_MANY_CONNECTIONS")
 
 

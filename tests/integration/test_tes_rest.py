@@ -373,6 +373,43 @@ async def test_symbol_in_a_path_that_is_not_listed_is_not_found(ann: Trader) -> 
     error_of(await ann.request("GET", "/v1/orders?symbol=NOPE"), 422, "UNKNOWN_INSTRUMENT")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/orders"), ("DELETE", "/v1/orders/1"), ("GET", "/v1/tickers"), ("GET", "/v1/orders")],
+)
+async def test_bug_in_the_server_is_answered_in_the_same_shape(
+    ann: Trader, venue: Venue, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret inside")
+
+    server = venue.server
+    for part, name in ((server.gateway, "submit"), (server.market_data, "ticker_views"), (server.readings, "orders")):
+        monkeypatch.setattr(part, name, broken)
+    body = order("buy", "1", "200.00") if method == "POST" else None
+    response = await ann.request(method, path, json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
+    assert "secret" not in response.text
+
+
+# What is mounted beside the API
+
+
+async def test_mounted_page_is_served_beside_the_api(tmp_path: Path) -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        del receive
+        headers = [(b"content-type", b"text/plain"), (b"x-frame-options", b"SAMEORIGIN")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    async with running_venue(venue_config(tmp_path), mounts=(("/", page),)) as venue:
+        response = await venue.http.get("/some/file.js")
+        assert (response.text, response.headers["x-frame-options"]) == ("/some/file.js", "SAMEORIGIN")
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert (await venue.http.get("/v1/time")).status_code == 200
+        error_of(await venue.http.get("/v1/nothing"), 404, "NOT_FOUND")
+
+
 # Reading
 
 

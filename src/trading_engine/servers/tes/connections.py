@@ -27,7 +27,8 @@ REQUEST_HEAD_BYTES_MAX = 32 << 10
 REQUEST_HEAD_SECONDS_MAX = 10.0
 DISCARDED_BODY_BYTES_MAX = 64 << 20
 """So much of a body that was refused is read and thrown away, so that the client gets to see the answer; then the connection is cut."""
-HTTP_CONNECTIONS_MAX = 4096
+CONNECTIONS_MAX = 10_000
+"""Of HTTP and WebSocket together; WebSockets have a limit of their own besides."""
 CLOSE_GRACE_SECONDS = 2.0
 """A client that is cut off has so long to take the close frame."""
 CONNECTION_STATE_KEY = "connection"
@@ -135,7 +136,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
         super().connection_made(TurnTransport(transport, self.loop))
-        if len(self.connections) > HTTP_CONNECTIONS_MAX:
+        if len(self.connections) > CONNECTIONS_MAX:
             self._refuse(
                 ApiError("TOO_MANY_CONNECTIONS", "The server has as many connections as it takes. Try again later.")
             )

@@ -10,6 +10,7 @@ ends, with the reason, rather than go on half alive.
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -27,7 +28,7 @@ from trading_engine.messaging.broker import MessageBroker
 from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.tes.app import Edge, create_app
 from trading_engine.servers.tes.asgi import ASGIApp
-from trading_engine.servers.tes.connections import DirectWebSocket, LimitedHttp
+from trading_engine.servers.tes.connections import CONNECTIONS_MAX, DirectWebSocket, LimitedHttp
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.routes.api import ApiServices, build_api
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
@@ -53,6 +54,7 @@ from trading_engine.shared.log import fields, setup_logging
 from trading_engine.venue.order_state import LiveOrders
 
 ADMIN_PASSWORD_VARIABLE = "TRADING_ENGINE_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
+OPEN_FILES = 2 * CONNECTIONS_MAX
 EXIT_FAILED = 1
 EXIT_CANNOT_START = 2
 SET_UP_RETRY_SECONDS = 0.2
@@ -111,7 +113,7 @@ class TradingEngineServer:
             self.decimals_of,
             time.time_ns,
         )
-        self._readings = Readings(
+        self.readings = Readings(
             database.trading,
             projection,
             self.gateway,
@@ -120,7 +122,7 @@ class TradingEngineServer:
             next(iter(config.venue.currencies), "USD"),
         )
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
-        self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self._readings.reports)
+        self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self.readings.reports)
         self.gateway.on_batch(lambda batch, _: self.market_data.apply(batch))
         self.gateway.on_batch(self._private_streams.handle)
         self._order_limit = RateLimit("orders", limits.orders_per_second, limits.orders_burst, time.monotonic)
@@ -138,7 +140,7 @@ class TradingEngineServer:
                 self.gateway,
                 self.market_data,
                 self._order_entry,
-                self._readings,
+                self.readings,
                 self._private_streams,
                 self.authentication,
                 self._order_limit,
@@ -152,7 +154,7 @@ class TradingEngineServer:
             ApiServices(
                 self.authentication,
                 self.accounts,
-                self._readings,
+                self.readings,
                 self.market_data,
                 self.health,
                 self.decimals_of,
@@ -160,7 +162,7 @@ class TradingEngineServer:
             )
         )
         front = OrdersFront(
-            self._order_entry, self._readings, self.authentication, self._order_limit, tes.request_bytes_max
+            self._order_entry, self.readings, self.authentication, self._order_limit, tes.request_bytes_max
         )
         edge = Edge(front, api, self.websocket, mounts, self.authentication, self._request_limit, tes.request_bytes_max)
         return create_app(edge, cors_origins(self._config))
@@ -231,6 +233,7 @@ async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) ->
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    raise_open_files_limit()
     try:
         await run_until(stop, config, mounts)
     except (UnsafeDemoUsers, SecretError, MigrationFailed, ConfigError, CannotListen) as error:
@@ -239,6 +242,14 @@ async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) ->
     except (DatabaseError, StreamInconsistent) as error:
         log.critical("TES stops: %s", error)
         raise SystemExit(EXIT_FAILED) from error
+
+
+def raise_open_files_limit() -> None:
+    """Each connection is an open file; what a shell allows by default is often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def run_until(stop: asyncio.Event, config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) -> None:

@@ -30,7 +30,7 @@ from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.market_data import Market, MarketData
-from trading_engine.servers.tes.services.order_entry import OrderEntry
+from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio
 from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams
 from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
@@ -295,6 +295,7 @@ class Session:
     def _follow_orders(self, operation: r.SubscribeOperation) -> None:
         """Between taking `handled` and opening the stream nothing is awaited: that is the seam."""
         principal = self._authenticated()
+        require_portfolio(principal)
         if operation.symbol is not None:
             raise invalid_request("Channel 'orders' has no symbol.", "symbol", operation.symbol)
         since = None if operation.since is None else r.sequence_of(operation.since, "since")
