@@ -23,23 +23,40 @@ def cpu_seconds(pid: int) -> float:
     return seconds
 
 
+def busy_seconds() -> float | None:
+    """CPU time of the whole machine so far, None where it does not tell."""
+    try:
+        first_line = Path("/proc/stat").read_text().split("\n", 1)[0]
+    except OSError:
+        return None
+    user, nice, system, _idle, _wait, *others = (int(field) for field in first_line.split()[1:])
+    return (user + nice + system + sum(others[:3])) / os.sysconf("SC_CLK_TCK")
+
+
 class CpuMeter:
-    """CPU and wall time from its making until `read`; `pids` by name, and the process that made it as "client"."""
+    """CPU and wall time from its making until `read`: of `pids` by name, of the process that made it as "client", and of all that had
+    nothing to do with it as "others": where that is much, the figures are worth little."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids = {**pids, "client": os.getpid()}
         self._started = time.perf_counter()
         self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+        self._busy_before = busy_seconds()
 
     def read(self) -> dict[str, float]:
         """Seconds by name, and the wall time as "elapsed"."""
         used = {name: cpu_seconds(pid) - self._before[name] for name, pid in self._pids.items()}
+        busy = busy_seconds()
+        if busy is not None and self._busy_before is not None:
+            used["others"] = max(0.0, busy - self._busy_before - sum(used.values()))
         return {**used, "elapsed": time.perf_counter() - self._started}
 
 
 def cpu_note(used: Mapping[str, float], count: int) -> str:
     """CPU time per request by process."""
-    costs = (f"{name} {seconds / count * 1e6:.0f}" for name, seconds in used.items() if name != "elapsed")
+    costs = (
+        f"{name} {seconds / count * 1e6:.0f}" for name, seconds in used.items() if name not in ("elapsed", "others")
+    )
     return f"CPU µs each: {', '.join(costs)}"
 
 
@@ -47,10 +64,10 @@ def bottleneck(used: Mapping[str, float]) -> str:
     """What was at its limit, with the shares of a core that say so."""
     shares = {name: seconds / used["elapsed"] for name, seconds in used.items() if name != "elapsed"}
     text = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    busiest = max(shares, key=lambda name: shares[name])
+    busiest = max((name for name in shares if name != "others"), key=lambda name: shares[name])
     cores = os.cpu_count() or 1
     if shares[busiest] >= BUSY_SHARE:
         return f"bottleneck: {busiest} ({text} of a core)"
     if sum(shares.values()) >= BUSY_SHARE * cores:
-        return f"bottleneck: all {cores} cores, most by {busiest} ({text})"
-    return f"bottleneck: waiting, for the disk or for cores that others use ({text})"
+        return f"bottleneck: all {cores} cores, of ours most by {busiest} ({text})"
+    return f"bottleneck: none of them, waiting for the disk and for one another ({text})"

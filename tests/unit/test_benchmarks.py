@@ -1,0 +1,65 @@
+"""The parts of the benchmarks whose mistakes would not show in a table."""
+
+import pytest
+from benchmarks import calibration
+from benchmarks.cpu import CpuMeter, bottleneck
+from benchmarks.figures import latency_figures, percentile
+from benchmarks.workload import canonical
+
+from trading_engine.venue import Venue
+from trading_engine.venue.commands import CancelOrder, PlaceOrder, ReplaceOrder
+
+
+@pytest.mark.parametrize(("percent", "value"), [(0, 1.0), (50, 50.0), (99, 99.0), (99.5, 100.0), (100, 100.0)])
+def test_percentile_is_the_nearest_rank(percent: float, value: float) -> None:
+    assert percentile([float(number) for number in range(1, 101)], percent) == value
+
+
+def test_latencies_become_milliseconds() -> None:
+    figures = latency_figures("answer", [3_000_000, 1_000_000, 2_000_000])
+    assert [(figure.name, figure.value, figure.unit) for figure in figures] == [
+        ("answer, p50", 2.0, "ms"),
+        ("answer, p99", 3.0, "ms"),
+        ("answer, max", 3.0, "ms"),
+    ]
+
+
+def test_calibration_loop_is_the_one_that_it_always_was() -> None:
+    """`measure` checks what the loop comes to: another loop would make all earlier ratios worthless."""
+    assert calibration.measure() > 0
+
+
+def test_canonical_workload_is_the_same_each_time_and_has_the_mix_it_says() -> None:
+    first, second = canonical(2_000), canonical(2_000)
+    assert first.commands == second.commands
+    replayed = Venue()
+    for command in first.commands:
+        replayed.apply(command)
+    assert replayed.state_hash() == first.venue.state_hash()
+    kinds = [type(sequenced.command) for sequenced in first.commands[-2_000:]]
+    takes = sum(
+        isinstance(sequenced.command, PlaceOrder) and sequenced.command.time_in_force.is_immediate
+        for sequenced in first.commands[-2_000:]
+    )
+    assert kinds.count(PlaceOrder) - takes == pytest.approx(900, abs=100)
+    assert kinds.count(CancelOrder) == pytest.approx(800, abs=100)
+    assert kinds.count(ReplaceOrder) == pytest.approx(200, abs=60)
+    assert takes == pytest.approx(100, abs=50)
+    assert 3_000 < first.venue.open_order_count < 7_000
+
+
+def test_bottleneck_is_named_by_the_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    busy = {"OBS": 2.0, "TES": 9.5, "client": 1.0, "others": 0.5, "elapsed": 10.0}
+    assert bottleneck(busy) == "bottleneck: TES (OBS 20%, TES 95%, client 10%, others 5% of a core)"
+    crowded = {"OBS": 3.0, "TES": 5.0, "client": 1.0, "others": 11.0, "elapsed": 10.0}
+    assert bottleneck(crowded).startswith("bottleneck: all 2 cores, of ours most by TES")
+    waiting = {"OBS": 1.0, "TES": 2.0, "client": 1.0, "elapsed": 10.0}
+    assert bottleneck(waiting).startswith("bottleneck: none of them")
+
+
+def test_cpu_meter_sees_this_process_work() -> None:
+    meter = CpuMeter({})
+    while meter.read()["client"] < 0.05:
+        sum(range(10_000))
+    assert meter.read()["elapsed"] > 0
