@@ -34,6 +34,7 @@ from support.order_book_server import (
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import BrokerUnavailable, RemoteError
 from trading_engine.messaging.transports import broker_for
+from trading_engine.servers.obs import sequencer
 from trading_engine.servers.obs.errors import ApplyFailed, CannotStart, JournalCorrupt
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.shared.config import Config, ConfigError, VenueConfig
@@ -84,6 +85,13 @@ async def trade(trader: Trader, count: int) -> None:
         await trader.send(order(1 + n % 2, side, 10_000 + n % 5, client_order_id=f"c{trader.name}{n}"))
 
 
+@pytest.fixture(params=["in the event loop", "in a thread"])
+def sync_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the journal is synced, which depends on how fast the disk is."""
+    monkeypatch.setattr(sequencer, "SYNC_IN_LOOP_NS_MAX", 10**12 if request.param == "in the event loop" else -1)
+
+
+@pytest.mark.usefixtures("sync_place")
 class TestTrading:
     async def test_order_is_answered_by_its_batch_on_the_event_stream(self, config: Config) -> None:
         async with running(config), trading(config) as trader:
@@ -138,7 +146,7 @@ class TestTrading:
         [
             b"",
             b"\xc1\xff",
-            b"\x91" * 10_000,
+            b"\x91" * 4_000,
             schemas.encode({"command": "place"}),
             schemas.encode(("p", 1, (99, 1))),
             schemas.encode(("p", 1, (10, 1))),
@@ -181,6 +189,7 @@ class TestStopAndStart:
         assert venue.state_hash() == last.state_hash
         assert all_batches == trader.batches
 
+    @pytest.mark.usefixtures("sync_place")
     async def test_stop_while_commands_come_in_loses_none_that_was_acknowledged(self, config: Config) -> None:
         acknowledged: list[int] = []
 

@@ -41,6 +41,8 @@ DELIVERY_BYTES_MAX = MESSAGE_BYTES_MAX
 """Of one delivery; a single message may always be delivered."""
 PARKED_MAX = 1_000
 """Parked messages kept for inspection, the newest ones; every one is logged when it is parked."""
+PARKED_BYTES_MAX = 4 << 10
+"""What is kept of each."""
 STREAM_MESSAGE_BYTES_MAX = 128 << 20
 """A stream message is what one command brought about, and one end of day can end a million orders: far larger than a command."""
 READ_BYTES_MAX = 256 << 10
@@ -240,7 +242,7 @@ class CommandQueue:
         self._bytes -= len(message.payload)
 
     def park(self, payload: bytes, reason: str) -> None:
-        self.parked.append(ParkedMessage(payload, reason, time.time_ns()))
+        self.parked.append(ParkedMessage(payload[:PARKED_BYTES_MAX], reason, time.time_ns()))
         log.error(
             "message parked",
             extra=fields(queue=self.name, reason=reason, bytes=len(payload), begins=payload[:64].hex()),

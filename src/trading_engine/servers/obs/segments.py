@@ -32,7 +32,6 @@ RECORD_HEADER = Struct("<4sIIQQQ")
 RECORD_BODY = Struct("<IQQQ")
 """The part of the record's header that its checksum covers."""
 SEGMENT_HEADER = Struct("<8sQI")
-PAYLOAD_BYTES_MAX = 1 << 30
 
 if sys.platform == "darwin":
     import fcntl
