@@ -28,7 +28,7 @@ from trading_engine.messaging.transports.hub import Hub
 from trading_engine.messaging.transports.memory import InMemoryBroker
 from trading_engine.servers.tes.server import trading_engine_server
 from trading_engine.servers.tes.services.gateway import StreamInconsistent
-from trading_engine.shared.config import Config
+from trading_engine.shared.config import Config, ConfigError
 from trading_engine.venue.events import EventBatch, InstrumentListed, TradingPhaseChanged
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.terms import TradingPhase
@@ -315,3 +315,17 @@ def as_document(config: Config) -> Any:
     document = msgspec.to_builtins(config)
     document.pop("data_dir")
     return document
+
+
+async def test_configured_holding_that_is_no_quantity_stops_the_start(tmp_path: Path) -> None:
+    config = venue_config(tmp_path)
+    users = tuple(msgspec.structs.replace(user, quantity_each="0.03") for user in config.demo.users)
+    config = msgspec.structs.replace(config, demo=msgspec.structs.replace(config.demo, users=users))
+    obs, tes = ObsHandle(config), TesHandle(config)
+    await obs.start()
+    try:
+        await tes.start()
+        with pytest.raises(ConfigError, match="no quantity of AAPL"):
+            await tes.ready()
+    finally:
+        await obs.stop()

@@ -62,6 +62,7 @@ KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 3
 WEBSOCKET_PING_SECONDS = 20.0
 LISTEN_BACKLOG = 2048
+SERVICE_UNAVAILABLE = 503
 CANDLES_AT_A_TIME = 1000
 CHATTY_LOGGERS = ("alembic", "uvicorn.error")
 CURRENCY_DECIMALS_DEFAULT = 2
@@ -191,8 +192,8 @@ class TradingEngineServer:
                     await self.accounts.ensure_configured(self._config, api_url)
                     break
                 except ApiError as error:
-                    if error.status != 503:
-                        raise
+                    if error.status != SERVICE_UNAVAILABLE:
+                        raise ConfigError(f"demo.users or bots: {error.body.message}") from error
                     log.warning("set-up held up", extra=fields(reason=error))
             await asyncio.sleep(SET_UP_RETRY_SECONDS)
         self.health.is_set_up = True
