@@ -7,7 +7,7 @@ import { saveSettings, settings } from "./settings.js";
 import { state } from "./state.js";
 
 const CURVE_POINTS = 60;
-const CURVE_MILLISECONDS = 60_000;
+const CURVE_MILLISECONDS = 30_000;
 const CURVES_AT_ONCE = 3;
 
 export class Watchlist {
@@ -106,7 +106,7 @@ export class Watchlist {
   async loadCurve(symbol) {
     const row = this.rows.get(symbol);
     try {
-      const { candles } = await this.api.get(`/v1/instruments/${encodeURIComponent(symbol)}/candles`, { interval: "1m", limit: CURVE_POINTS });
+      const { candles } = await this.api.get(`/v1/instruments/${encodeURIComponent(symbol)}/candles`, { interval: "15s", limit: CURVE_POINTS });
       if (row) row.line.setAttribute("points", curvePoints(candles.map((candle) => Number(candle[4]))));
     } catch (error) {
       console.warn(`no curve for ${symbol}:`, error.message);
