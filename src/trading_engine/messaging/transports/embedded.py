@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import msgspec
 
@@ -201,7 +202,7 @@ class EmbeddedBroker(MessageBroker):
         self._is_closed = False
         self._came_or_closed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._parts: set[EmbeddedConsumer | EmbeddedStreamConsumer] = set()
+        self._parts: WeakSet[EmbeddedConsumer | EmbeddedStreamConsumer] = WeakSet()
         self._handlers: dict[str, RequestHandler] = {}
         self._requests: set[asyncio.Task[None]] = set()
 
@@ -269,9 +270,6 @@ class EmbeddedBroker(MessageBroker):
         consumer = EmbeddedStreamConsumer(self, stream)
         self._parts.add(consumer)
         return consumer
-
-    def forget(self, part: "EmbeddedConsumer | EmbeddedStreamConsumer") -> None:
-        self._parts.discard(part)
 
     async def serve(self, name: str, handler: RequestHandler) -> RPCConsumer:
         if name in self._handlers:
@@ -447,7 +445,6 @@ class EmbeddedConsumer(MessageConsumer):
 
     async def close(self) -> None:
         self._is_closed = True
-        self._broker.forget(self)
         if self._place is not None:
             connection, consumer, inbox = self._place
             self._place = None
@@ -513,7 +510,6 @@ class EmbeddedStreamConsumer(StreamConsumer):
 
     async def close(self) -> None:
         self._is_closed = True
-        self._broker.forget(self)
         for inbox in self._inboxes:
             inbox.end(None)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from weakref import WeakSet
 
 from trading_engine.messaging.broker import (
     CONSUME_BATCH_MAX,
@@ -25,7 +26,8 @@ class InMemoryBroker(MessageBroker):
     def __init__(self, hub: Hub | None = None) -> None:
         self.hub = hub or Hub()
         self._is_connected = False
-        self._parts: list[InMemoryConsumer | InMemoryStreamConsumer | InMemoryRPCConsumer] = []
+        self._parts: WeakSet[InMemoryConsumer | InMemoryStreamConsumer] = WeakSet()
+        self._serving: list[InMemoryRPCConsumer] = []
         self._publishing: set[asyncio.Future[None]] = set()
 
     async def connect(self) -> None:
@@ -33,9 +35,8 @@ class InMemoryBroker(MessageBroker):
 
     async def close(self) -> None:
         self._is_connected = False
-        for part in self._parts:
+        for part in (*self._parts, *self._serving):
             await part.close()
-        self._parts.clear()
         for settled in self._publishing:
             if not settled.done():
                 settled.set_exception(BrokerUnavailable("the broker was closed; the message may arrive or not"))
@@ -63,7 +64,7 @@ class InMemoryBroker(MessageBroker):
 
     def consumer(self, queue: str) -> MessageConsumer:
         consumer = InMemoryConsumer(self.hub.queue(queue))
-        self._parts.append(consumer)
+        self._parts.add(consumer)
         return consumer
 
     def stream_publisher(self, stream: str) -> StreamPublisher:
@@ -71,13 +72,13 @@ class InMemoryBroker(MessageBroker):
 
     def stream_consumer(self, stream: str) -> StreamConsumer:
         consumer = InMemoryStreamConsumer(self, self.hub.stream(stream))
-        self._parts.append(consumer)
+        self._parts.add(consumer)
         return consumer
 
     async def serve(self, name: str, handler: RequestHandler) -> RPCConsumer:
         self.require_connected()
         consumer = InMemoryRPCConsumer(self.hub.serve(name, handler))
-        self._parts.append(consumer)
+        self._serving.append(consumer)
         return consumer
 
     async def call(self, name: str, payload: bytes, timeout_s: float = 5.0) -> bytes:
