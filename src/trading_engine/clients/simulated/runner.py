@@ -45,6 +45,7 @@ READY_PATIENCE_S = 5.0
 PAUSE_AFTER_TROUBLE_S = 1.0
 REPORT_EVERY_S = 60.0
 CLOSED_POLL_S = 5.0
+EXIT_CANNOT_START = 2
 CHATTY_LOGGERS = ("httpx", "httpcore", "websockets")
 CLOSED_CODES = frozenset({"MARKET_CLOSED", "TRADING_HALTED"})
 SUBMISSIONS_MAX = 1_000
@@ -68,25 +69,28 @@ class BotsFile(msgspec.Struct, frozen=True):
     bots: list[BotCredentials]
 
 
-class NothingToTradeWith(Exception):
-    """The configuration gives the simulated traders neither cash nor shares; the message says what to do."""
+class CannotTrade(Exception):
+    """The configuration gives the simulated traders nothing to trade with; the message says what to do."""
 
 
 async def run_bots(config: Config) -> None:
-    """Trade until told to stop (SIGINT, SIGTERM, or by cancelling)."""
-    if not any(float(amount) for amount in config.bots.cash.values()) or not float(config.bots.quantity_each):
-        raise NothingToTradeWith(
-            "Simulated traders need cash and shares: set bots.cash and bots.quantity_each in the configuration."
-        )
+    """Trade until SIGTERM or SIGINT. Exits with 2 when the configuration has to be changed first."""
     setup_logging(config.log.level, config.log.format)
     for name in CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    # In a thread other than the main one there are no signals to take.
-    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await run_until(stop, config)
+    except CannotTrade as error:
+        log.critical("simulated traders cannot start: %s", error)
+        raise SystemExit(EXIT_CANNOT_START) from error
+
+
+async def run_until(stop: asyncio.Event, config: Config) -> None:
+    """Trade until `stop`. Raises `CannotTrade`."""
+    check_means(config.bots)
     trading = asyncio.create_task(keep_trading(config))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -98,6 +102,16 @@ async def run_bots(config: Config) -> None:
             task.cancel()
         await asyncio.gather(trading, stopping, return_exceptions=True)
     log.info("simulated traders stopped; their orders stay in the book")
+
+
+def check_means(bots: BotsConfig) -> None:
+    """Raises `CannotTrade` where nobody could trade."""
+    if bots.makers + bots.takers + bots.noise < 1:
+        raise CannotTrade(
+            "there are none: set bots.makers, bots.takers and bots.noise in the configuration, or start without them."
+        )
+    if not any(float(amount) for amount in bots.cash.values()) or not float(bots.quantity_each):
+        raise CannotTrade("they need cash and shares: set bots.cash and bots.quantity_each in the configuration.")
 
 
 async def keep_trading(config: Config) -> None:
