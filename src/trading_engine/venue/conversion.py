@@ -30,6 +30,13 @@ def _step(text: str) -> tuple[Decimal, int]:
     return step, max(0, -exponent)
 
 
+@lru_cache(maxsize=4096)
+def _units(step_text: str) -> tuple[int, int]:
+    """The step as a whole number of units of its last decimal place, and how many places that are."""
+    step, places = _step(step_text)
+    return int(_CONTEXT.scaleb(step, places)), places
+
+
 def parse_decimal(text: str) -> Decimal:
     """A finite decimal from text such as `230.15`; raises `NotADecimal` for anything else, exponents and underscores included."""
     if not text.isascii() or len(text) > DECIMAL_DIGITS_MAX or text.strip("0123456789.-") or not text:
@@ -53,8 +60,10 @@ def to_steps(text: str, step_text: str) -> int:
 
 def from_steps(count: int, step_text: str) -> str:
     """The decimal string of `count` steps, with as many decimal places as the step has."""
-    step, places = _step(step_text)
-    return f"{_CONTEXT.multiply(Decimal(count), step):.{places}f}"
+    units, places = _units(step_text)
+    digits = str(abs(count) * units).rjust(places + 1, "0")
+    whole = f"{digits[:-places]}.{digits[-places:]}" if places else digits
+    return f"-{whole}" if count < 0 else whole
 
 
 def price_to_ticks(text: str, instrument: Instrument) -> int:
