@@ -136,7 +136,7 @@ async def test_set_up_creates_then_finds_the_database_and_says_so(tmp_path: Path
     said: list[str] = []
     await set_up(config, said.append)
     await set_up(config, said.append)
-    file = tmp_path / "data" / "transactional.sqlite"
+    file = tmp_path / "data" / "transactional.db"
     assert said[1] == "  created, schema 0001"
     assert said[3] == "  up to date, schema 0001; the projection has reached event 0"
     assert str(file) in said[0]
@@ -146,4 +146,4 @@ async def test_set_up_creates_then_finds_the_database_and_says_so(tmp_path: Path
 def test_configured_url_comes_before_the_data_directory() -> None:
     config = Config(data_dir="/data", database=DatabaseConfig(transactional_url="sqlite:////elsewhere/x"))
     assert transactional_url(config) == "sqlite:////elsewhere/x"
-    assert transactional_url(Config(data_dir="/data")) == "sqlite:////data/transactional.sqlite"
+    assert transactional_url(Config(data_dir="/data")) == "sqlite:////data/transactional.db"

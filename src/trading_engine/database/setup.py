@@ -11,7 +11,7 @@ from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.errors import DatabaseError
 from trading_engine.shared.config import Config, ConfigError, load_config
 
-TRANSACTIONAL_FILE = "transactional.sqlite"
+TRANSACTIONAL_FILE = "transactional.db"
 
 
 def transactional_url(config: Config) -> str:
