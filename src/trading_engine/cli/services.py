@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 import uvloop
 
 from trading_engine.cli.arguments import Arguments
-from trading_engine.shared.config import Config
+from trading_engine.shared.config import Config, ConfigError
 
 SUPERVISOR_VARIABLE = "TRADING_ENGINE_SUPERVISOR_PID"
 """Set by `up` to its own process id: a service whose supervisor is gone ends too, instead of running on unseen."""
@@ -67,9 +67,13 @@ async def _end_with(supervisor_pid: int) -> None:
 
 
 def set_up_databases(arguments: Arguments) -> int:
-    """Create what is missing and migrate what is old."""
+    """Create what is missing and migrate what is old. Raises `ConfigError`."""
     from trading_engine.database.setup import set_up
+    from trading_engine.database.transactional.errors import DatabaseError
 
     config = arguments.load_config()
-    asyncio.run(set_up(config))
+    try:
+        asyncio.run(set_up(config))
+    except DatabaseError as error:
+        raise ConfigError(str(error)) from error
     return 0
