@@ -20,6 +20,7 @@ from typing import Any
 
 import uvicorn
 
+from trading_engine.database.setup import transactional_url
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.errors import DatabaseError, MigrationFailed
 from trading_engine.database.transactional.projection import Projection, ProjectionWriter
@@ -206,7 +207,7 @@ async def trading_engine_server(
 ) -> AsyncIterator[TradingEngineServer]:
     """A TES on its database, not yet following events."""
     config.data_path.mkdir(parents=True, exist_ok=True)
-    database = await TransactionalDatabase.open(database_url(config))
+    database = await TransactionalDatabase.open(transactional_url(config))
     try:
         await database.migrate()
         projection = ProjectionWriter(
@@ -347,10 +348,6 @@ def uvicorn_config(app: ASGIApp, config: Config) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-
-
-def database_url(config: Config) -> str:
-    return config.database.transactional_url or f"sqlite:///{config.data_path / 'transactional.db'}"
 
 
 def cors_origins(config: Config) -> list[str]:
