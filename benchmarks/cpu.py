@@ -69,5 +69,7 @@ def bottleneck(used: Mapping[str, float]) -> str:
     if shares[busiest] >= BUSY_SHARE:
         return f"bottleneck: {busiest} ({text} of a core)"
     if sum(shares.values()) >= BUSY_SHARE * cores:
-        return f"bottleneck: all {cores} cores, of ours most by {busiest} ({text})"
+        if shares.get("others", 0.0) > max(shares[name] for name in shares if name != "others"):
+            return f"bottleneck: none of them, the cores are full with other work ({text})"
+        return f"bottleneck: all {cores} cores, most by {busiest} ({text})"
     return f"bottleneck: none of them, waiting for the disk and for one another ({text})"

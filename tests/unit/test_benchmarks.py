@@ -52,8 +52,10 @@ def test_bottleneck_is_named_by_the_shares(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     busy = {"OBS": 2.0, "TES": 9.5, "client": 1.0, "others": 0.5, "elapsed": 10.0}
     assert bottleneck(busy) == "bottleneck: TES (OBS 20%, TES 95%, client 10%, others 5% of a core)"
+    shared = {"OBS": 5.0, "TES": 8.0, "client": 5.0, "others": 1.0, "elapsed": 10.0}
+    assert bottleneck(shared).startswith("bottleneck: all 2 cores, most by TES (")
     crowded = {"OBS": 3.0, "TES": 5.0, "client": 1.0, "others": 11.0, "elapsed": 10.0}
-    assert bottleneck(crowded).startswith("bottleneck: all 2 cores, of ours most by TES")
+    assert bottleneck(crowded).startswith("bottleneck: none of them, the cores are full with other work (")
     waiting = {"OBS": 1.0, "TES": 2.0, "client": 1.0, "elapsed": 10.0}
     assert bottleneck(waiting).startswith("bottleneck: none of them")
 
