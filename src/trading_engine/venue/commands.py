@@ -10,7 +10,7 @@ from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
 
 
-class Command(msgspec.Struct, frozen=True, array_like=True):
+class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of all commands."""
 
 
@@ -127,7 +127,7 @@ AnyCommand = (
 )
 
 
-class SubmittedCommand(msgspec.Struct, frozen=True, array_like=True):
+class SubmittedCommand(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A command as a producer sends it.
 
     `producer_sequence` counts 1, 2, 3, … for each `producer`; the venue applies each number once, so a command that is delivered again
@@ -139,7 +139,7 @@ class SubmittedCommand(msgspec.Struct, frozen=True, array_like=True):
     command: AnyCommand
 
 
-class SequencedCommand(msgspec.Struct, frozen=True, array_like=True):
+class SequencedCommand(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A command as the OBS journals it: with its place in the one order of all things, and the time it got there."""
 
     sequence: int

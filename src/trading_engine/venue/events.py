@@ -12,8 +12,8 @@ from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True):
-    """Base of all events."""
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all events. No message can be part of a cycle, so the garbage collector need not look at any."""
 
 
 class InstrumentListed(Event, frozen=True, tag=1):
@@ -230,7 +230,7 @@ AnyEvent = (
 )
 
 
-class EventBatch(msgspec.Struct, frozen=True, array_like=True):
+class EventBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All that one command brought about. Never empty."""
 
     command_sequence: int

@@ -46,7 +46,7 @@ class OrderStatus(IntEnum):
         return self < OrderStatus.FILLED
 
 
-class OrderState(msgspec.Struct, frozen=True):
+class OrderState(msgspec.Struct, frozen=True, gc=False):
     """An order after the event `event_sequence`."""
 
     order_id: int
@@ -81,7 +81,7 @@ class OrderState(msgspec.Struct, frozen=True):
         return average_ticks(self.filled_value, self.filled_lots)
 
 
-class Fill(msgspec.Struct, frozen=True):
+class Fill(msgspec.Struct, frozen=True, gc=False):
     """One order's side of a trade. `fee` is in minor units of the instrument's currency."""
 
     event_sequence: int
@@ -101,7 +101,7 @@ class Fill(msgspec.Struct, frozen=True):
 ReportKind = Literal["new", "trade", "replaced", "canceled", "expired"]
 
 
-class OrderReport(msgspec.Struct, frozen=True):
+class OrderReport(msgspec.Struct, frozen=True, gc=False):
     """One change of one order (FIX 8). A trade yields two with the same `event_sequence`: the maker's, then the taker's."""
 
     event_sequence: int

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FORMAT = 2
 
 
-class OrderRecord(msgspec.Struct, frozen=True, array_like=True):
+class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     order_id: int
     account_id: int
     client_order_id: str
