@@ -209,7 +209,7 @@ async def test_stream_on_a_breaking_line_brings_each_own_event_exactly_once(line
             line.cut()
         last = await ann.place("AAPL", "buy", 1, price="121.00", client_order_id="the-last-one")
         seen: list[views.OrderUpdate] = []
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(3 * DEADLINE_S):
             async for event in stream:
                 if isinstance(event, views.OrderUpdate):
                     seen.append(event)

@@ -389,12 +389,22 @@ def test_stream_late_answer_to_a_command_given_up_is_passed_over(line: Line) -> 
     assert line.acknowledge(request, **ORDER) == []
 
 
-def test_stream_closed_by_the_program_fails_what_waits(line: Line) -> None:
+def test_stream_that_is_over_leaves_what_was_sent_unknown(line: Line) -> None:
     running, request = line.start(line.session.cancel_all("AAPL", "buy"))
     assert (request["symbol"], request["side"]) == ("AAPL", "buy")
     line.session.fail(NotAllowed("no", code="NOT_ALLOWED"))
+    with pytest.raises(OutcomeUnknown):
+        running.go_on()
+
+
+def test_stream_that_is_over_says_why_to_what_was_not_sent() -> None:
+    line = Line()
+    running = Running(line.session.place({"client_order_id": "mine"}))
+    line.session.fail(NotAllowed("no", code="NOT_ALLOWED"))
     with pytest.raises(NotAllowed):
         running.go_on()
+    with pytest.raises(NotAllowed):
+        next(line.session.command("ping", {}))
 
 
 def test_stream_too_many_commands_at_once_are_refused_here(line: Line) -> None:

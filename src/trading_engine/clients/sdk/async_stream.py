@@ -218,8 +218,6 @@ class AsyncStream:
                     await self._wait(step)
                 else:
                     await asyncio.sleep(step.seconds)
-                if self._failure is not None:
-                    raise self._failure
                 step = steps.send(None)
         except StopIteration as stop:
             return cast(bytes, stop.value)

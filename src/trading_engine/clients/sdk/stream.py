@@ -200,10 +200,15 @@ class Stream:
         try:
             step = next(steps)
             while True:
-                if isinstance(step, Wait):
-                    self._pump_until(step.deadline, step.request)
-                else:
-                    self._pump_until(time.monotonic() + step.seconds)
+                try:
+                    if isinstance(step, Wait):
+                        self._pump_until(step.deadline, step.request)
+                    else:
+                        self._pump_until(time.monotonic() + step.seconds)
+                except TradingError:
+                    if self._failure is None:
+                        raise
+                    # The stream is over; the steps know what that means for this command.
                 step = steps.send(None)
         except StopIteration as stop:
             return cast(bytes, stop.value)

@@ -175,6 +175,8 @@ class StreamSession:
         self.is_ready = False
         """Connected, authenticated, and subscribed to everything again."""
         self.matching_is_up = True
+        self.over: TradingError | None = None
+        """Why there will be no further connection."""
         self.trouble: TradingError | None = None
         """This connection is of no use: it was not let in, or a channel could not be subscribed to again. The driver ends it."""
         self._orders_seen: set[str] = set()
@@ -215,7 +217,8 @@ class StreamSession:
         return [ConnectionChanged(connected=False, reason=reason)] if was_ready else []
 
     def fail(self, error: TradingError) -> None:
-        """No connection will come any more: whatever waits is told so."""
+        """No connection will come any more: whatever waits, or is begun later, is told why."""
+        self.over = error
         requests, self._requests = list(self._requests.values()), {}
         self._held.clear()
         for request in requests:
@@ -297,7 +300,7 @@ class StreamSession:
         deadline = self.clock() + self._repeat_for_s
         uncertain = False
         attempt = 0
-        while True:
+        while self.over is None:
             request = self._enqueue(op, fields, channel)
             try:
                 yield Wait(request, deadline)
@@ -307,11 +310,17 @@ class StreamSession:
                 return request.result
             error = request.error or Disconnected("The venue did not answer in time.", code="DISCONNECTED")
             uncertain = uncertain or request.may_have_happened or isinstance(error, OutcomeUnknown)
+            if self.over is not None:
+                break
             pause = self._pause(error, attempt, may_repeat=is_repeatable or not uncertain, uncertain=uncertain)
             if pause is None or self.clock() + pause > deadline:
                 raise _final(op, error, client_order_id, uncertain=uncertain)
             yield Pause(pause)
             attempt += 1
+        assert self.over is not None
+        if uncertain and op in COMMAND_OPS:
+            raise _unknown(op, self.over, client_order_id) from self.over
+        raise self.over
 
     def place(self, fields: Mapping[str, object]) -> CommandSteps:
         return self.command("place", fields, client_order_id=str(fields["client_order_id"]))
@@ -542,7 +551,11 @@ def _final(op: str, error: TradingError, client_order_id: str, *, uncertain: boo
         error.client_order_id = error.client_order_id or client_order_id
         return error
     if isinstance(error, Unavailable | RateLimited | ServerFailed):
-        return OutcomeUnknown(
-            f"The {op} was sent and may have been carried out; then: {error}", client_order_id=client_order_id
-        )
+        return _unknown(op, error, client_order_id)
     return error
+
+
+def _unknown(op: str, error: TradingError, client_order_id: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"The {op} was sent and may have been carried out; then: {error}", client_order_id=client_order_id
+    )
