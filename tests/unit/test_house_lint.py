@@ -91,6 +91,15 @@ def test_venue_rules_let_only_the_conversion_divide() -> None:
     assert rules(list(lint_python(VENUE, code))) == ["venue-float"]
 
 
+def test_venue_rules_let_only_the_fast_package_compile_and_one_module_look_at_the_disk() -> None:
+    fast = VENUE.parent / "fast"
+    assert rules(list(lint_python(fast / "order_book.py", "import numba\nimport numpy"))) == []
+    assert rules(list(lint_python(VENUE, "import numba"))) == ["venue-import"]
+    assert rules(list(lint_python(fast / "compiled.py", "from pathlib import Path\nimport tempfile"))) == []
+    assert rules(list(lint_python(fast / "compiled.py", "import time"))) == ["venue-import"]
+    assert rules(list(lint_python(fast / "order_book.py", "from pathlib import Path"))) == ["venue-import"]
+
+
 def test_venue_rules_elsewhere_do_not_apply() -> None:
     assert list(lint_python(SERVER, "import time\nasync def f(): return 1.5 / time.time()")) == []
 
