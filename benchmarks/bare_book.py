@@ -1,7 +1,7 @@
 """Messages per second of the bare order book in each regime of the canonical workload; the worst regime is the figure that counts.
 
-`python benchmarks/bare_book.py [--repeat 5]`. Figures are messages per second of CPU time, the best of the repetitions, since other work on the
-machine only ever takes away; ratios within one run are what to compare.
+`python benchmarks/bare_book.py [--repeat 5]`. Figures are messages per second of CPU time, the best of the repetitions, since other work on
+the machine only ever takes away; ratios within one run are what to compare.
 """
 
 import argparse
