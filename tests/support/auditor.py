@@ -17,11 +17,13 @@ from typing import Any
 import msgspec
 
 from support.mirror import FEE_ACCOUNT, MILLION, Mirror, MirrorAccount, MirrorMarket, MirrorOrder
+from support.naive_market import Expected, NaiveMarket, naive, told
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.order_state import LiveOrders
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
 
@@ -64,6 +66,7 @@ decode_sequenced = msgspec.msgpack.Decoder(c.SequencedCommand).decode
 class Auditor:
     def __init__(self) -> None:
         self.mirror = Mirror()
+        self.live_orders = LiveOrders()
         self.producers: OrderedDict[str, int] = OrderedDict()
         """Last number by producer, the one that has been silent for longest first."""
         self.command_sequence = 0
@@ -72,11 +75,11 @@ class Auditor:
         """Apply a command to the venue and judge what it did."""
         assert decode_sequenced(msgspec.msgpack.encode(sequenced)) == sequenced
         is_new = self._is_new(sequenced)
-        expected, trades = self.expect(sequenced.command) if is_new else ([], [])
+        expected = self.expect(sequenced.command) if is_new else []
         batch = venue.apply(sequenced)
         self.command_sequence += 1
         if is_new:
-            self._judge(sequenced, batch, expected, trades)
+            self._judge(sequenced, batch, expected)
         else:
             assert batch is None, (sequenced, batch)
         compare(venue, self)
@@ -89,13 +92,7 @@ class Auditor:
             self.producers.popitem(last=False)
         return sequenced.producer_sequence > last
 
-    def _judge(
-        self,
-        sequenced: c.SequencedCommand,
-        batch: e.EventBatch | None,
-        expected: list[e.AnyEvent],
-        trades: list[tuple[int, int, int]],
-    ) -> None:
+    def _judge(self, sequenced: c.SequencedCommand, batch: e.EventBatch | None, expected: list[Expected]) -> None:
         assert batch is not None, sequenced
         assert (batch.command_sequence, batch.time_ns, batch.producer, batch.producer_sequence) == (
             sequenced.sequence,
@@ -104,79 +101,50 @@ class Auditor:
             sequenced.producer_sequence,
         )
         assert decode_batch(msgspec.msgpack.encode(batch)) == batch
-        outcome = [
-            event
-            for event in batch.events
-            if not isinstance(event, e.TradeExecuted | e.CashChanged | e.PositionChanged | e.BookChanged)
-        ]
+        outcome = [item for item in map(told, batch.events) if item is not None]
         assert outcome == expected, (sequenced.command, outcome, expected)
-        traded = [
-            (event.maker_order_id, event.price_ticks, event.quantity_lots)
-            for event in batch.events
-            if isinstance(event, e.TradeExecuted)
-        ]
-        assert traded == trades, (sequenced.command, traded, trades)
         self.mirror.apply(batch)
+        self.live_orders.apply(batch)
 
     # What has to happen
 
-    def expect(self, command: c.AnyCommand) -> tuple[list[e.AnyEvent], list[tuple[int, int, int]]]:
-        """The outcome's events but trades, balances and books; and the trades as (maker, price, lots)."""
+    def expect(self, command: c.AnyCommand) -> list[Expected]:
+        """All that has to happen, in order, but for what the mirror checks: balances and books."""
         match command:
             case c.PlaceOrder():
                 return self._expect_place(command)
             case c.ReplaceOrder():
                 return self._expect_replace(command)
             case c.CancelOrder():
-                return self._expect_cancel(command), []
+                return [*self._expect_cancel(command)]
             case c.MassCancel():
-                return self._expect_mass_cancel(command), []
+                return [*self._expect_mass_cancel(command)]
             case c.SetTradingPhase():
-                return self._expect_phase(command), []
+                return [*self._expect_phase(command)]
             case _:
-                return self._expect_administration(command), []
+                return [*self._expect_administration(command)]
 
     # Place
 
-    def _expect_place(self, command: c.PlaceOrder) -> tuple[list[e.AnyEvent], list[tuple[int, int, int]]]:
+    def _expect_place(self, command: c.PlaceOrder) -> list[Expected]:
         broken = self.broken_by_place(command)
         reason = first(broken)
         if reason not in (Reason.UNKNOWN_ACCOUNT, Reason.CLIENT_ORDER_ID_TOO_LONG, Reason.DUPLICATE_CLIENT_ORDER_ID):
             known = self.mirror.accounts[command.account_id].client_orders.get(command.client_order_id)
             if known:
-                return [e.OrderRepeated(known[0], command.account_id, command.client_order_id)], []
+                return [e.OrderRepeated(known[0], command.account_id, command.client_order_id)]
         if reason:
             fields = msgspec.structs.asdict(command)
-            return [e.OrderRejected(**fields, reason=reason, limit=broken[reason])], []
+            return [e.OrderRejected(**fields, reason=reason, limit=broken[reason])]
         price_ticks = self._limit_price(command) or 0
         accepted = e.OrderAccepted(
             order_id=self.mirror.last_order_id + 1,
             **(msgspec.structs.asdict(command) | {"price_ticks": price_ticks}),
         )
-        trades, left = self._expect_trades(
-            command.instrument_id, command.side, price_ticks, command.quantity_lots, command.time_in_force
-        )
-        events: list[e.AnyEvent] = [accepted]
-        if left and command.time_in_force.is_immediate:
-            is_fok = command.time_in_force is TimeInForce.FOK
-            reason_of_end = EndReason.FOK_NOT_FILLABLE if is_fok else EndReason.IOC_REMAINDER
-            events.append(e.OrderCanceled(accepted.order_id, command.account_id, left, reason_of_end))
-        return events, trades
-
-    def _expect_trades(
-        self, instrument_id: int, side: Side, limit: int, lots: int, time_in_force: TimeInForce = TimeInForce.GTC
-    ) -> tuple[list[tuple[int, int, int]], int]:
-        """The trades, and what is left after them."""
-        trades = []
-        left = lots
-        for order_id, price, available in self.mirror.matches(instrument_id, side, limit):
-            traded = min(available, left)
-            if traded:
-                trades.append((order_id, price, traded))
-            left -= traded
-        if left and time_in_force is TimeInForce.FOK:
-            return [], lots
-        return trades, left
+        market = NaiveMarket(self.mirror, command.instrument_id)
+        market.outcome.append(accepted)
+        market.enter(naive(MirrorOrder(accepted, command.quantity_lots, command.quantity_lots, price_ticks)))
+        return market.outcome
 
     def _limit_price(self, command: c.PlaceOrder) -> int | None:
         """The limit of the order; for a market order the one that protection gives it, None when there is nothing to trade with."""
@@ -276,7 +244,7 @@ class Auditor:
             return [e.CancelRejected(command.account_id, command.order_id, command.client_order_id, reason)]
         return [e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, EndReason.REQUESTED)]
 
-    def _expect_replace(self, command: c.ReplaceOrder) -> tuple[list[e.AnyEvent], list[tuple[int, int, int]]]:
+    def _expect_replace(self, command: c.ReplaceOrder) -> list[Expected]:
         order = self.working_order(command.account_id, command.order_id, command.client_order_id)
         broken = self.broken_by_replace(command, order)
         reason = first(broken)
@@ -284,21 +252,24 @@ class Auditor:
             assert reason
             return [
                 e.ReplaceRejected(command.account_id, command.order_id, command.client_order_id, reason, broken[reason])
-            ], []
+            ]
         quantity_lots = command.quantity_lots or order.quantity_lots
         price_ticks = command.price_ticks or order.price_ticks
-        leaves_lots = quantity_lots - order.filled_lots
+        leaves_lots = quantity_lots - order.done_lots
         if leaves_lots <= 0:
             end = e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, EndReason.REDUCED_TO_FILLED)
-            return [end], []
+            return [end]
         keeps = price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots
         replaced = e.OrderReplaced(
             order.order_id, order.account_id, quantity_lots, leaves_lots, price_ticks, priority_kept=keeps
         )
         if keeps:
-            return [replaced], []
-        trades, _ = self._expect_trades(order.instrument_id, order.side, price_ticks, leaves_lots)
-        return [replaced], trades
+            return [replaced]
+        market = NaiveMarket(self.mirror, order.instrument_id)
+        market.outcome.append(replaced)
+        market.leave(order.order_id)
+        market.enter(naive(MirrorOrder(order.accepted, quantity_lots, leaves_lots, price_ticks)))
+        return market.outcome
 
     def broken_by_replace(self, command: c.ReplaceOrder, order: MirrorOrder | None) -> Broken:
         broken: Broken = {}
@@ -315,7 +286,7 @@ class Auditor:
         quantity_lots = command.quantity_lots or order.quantity_lots
         price_ticks = command.price_ticks or order.price_ticks
         broken |= broken_by_price(market, price_ticks)
-        if 0 < quantity_lots <= order.filled_lots:
+        if 0 < quantity_lots <= order.done_lots:
             return broken
         broken |= broken_by_quantity(market, quantity_lots)
         if price_ticks != order.price_ticks or quantity_lots > order.quantity_lots:
@@ -324,7 +295,7 @@ class Auditor:
         if order.accepted.post_only:
             broken |= self._broken_by_crossing(market, order.side, price_ticks)
         changed = MirrorOrder(order.accepted, 0, 0, price_ticks, order.fee_exact, order.fee_taken)
-        changed.leaves_lots = quantity_lots - order.filled_lots
+        changed.leaves_lots = quantity_lots - order.done_lots
         return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
 
     def _expect_mass_cancel(self, command: c.MassCancel) -> list[e.AnyEvent]:
@@ -410,7 +381,11 @@ class Auditor:
         broken: Broken = {}
         if command.account_id in self.mirror.accounts:
             broken[Reason.ACCOUNT_EXISTS] = 0
-        if not 0 < command.account_id <= ID_MAX or not 0 <= command.open_orders_max <= ID_MAX:
+        if (
+            not 0 < command.account_id <= ID_MAX
+            or not 0 <= command.open_orders_max <= ID_MAX
+            or not 0 <= command.trade_group_id <= ID_MAX
+        ):
             broken[Reason.INVALID_ACCOUNT] = 0
         for issued, entries, unknown in (
             (self.mirror.issued_cash, command.cash, Reason.UNKNOWN_CURRENCY),
@@ -465,7 +440,7 @@ def refused(tag: int, broken: Broken, account_id: int = 0, instrument_id: int = 
 def opening_events(command: c.OpenAccount) -> list[e.AnyEvent]:
     account_id = command.account_id
     return [
-        e.AccountOpened(account_id, command.open_orders_max),
+        e.AccountOpened(account_id, command.open_orders_max, command.trade_group_id),
         *(e.CashAdjusted(account_id, currency, amount, "opening") for currency, amount in command.cash),
         *(e.PositionAdjusted(account_id, instrument_id, lots, "opening") for instrument_id, lots in command.positions),
     ]
@@ -536,6 +511,9 @@ def compare(venue: Venue, auditor: Auditor) -> None:
     assert venue.command_sequence == auditor.command_sequence
     assert venue.event_sequence == mirror.event_sequence
     assert venue.open_order_count == len(mirror.orders)
+    assert {order_id: order.leaves_lots for order_id, order in auditor.live_orders.live.items()} == {
+        order_id: order.leaves_lots for order_id, order in mirror.orders.items()
+    }
     assert venue.account_ids == frozenset(mirror.accounts)
     assert venue.instruments == {i: market.instrument for i, market in mirror.markets.items()}
     for instrument_id, market in mirror.markets.items():
@@ -572,6 +550,7 @@ def compare_account(venue: Venue, mirror: Mirror, account_id: int, held: dict[tu
     mirrored = mirror.accounts[account_id]
     assert sorted(account.open_orders) == [order.order_id for order in mirror.open_orders(account_id)]
     assert (account.open_orders_max, account.suspended) == (mirrored.open_orders_max, mirrored.suspended)
+    assert account.trade_group_id == mirrored.trade_group_id
     for holdings, quantities in ((account.cash, mirrored.cash), (account.positions, mirrored.lots)):
         actual = {key: (holding.quantity, holding.held) for key, holding in holdings.items()}
         expected = {key: (quantity, held.get((account_id, key), 0)) for key, quantity in quantities.items()}

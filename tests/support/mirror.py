@@ -14,14 +14,14 @@ from trading_engine.venue import accounts
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 FEE_ACCOUNT = 0
 MILLION = 1_000_000
 
 REFUSALS = (e.CommandRefused, e.OrderRejected, e.OrderRepeated, e.CancelRejected, e.ReplaceRejected)
 
-Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool]
+Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool, SelfTradePrevention]
 LevelKey = tuple[int, Side, int]
 """Instrument, side, price."""
 
@@ -53,7 +53,8 @@ class MirrorOrder:
         return self.accepted.side
 
     @property
-    def filled_lots(self) -> int:
+    def done_lots(self) -> int:
+        """Filled or prevented."""
         return self.quantity_lots - self.leaves_lots
 
     @property
@@ -83,6 +84,7 @@ def ceil_millionths(amount: int) -> int:
 @dataclass
 class MirrorAccount:
     open_orders_max: int
+    trade_group_id: int = 0
     suspended: bool = False
     cash: dict[str, int] = field(default_factory=dict)
     lots: dict[int, int] = field(default_factory=dict)
@@ -116,6 +118,8 @@ class Mirror:
         self.reported_levels: dict[LevelKey, tuple[int, int]] = {}
         self._incoming: MirrorOrder | None = None
         """The order that is on its way in: it may take, and joins its queue when the batch is over."""
+        self._prevented: set[int] = set()
+        """Orders that self-trade prevention has to cancel in this batch."""
 
     # Questions
 
@@ -167,6 +171,7 @@ class Mirror:
         for event in batch.events:
             self._apply_one(event)
         self._rest_incoming()
+        assert not self._prevented, (self._prevented, batch)
         self._check_reports(batch)
 
     def _apply_one(self, event: e.AnyEvent) -> None:  # noqa: C901  # One row per kind of event.
@@ -178,9 +183,9 @@ class Mirror:
                 )
                 self.issued_cash.setdefault(instrument.currency, 0)
                 self.issued_lots[instrument.instrument_id] = 0
-            case e.AccountOpened(account_id, open_orders_max):
+            case e.AccountOpened(account_id, open_orders_max, trade_group_id):
                 assert account_id not in self.accounts, event
-                self.accounts[account_id] = MirrorAccount(open_orders_max)
+                self.accounts[account_id] = MirrorAccount(open_orders_max, trade_group_id)
             case e.CashAdjusted(account_id, currency, amount):
                 self._pay(account_id, currency, amount)
                 self.issued_cash[currency] += amount
@@ -196,6 +201,8 @@ class Mirror:
                 self._accept(event)
             case e.TradeExecuted():
                 self._trade(event)
+            case e.SelfTradePrevented():
+                self._prevent(event)
             case e.OrderCanceled() | e.OrderExpired():
                 self._end_order(event)
             case e.OrderReplaced():
@@ -235,6 +242,9 @@ class Mirror:
         assert taker is not None, event
         maker = self.orders[event.maker_order_id]
         market = self.markets[event.instrument_id]
+        assert not (taker.accepted.self_trade_prevention and self.have_one_owner(maker.account_id, taker.account_id)), (
+            event
+        )
         first, best_price, _ = self.matches(event.instrument_id, taker.side, taker.price_ticks)[0]
         assert (maker.order_id, maker.price_ticks, event.price_ticks) == (first, best_price, best_price), event
         assert event.quantity_lots == min(maker.leaves_lots, taker.leaves_lots) > 0, event
@@ -270,6 +280,39 @@ class Mirror:
         if taker.leaves_lots == 0:
             self._forget(taker)
 
+    def _prevent(self, event: e.SelfTradePrevented) -> None:
+        taker = self._incoming
+        assert taker is not None, event
+        first, price, _ = self.matches(event.instrument_id, taker.side, taker.price_ticks)[0]
+        maker = self.orders[first]
+        assert self.have_one_owner(maker.account_id, taker.account_id), event
+        mode = taker.accepted.self_trade_prevention
+        assert mode is not SelfTradePrevention.NONE, event
+        lots = min(maker.leaves_lots, taker.leaves_lots)
+        if mode is SelfTradePrevention.DECREMENT:
+            maker.leaves_lots -= lots
+            taker.leaves_lots -= lots
+        assert event == e.SelfTradePrevented(
+            taker.instrument_id,
+            price,
+            lots,
+            mode,
+            maker.order_id,
+            maker.account_id,
+            maker.leaves_lots,
+            taker.order_id,
+            taker.account_id,
+            taker.leaves_lots,
+        ), event
+        if maker.leaves_lots == 0 or mode in (SelfTradePrevention.CANCEL_RESTING, SelfTradePrevention.CANCEL_BOTH):
+            self._prevented.add(maker.order_id)
+        if taker.leaves_lots == 0 or mode in (SelfTradePrevention.CANCEL_INCOMING, SelfTradePrevention.CANCEL_BOTH):
+            self._prevented.add(taker.order_id)
+
+    def have_one_owner(self, account_id: int, other_id: int) -> bool:
+        group, other_group = self.accounts[account_id].trade_group_id, self.accounts[other_id].trade_group_id
+        return account_id == other_id or (group != 0 and group == other_group)
+
     def _settle(self, order: MirrorOrder, instrument: Instrument, lots: int, value: int, fee: int) -> None:
         sign = 1 if order.side is Side.BUY else -1
         self._pay(order.account_id, instrument.currency, -sign * value - fee)
@@ -281,7 +324,9 @@ class Mirror:
         assert (event.account_id, event.canceled_lots) == (order.account_id, order.leaves_lots), event
         assert isinstance(event, e.OrderExpired) == (event.reason is EndReason.END_OF_DAY), event
         immediate = {EndReason.IOC_REMAINDER: TimeInForce.IOC, EndReason.FOK_NOT_FILLABLE: TimeInForce.FOK}
-        if event.reason in immediate:
+        if event.reason is EndReason.SELF_TRADE_PREVENTED:
+            self._prevented.remove(order.order_id)
+        elif event.reason in immediate:
             assert order is self._incoming, event
             assert order.accepted.time_in_force is immediate[event.reason], event
         else:
@@ -309,7 +354,7 @@ class Mirror:
     def _replace(self, event: e.OrderReplaced) -> None:
         order = self.orders[event.order_id]
         keeps = event.price_ticks == order.price_ticks and event.quantity_lots <= order.quantity_lots
-        leaves_lots = event.quantity_lots - order.filled_lots
+        leaves_lots = event.quantity_lots - order.done_lots
         assert event == e.OrderReplaced(
             order.order_id, order.account_id, event.quantity_lots, leaves_lots, event.price_ticks, keeps
         ), event
@@ -403,6 +448,7 @@ def content(event: e.OrderAccepted) -> Content:
         event.quantity_lots,
         0 if event.order_type is OrderType.MARKET else event.price_ticks,
         event.post_only,
+        event.self_trade_prevention,
     )
 
 

@@ -167,6 +167,8 @@ REFUSED = (
     Refused(replace(OPEN, account_id=2**63), Reason.INVALID_ACCOUNT),
     Refused(replace(OPEN, open_orders_max=-1), Reason.INVALID_ACCOUNT),
     Refused(replace(OPEN, open_orders_max=2**63), Reason.INVALID_ACCOUNT),
+    Refused(replace(OPEN, trade_group_id=-1), Reason.INVALID_ACCOUNT),
+    Refused(replace(OPEN, trade_group_id=2**63), Reason.INVALID_ACCOUNT),
     Refused(c.AdjustCash(UNKNOWN, "USD", 5), Reason.UNKNOWN_ACCOUNT),
     Refused(c.AdjustCash(ALICE, "XXX", 5), Reason.UNKNOWN_CURRENCY),
     Refused(c.AdjustCash(ALICE, "USD", -1_051), Reason.AMOUNT_OUT_OF_RANGE),

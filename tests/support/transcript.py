@@ -23,11 +23,18 @@ from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 PLAIN = Instrument(1, "XYZ", "Plain", "USD", "0.01", "1", 1, market_protection_ticks=10)
-ACCOUNTS = {"alice": 1, "bob": 2, "carol": 3}
+ACCOUNTS = {"alice": 1, "bob": 2, "carol": 3, "dora": 4, "emil": 5}
+OPENED = ("alice", "bob", "carol")
 NAMES = {0: "venue"} | {account_id: name for name, account_id in ACCOUNTS.items()}
+PREVENTION = {
+    "cancel-incoming": SelfTradePrevention.CANCEL_INCOMING,
+    "cancel-resting": SelfTradePrevention.CANCEL_RESTING,
+    "cancel-both": SelfTradePrevention.CANCEL_BOTH,
+    "decrement": SelfTradePrevention.DECREMENT,
+}
 CASH = 10_000
 LOTS = 100
 
@@ -39,7 +46,7 @@ def scene(settings: str = "") -> VenueDriver:
     values = {name: int(value) for name, value in (setting.split("=") for setting in settings.split())}
     cash = values.pop("cash", CASH)
     lots = values.pop("lots", LOTS)
-    return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS.values()), cash, lots)
+    return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS[name] for name in OPENED), cash, lots)
 
 
 def play(transcript: str) -> str:
@@ -85,6 +92,8 @@ def parse(text: str) -> c.AnyCommand:
         case [name, "replace", order, amount]:
             lots, _, price = amount.partition("@")
             return c.ReplaceOrder(ACCOUNTS[name], *parse_reference(order), int(lots or 0), int(price or 0))
+        case ["open", name, "group", group]:
+            return c.OpenAccount(ACCOUNTS[name], (("USD", CASH),), ((1, LOTS),), trade_group_id=int(group))
         case [name, "deposit" | "withdraw" as verb, amount]:
             return c.AdjustCash(ACCOUNTS[name], "USD", int(amount) * (1 if verb == "deposit" else -1))
         case [name, "receive" | "deliver" as verb, lots]:
@@ -106,6 +115,7 @@ def parse_order(account_id: int, side: Side, amount: str, options: list[str]) ->
         int(lots),
         0 if is_market else int(price),
         "post-only" in options,
+        next((PREVENTION[option] for option in options if option in PREVENTION), SelfTradePrevention.NONE),
     )
 
 
@@ -133,6 +143,8 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"expired {order_id}: {lots} {reason.name}"
         case e.OrderReplaced(order_id, _, lots, left, price, keeps):
             return f"replaced {order_id}: {lots}@{price} left {left}, {'keeps' if keeps else 'loses'} priority"
+        case e.SelfTradePrevented():
+            return tell_prevented(event)
         case e.CancelRejected(reason=reason):
             return f"cancel rejected: {reason.name}"
         case e.ReplaceRejected(reason=reason, limit=limit):
@@ -167,6 +179,7 @@ def tell_accepted(event: e.OrderAccepted) -> str:
         "market" if event.order_type is OrderType.MARKET else "",
         event.time_in_force.name.lower(),
         "post-only" if event.post_only else "",
+        next((name for name, mode in PREVENTION.items() if mode is event.self_trade_prevention), ""),
         f"as {event.client_order_id}" if event.client_order_id else "",
     ]
     return " ".join(word for word in words if word)
@@ -179,6 +192,14 @@ def tell_trade(event: e.TradeExecuted) -> str:
         f"trade {event.quantity_lots}@{event.price_ticks}: "
         f"maker {event.maker_order_id} left {event.maker_leaves_lots}{maker_fee}, "
         f"taker {event.taker_order_id} left {event.taker_leaves_lots}{taker_fee}"
+    )
+
+
+def tell_prevented(event: e.SelfTradePrevented) -> str:
+    return (
+        f"prevented {event.prevented_lots}@{event.price_ticks}: "
+        f"maker {event.maker_order_id} left {event.maker_leaves_lots}, "
+        f"taker {event.taker_order_id} left {event.taker_leaves_lots}"
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from support.mirror import Mirror
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 EXTREMES = (-(2**63), -(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 
@@ -89,7 +89,8 @@ class Workload:
             [(10**12, 10**9, many), (10**9, 10**6, many), (10**7, 5_000, 8), (300_000, 100, 5), (0, 0, 5)], start=1
         ):
             positions = tuple((instrument.instrument_id, lots) for instrument in INSTRUMENTS)
-            yield c.OpenAccount(account_id, (("USD", cash), ("EUR", cash)), positions, open_orders_max)
+            group = self.random.choice((0, 7))
+            yield c.OpenAccount(account_id, (("USD", cash), ("EUR", cash)), positions, open_orders_max, group)
 
     def numbered(self, command: c.AnyCommand) -> tuple[str, int]:
         """Producer and its number; now and then one that was used, or one that leaves a gap."""
@@ -184,6 +185,7 @@ class Workload:
             self._quantity(instrument_id),
             0 if is_market else self._price(instrument_id, side),
             self.random.random() < 0.1,
+            self.random.choice((SelfTradePrevention.NONE, *SelfTradePrevention)),
         )
 
     def place_again(self) -> c.AnyCommand:

@@ -1,6 +1,7 @@
 """docs/venue.md says what the code says."""
 
 import re
+from enum import IntEnum
 from pathlib import Path
 from typing import get_args
 
@@ -25,9 +26,14 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
 
 
+def default(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default
+    return repr(int(value) if isinstance(value, IntEnum) else value).replace("'", '"')
+
+
 def fields(struct: type[msgspec.Struct]) -> str:
     return ", ".join(
-        field.name if field.default is msgspec.NODEFAULT else f"{field.name} = {field.default!r}".replace("'", '"')
+        field.name if field.default is msgspec.NODEFAULT else f"{field.name} = {default(field)}"
         for field in msgspec.structs.fields(struct)
     )
 

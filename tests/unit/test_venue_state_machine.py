@@ -14,14 +14,14 @@ from support.venue_driver import VenueDriver
 from support.workload import EXTREMES
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 INSTRUMENTS = (
     replace(PLAIN, instrument_id=2, symbol="TWO", tick_value=3, maker_fee_ppm=3_333, taker_fee_ppm=77_777),
     replace(PLAIN, market_protection_ticks=1, quantity_lots_max=9, notional_max=70, price_band_ppm=500_000),
 )
 
-account_ids = st.integers(1, 3) | st.just(9)
+account_ids = st.integers(1, 4) | st.just(9)
 instrument_ids = st.integers(1, 2) | st.just(9)
 order_ids = st.integers(0, 25)
 client_order_ids = st.sampled_from(["", "", "a", "b", "c"])
@@ -41,7 +41,8 @@ class VenueMachine(RuleBasedStateMachine):
             self.do(c.ListInstrument(instrument))
         self.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
         self.do(c.OpenAccount(1, (("USD", cash),), ((1, lots), (2, lots)), open_orders_max))
-        self.do(c.OpenAccount(2, (("USD", 10_000),), ((1, 1_000), (2, 1_000))))
+        self.do(c.OpenAccount(2, (("USD", 10_000),), ((1, 1_000), (2, 1_000)), trade_group_id=5))
+        self.do(c.OpenAccount(3, (("USD", 10_000),), ((1, 1_000), (2, 1_000)), trade_group_id=5))
 
     def do(self, command: c.AnyCommand) -> None:
         self.number += 1
@@ -63,14 +64,21 @@ class VenueMachine(RuleBasedStateMachine):
         quantity_lots=quantities,
         price_ticks=prices,
         post_only=st.booleans(),
+        self_trade_prevention=st.sampled_from(SelfTradePrevention),
     )
     def place_limit(self, **fields: int) -> None:
         self.do(c.PlaceOrder(order_type=OrderType.LIMIT, **fields))  # type: ignore[arg-type]  # Drawn field by field.
 
-    @rule(side=sides, account_id=st.integers(1, 2), quantity_lots=st.integers(1, 9), price_ticks=st.integers(1, 7))
-    def place_good_limit(self, side: Side, account_id: int, quantity_lots: int, price_ticks: int) -> None:
-        order = c.PlaceOrder(account_id, "", 1, side, OrderType.LIMIT, TimeInForce.DAY, quantity_lots, price_ticks)
-        self.do(order)
+    @rule(
+        side=sides,
+        account_id=st.integers(1, 3),
+        quantity_lots=st.integers(1, 9),
+        price_ticks=st.integers(1, 7),
+        self_trade_prevention=st.sampled_from(SelfTradePrevention),
+    )
+    def place_good_limit(self, **fields: int) -> None:
+        good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.LIMIT, TimeInForce.DAY, 1)
+        self.do(replace(good, **fields))
 
     @rule(
         account_id=account_ids,
@@ -119,9 +127,9 @@ class VenueMachine(RuleBasedStateMachine):
     def adjust_position(self, account_id: int, instrument_id: int, lots: int) -> None:
         self.do(c.AdjustPosition(account_id, instrument_id, lots))
 
-    @rule(account_id=account_ids, cash=amounts, open_orders_max=quantities)
-    def open_account(self, account_id: int, cash: int, open_orders_max: int) -> None:
-        self.do(c.OpenAccount(account_id, (("USD", cash),), (), open_orders_max))
+    @rule(account_id=account_ids, cash=amounts, open_orders_max=quantities, group=quantities)
+    def open_account(self, account_id: int, cash: int, open_orders_max: int, group: int) -> None:
+        self.do(c.OpenAccount(account_id, (("USD", cash),), (), open_orders_max, group))
 
     @rule(account_id=account_ids, suspended=st.booleans())
     def suspend(self, account_id: int, suspended: bool) -> None:

@@ -15,8 +15,8 @@ FEE_ACCOUNT_ID = 0
 CLIENT_ORDER_IDS_REMEMBERED = 10_000
 """An account's client order ids stay taken while the order works and until so many later orders of the account have ended."""
 
-OrderContent = tuple[int, int, int, int, int, int, bool]
-"""What makes a repeated order the same one: instrument, side, type, time in force, quantity, price, post-only."""
+OrderContent = tuple[int, int, int, int, int, int, bool, int]
+"""What makes a repeated order the same one: instrument, side, type, time in force, quantity, price, post-only, self-trade prevention."""
 
 
 class Holding:
@@ -43,11 +43,13 @@ class Account:
         "open_orders_max",
         "positions",
         "suspended",
+        "trade_group_id",
     )
 
-    def __init__(self, account_id: int, open_orders_max: int) -> None:
+    def __init__(self, account_id: int, open_orders_max: int, trade_group_id: int = 0) -> None:
         self.account_id = account_id
         self.open_orders_max = open_orders_max
+        self.trade_group_id = trade_group_id
         self.suspended = False
         self.cash: dict[str, Holding] = {}
         self.positions: dict[int, Holding] = {}
@@ -62,6 +64,10 @@ class Account:
 
     def position_in(self, instrument_id: int) -> Holding:
         return self.positions.setdefault(instrument_id, Holding())
+
+    def has_owner_of(self, other: "Account") -> bool:
+        """Whether orders of these two count as orders of one owner."""
+        return self is other or 0 != self.trade_group_id == other.trade_group_id
 
     def find_order(self, order_id: int, client_order_id: str) -> RestingOrder | None:
         """A working order by the venue's id or, where that is 0, by the client's."""

@@ -157,6 +157,6 @@ def is_step(text: str) -> bool:
         return False
 
 
-def check_account(account_id: int, open_orders_max: int) -> None:
-    if not (0 < account_id <= ID_MAX and 0 <= open_orders_max <= ID_MAX):
+def check_account(account_id: int, open_orders_max: int, trade_group_id: int) -> None:
+    if not (0 < account_id <= ID_MAX and 0 <= open_orders_max <= ID_MAX and 0 <= trade_group_id <= ID_MAX):
         raise Refusal(Reason.INVALID_ACCOUNT)

@@ -7,7 +7,7 @@ a default; none is ever removed, reordered or given another type, so that an old
 import msgspec
 
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 
 class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -29,6 +29,8 @@ class OpenAccount(Command, frozen=True, tag=2):
     positions: tuple[tuple[int, int], ...] = ()
     """(instrument_id, lots)."""
     open_orders_max: int = 1000
+    trade_group_id: int = 0
+    """Accounts of one group have one owner, for self-trade prevention; 0: the account stands by itself."""
 
 
 class AdjustCash(Command, frozen=True, tag=3):
@@ -81,6 +83,7 @@ class PlaceOrder(Command, frozen=True, tag=10):
     quantity_lots: int
     price_ticks: int = 0
     post_only: bool = False
+    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
 
 
 class CancelOrder(Command, frozen=True, tag=11):

@@ -9,7 +9,7 @@ import msgspec
 
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -23,6 +23,7 @@ class InstrumentListed(Event, frozen=True, tag=1):
 class AccountOpened(Event, frozen=True, tag=2):
     account_id: int
     open_orders_max: int
+    trade_group_id: int = 0
 
 
 class CashAdjusted(Event, frozen=True, tag=3):
@@ -77,6 +78,7 @@ class OrderAccepted(Event, frozen=True, tag=10):
     quantity_lots: int
     price_ticks: int
     post_only: bool
+    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
 
 
 class OrderRejected(Event, frozen=True, tag=11):
@@ -93,6 +95,7 @@ class OrderRejected(Event, frozen=True, tag=11):
     post_only: bool
     reason: Reason
     limit: int = 0
+    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
 
 
 class OrderRepeated(Event, frozen=True, tag=12):
@@ -179,6 +182,24 @@ class MassCancelCompleted(Event, frozen=True, tag=19):
     canceled_count: int
 
 
+class SelfTradePrevented(Event, frozen=True, tag=20):
+    """Two orders of one owner met and did not trade; what the incoming (taker's) mode ends is canceled by the events that follow.
+
+    `prevented_lots` is what they would have traded. Only in mode DECREMENT is it taken off both; the leaves are those after that.
+    """
+
+    instrument_id: int
+    price_ticks: int
+    prevented_lots: int
+    mode: SelfTradePrevention
+    maker_order_id: int
+    maker_account_id: int
+    maker_leaves_lots: int
+    taker_order_id: int
+    taker_account_id: int
+    taker_leaves_lots: int
+
+
 class CashChanged(Event, frozen=True, tag=30):
     """The account's cash after the command, in minor units; `held` of it covers open orders."""
 
@@ -224,6 +245,7 @@ AnyEvent = (
     | CancelRejected
     | ReplaceRejected
     | MassCancelCompleted
+    | SelfTradePrevented
     | CashChanged
     | PositionChanged
     | BookChanged

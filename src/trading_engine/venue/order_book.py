@@ -10,7 +10,7 @@ The book knows nothing of accounts, fees or refusals: `Venue` checks and holds b
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 
-from trading_engine.venue.terms import OrderType, Side, TimeInForce
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
 
 
 class RestingOrder:
@@ -28,6 +28,7 @@ class RestingOrder:
         "post_only",
         "price_ticks",
         "quantity_lots",
+        "self_trade_prevention",
         "side",
         "time_in_force",
     )
@@ -44,6 +45,7 @@ class RestingOrder:
         quantity_lots: int,
         price_ticks: int,
         post_only: bool,
+        self_trade_prevention: SelfTradePrevention,
     ) -> None:
         self.order_id = order_id
         self.account_id = account_id
@@ -56,13 +58,15 @@ class RestingOrder:
         self.leaves_lots = quantity_lots
         self.price_ticks = price_ticks
         self.post_only = post_only
+        self.self_trade_prevention = self_trade_prevention
         self.held = 0
         """Minor units for a buy, lots for a sell."""
         self.fee_credit = 0
         """By how much the fees taken so far, which are whole minor units, exceed the exact ones: 0 to 999,999 millionths."""
 
     @property
-    def filled_lots(self) -> int:
+    def done_lots(self) -> int:
+        """What has been filled, and what self-trade prevention has taken off: a replace cannot bring it back."""
         return self.quantity_lots - self.leaves_lots
 
 
@@ -146,6 +150,14 @@ class OrderBook:
                 break
             total += opposite.levels[price].quantity_lots
         return total
+
+    def matches(self, side: Side, price_ticks: int) -> Iterator[RestingOrder]:
+        """What an order of `side` with this limit would meet, in order of priority."""
+        opposite = self.side(side.opposite)
+        for price in opposite.prices_best_first():
+            if not within_limit(side, price_ticks, price):
+                return
+            yield from opposite.levels[price].orders.values()
 
     def next_match(self, incoming: RestingOrder) -> RestingOrder | None:
         """The resting order that has priority against `incoming`, None when nothing within its limit is left."""

@@ -5,8 +5,8 @@ Everything that shows orders (the private stream, the database projection, clien
 it with the event that ends it, so it is as large as the book and no larger. Feed it every batch once and in order.
 
 Invariants (FIX 4.4, market-rules §1), asserted at each event because a violation is a bug of the venue or a lost event:
-leaves = quantity - filled while the order works, and 0 once it has ended; what the event says is left is what the fold says is left;
-filled quantity and value carry across replaces; no order changes before it was accepted or after it ended.
+leaves = quantity - filled - prevented while the order works, and 0 once it has ended; what the event says is left is what the fold says
+is left; filled quantity and value carry across replaces; no order changes before it was accepted or after it ended.
 
 States are frozen: each event makes a new one, so a report can be kept, queued or encoded later without seeing what came after it.
 """
@@ -26,10 +26,11 @@ from trading_engine.venue.events import (
     OrderCanceled,
     OrderExpired,
     OrderReplaced,
+    SelfTradePrevented,
     TradeExecuted,
 )
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, Side, TimeInForce
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
 
 
 class OrderStatus(IntEnum):
@@ -69,11 +70,16 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     created_ns: int
     updated_ns: int
     event_sequence: int
+    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
+    prevented_lots: int = 0
+    """What self-trade prevention has taken off."""
 
     @property
     def leaves_lots(self) -> int:
         """What may still trade: 0 when the order has ended."""
-        return self.quantity_lots - self.filled_lots if self.status < OrderStatus.FILLED else 0
+        if self.status >= OrderStatus.FILLED:
+            return 0
+        return self.quantity_lots - self.filled_lots - self.prevented_lots
 
     @property
     def average_price_ticks(self) -> Decimal | None:
@@ -98,11 +104,12 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
 
 
-ReportKind = Literal["new", "trade", "replaced", "canceled", "expired"]
+ReportKind = Literal["new", "trade", "replaced", "canceled", "expired", "prevented"]
 
 
 class OrderReport(msgspec.Struct, frozen=True, gc=False):
-    """One change of one order (FIX 8). A trade yields two with the same `event_sequence`: the maker's, then the taker's."""
+    """One change of one order (FIX 8). A trade, or one that was prevented, yields two with the same `event_sequence`: the maker's, then
+    the taker's."""
 
     event_sequence: int
     kind: ReportKind
@@ -127,6 +134,8 @@ class LiveOrders:
                 case TradeExecuted():
                     reports.append(self._fill(event, sequence, time_ns, is_maker=True))
                     reports.append(self._fill(event, sequence, time_ns, is_maker=False))
+                case SelfTradePrevented():
+                    reports += self._prevent(event, sequence, time_ns)
                 case OrderCanceled():
                     reports.append(self._end(event, "canceled", sequence, time_ns))
                 case OrderExpired():
@@ -158,6 +167,7 @@ class LiveOrders:
             created_ns=time_ns,
             updated_ns=time_ns,
             event_sequence=sequence,
+            self_trade_prevention=event.self_trade_prevention,
         )
         self.live[event.order_id] = order
         return OrderReport(sequence, "new", order)
@@ -170,7 +180,7 @@ class LiveOrders:
         order = self.live[order_id]
         filled_lots = order.filled_lots + event.quantity_lots
         assert event.quantity_lots > 0, (sequence, event)
-        assert order.quantity_lots - filled_lots == leaves_lots, (sequence, event, order)
+        assert order.leaves_lots - event.quantity_lots == leaves_lots, (sequence, event, order)
         order = replace(
             order,
             filled_lots=filled_lots,
@@ -196,6 +206,25 @@ class LiveOrders:
         )
         return OrderReport(sequence, "trade", order, fill)
 
+    def _prevent(self, event: SelfTradePrevented, sequence: int, time_ns: int) -> list[OrderReport]:
+        reports = []
+        for order_id, leaves_lots in (
+            (event.maker_order_id, event.maker_leaves_lots),
+            (event.taker_order_id, event.taker_leaves_lots),
+        ):
+            order = self.live[order_id]
+            prevented_lots = order.leaves_lots - leaves_lots
+            assert prevented_lots in (0, event.prevented_lots), (sequence, event, order)
+            order = replace(
+                order,
+                prevented_lots=order.prevented_lots + prevented_lots,
+                updated_ns=time_ns,
+                event_sequence=sequence,
+            )
+            self._store(order)
+            reports.append(OrderReport(sequence, "prevented", order))
+        return reports
+
     def _end(
         self, event: OrderCanceled | OrderExpired, kind: Literal["canceled", "expired"], sequence: int, time_ns: int
     ) -> OrderReport:
@@ -213,7 +242,8 @@ class LiveOrders:
 
     def _replace(self, event: OrderReplaced, sequence: int, time_ns: int) -> OrderReport:
         order = self.live[event.order_id]
-        assert event.leaves_lots == event.quantity_lots - order.filled_lots >= 0, (sequence, event, order)
+        done_lots = order.filled_lots + order.prevented_lots
+        assert event.leaves_lots == event.quantity_lots - done_lots >= 0, (sequence, event, order)
         order = replace(
             order,
             quantity_lots=event.quantity_lots,

@@ -75,7 +75,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_CURRENCY: "No instrument of this venue trades in this currency.",
     Reason.AMOUNT_OUT_OF_RANGE: "The amount would take the balance below what open orders hold, or beyond the largest balance.",
     Reason.INVALID_INSTRUMENT: "The instrument's definition breaks a rule.",
-    Reason.INVALID_ACCOUNT: "The account's id, or the number of working orders that it may have, is out of range.",
+    Reason.INVALID_ACCOUNT: "The account's id, its trade group, or the number of working orders that it may have, is out of range.",
     Reason.PHASE_UNCHANGED: "The market is in this phase already.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
     Reason.QUANTITY_NOT_ON_LOT: "The quantity is not a multiple of the instrument's lot size.",
@@ -96,3 +96,5 @@ class EndReason(IntEnum):
     """A replace brought its quantity down to what had been filled."""
     END_OF_DAY = 6
     """A DAY order at the end of the trading day (FIX: Expired)."""
+    SELF_TRADE_PREVENTED = 7
+    """It would have traded with an order of the same owner (FIX: Canceled)."""

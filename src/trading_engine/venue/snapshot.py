@@ -12,12 +12,12 @@ from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, Orde
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import RestingOrder
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 2
+FORMAT = 3
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -31,6 +31,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     leaves_lots: int
     price_ticks: int
     post_only: bool
+    self_trade_prevention: SelfTradePrevention
     held: int
     fee_credit: int
 
@@ -48,6 +49,7 @@ class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
     account_id: int
     open_orders_max: int
+    trade_group_id: int
     suspended: bool
     cash: list[tuple[str, int]]
     positions: list[tuple[int, int]]
@@ -101,6 +103,7 @@ def _save_market(market: Market) -> MarketRecord:
             order.leaves_lots,
             order.price_ticks,
             order.post_only,
+            order.self_trade_prevention,
             order.held,
             order.fee_credit,
         )
@@ -117,6 +120,7 @@ def _save_account(account: Account) -> AccountRecord:
     return AccountRecord(
         account.account_id,
         account.open_orders_max,
+        account.trade_group_id,
         account.suspended,
         sorted((currency, cash.quantity) for currency, cash in account.cash.items() if cash.quantity),
         sorted(
@@ -158,7 +162,7 @@ def load(data: bytes) -> "Venue":
 
 
 def _load_account(record: AccountRecord) -> Account:
-    account = Account(record.account_id, record.open_orders_max)
+    account = Account(record.account_id, record.open_orders_max, record.trade_group_id)
     account.suspended = record.suspended
     account.cash = {currency: Holding(quantity) for currency, quantity in record.cash}
     account.positions = {instrument_id: Holding(quantity) for instrument_id, quantity in record.positions}
@@ -188,6 +192,7 @@ def _load_market(venue: "Venue", record: MarketRecord) -> None:
             item.quantity_lots,
             item.price_ticks,
             item.post_only,
+            item.self_trade_prevention,
         )
         order.leaves_lots = item.leaves_lots
         order.held = item.held

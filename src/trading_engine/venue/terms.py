@@ -38,6 +38,19 @@ class TimeInForce(IntEnum):
         return self in (TimeInForce.IOC, TimeInForce.FOK)
 
 
+class SelfTradePrevention(IntEnum):
+    """What happens instead of a trade between two orders of one owner. The incoming order's mode counts."""
+
+    NONE = 0
+    """They trade."""
+    CANCEL_INCOMING = 1
+    CANCEL_RESTING = 2
+    """The incoming order goes on matching with others."""
+    CANCEL_BOTH = 3
+    DECREMENT = 4
+    """The smaller quantity is taken off both; what is left of the larger one stays as it was."""
+
+
 class TradingPhase(IntEnum):
     """What an instrument's market takes: see `PHASE_RULES`."""
 

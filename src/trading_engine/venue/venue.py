@@ -43,7 +43,7 @@ from trading_engine.venue.instrument import MONEY_MAX, Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 PRODUCERS_REMEMBERED = 10_000
 """Producers whose last number is remembered; beyond it the one that has been silent for longest is forgotten."""
@@ -204,9 +204,10 @@ class Venue:
         for currency, _ in command.cash:
             self._check_currency(currency)
         self._check_opening_amounts(command)
-        check_account(command.account_id, command.open_orders_max)
-        account = self._accounts[command.account_id] = Account(command.account_id, command.open_orders_max)
-        self._events.append(e.AccountOpened(account.account_id, account.open_orders_max))
+        check_account(command.account_id, command.open_orders_max, command.trade_group_id)
+        account = Account(command.account_id, command.open_orders_max, command.trade_group_id)
+        self._accounts[command.account_id] = account
+        self._events.append(e.AccountOpened(account.account_id, account.open_orders_max, account.trade_group_id))
         for currency, amount in command.cash:
             self._move_cash_in(account, currency, amount, "opening")
         for instrument_id, lots in command.positions:
@@ -333,6 +334,7 @@ class Venue:
                 order.quantity_lots,
                 order.price_ticks,
                 order.post_only,
+                order.self_trade_prevention,
             )
         )
         self._hold(market, order)
@@ -383,23 +385,27 @@ class Venue:
             command.quantity_lots,
             price_ticks,
             command.post_only,
+            command.self_trade_prevention,
         )
         return order, market
 
     def _match_and_rest(self, market: Market, order: RestingOrder) -> None:
         assert market.phase_rule.match, market.phase
-        if order.time_in_force is TimeInForce.FOK and not is_fillable(market.book, order):
-            self._cancel_incoming(market, order, EndReason.FOK_NOT_FILLABLE)
+        if order.time_in_force is TimeInForce.FOK and not is_fillable(market.book, order, self._have_one_owner):
+            self._cancel_outside(market, order, EndReason.FOK_NOT_FILLABLE)
             return
         while order.leaves_lots:
             resting = market.book.next_match(order)
             if resting is None:
                 break
-            self._trade(market, resting, order)
+            if not order.self_trade_prevention or not self._have_one_owner(order, resting):
+                self._trade(market, resting, order)
+            elif self._prevent_self_trade(market, resting, order):
+                return
         if order.leaves_lots == 0:
             self._end(order)
         elif order.time_in_force.is_immediate:
-            self._cancel_incoming(market, order, EndReason.IOC_REMAINDER)
+            self._cancel_outside(market, order, EndReason.IOC_REMAINDER)
         else:
             market.book.side(order.side).add(order)
             self._touch_level(order)
@@ -444,6 +450,43 @@ class Venue:
         if resting.leaves_lots == 0:
             self._end(resting)
 
+    def _have_one_owner(self, order: RestingOrder, other: RestingOrder) -> bool:
+        return self._accounts[order.account_id].has_owner_of(self._accounts[other.account_id])
+
+    def _prevent_self_trade(self, market: Market, resting: RestingOrder, incoming: RestingOrder) -> bool:
+        """What the incoming order's mode has happen instead of a trade; returns whether the incoming order has ended by it."""
+        mode = incoming.self_trade_prevention
+        lots = min(resting.leaves_lots, incoming.leaves_lots)
+        if mode is SelfTradePrevention.DECREMENT:
+            self._touch_level(resting)
+            market.book.fill(resting, lots)
+            incoming.leaves_lots -= lots
+            self._hold(market, resting)
+            self._hold(market, incoming)
+        self._events.append(
+            e.SelfTradePrevented(
+                market.instrument.instrument_id,
+                resting.price_ticks,
+                lots,
+                mode,
+                resting.order_id,
+                resting.account_id,
+                resting.leaves_lots,
+                incoming.order_id,
+                incoming.account_id,
+                incoming.leaves_lots,
+            )
+        )
+        if resting.leaves_lots == 0:
+            self._cancel_outside(market, resting, EndReason.SELF_TRADE_PREVENTED)
+        elif mode in (SelfTradePrevention.CANCEL_RESTING, SelfTradePrevention.CANCEL_BOTH):
+            self._cancel(market, resting, EndReason.SELF_TRADE_PREVENTED)
+        ends = mode in (SelfTradePrevention.CANCEL_INCOMING, SelfTradePrevention.CANCEL_BOTH)
+        if ends or incoming.leaves_lots == 0:
+            self._cancel_outside(market, incoming, EndReason.SELF_TRADE_PREVENTED)
+            return True
+        return False
+
     def _settle(self, market: Market, order: RestingOrder, lots: int, value: int, fee: int) -> None:
         """Move cash and lots for one side of a trade, and give back what the order need not hold any more."""
         account = self._accounts[order.account_id]
@@ -478,7 +521,7 @@ class Venue:
         self._accounts[order.account_id].order_ends(order)
         self._open_order_count -= 1
 
-    def _cancel_incoming(self, market: Market, order: RestingOrder, reason: EndReason) -> None:
+    def _cancel_outside(self, market: Market, order: RestingOrder, reason: EndReason) -> None:
         """End an order that is not in the book."""
         canceled_lots, order.leaves_lots = order.leaves_lots, 0
         self._hold(market, order)
@@ -538,7 +581,7 @@ class Venue:
         quantity_lots = command.quantity_lots or order.quantity_lots
         price_ticks = command.price_ticks or order.price_ticks
         self._check_replace(account, market, order, quantity_lots, price_ticks)
-        if quantity_lots <= order.filled_lots:
+        if quantity_lots <= order.done_lots:
             self._cancel(market, order, EndReason.REDUCED_TO_FILLED)
         elif keeps_priority(order, quantity_lots, price_ticks):
             self._reduce(market, order, quantity_lots)
@@ -549,7 +592,7 @@ class Venue:
         self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int
     ) -> None:
         instrument = market.instrument
-        ends_order = quantity_lots <= order.filled_lots
+        ends_order = quantity_lots <= order.done_lots
         if not ends_order or quantity_lots <= 0:
             check_quantity(instrument, quantity_lots)
         check_price(instrument, price_ticks)
@@ -562,7 +605,7 @@ class Venue:
         check_notional(instrument, price_ticks, quantity_lots)
         if order.post_only:
             check_post_only(market, order.side, price_ticks)
-        leaves_lots = quantity_lots - order.filled_lots
+        leaves_lots = quantity_lots - order.done_lots
         more = hold_needed(instrument, order.side, price_ticks, leaves_lots, order.fee_credit) - order.held
         if more > 0:
             check_cover(account, instrument, order.side, more)
@@ -608,6 +651,7 @@ def content_of(command: c.PlaceOrder) -> OrderContent:
         command.quantity_lots,
         command.price_ticks,
         command.post_only,
+        int(command.self_trade_prevention),
     )
 
 
@@ -616,9 +660,21 @@ def keeps_priority(order: RestingOrder, quantity_lots: int, price_ticks: int) ->
     return price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots
 
 
-def is_fillable(book: OrderBook, order: RestingOrder) -> bool:
-    """Whether the book can fill all of an incoming order within its limit."""
-    return book.fillable_lots(order.side, order.price_ticks, order.leaves_lots) >= order.leaves_lots
+def is_fillable(
+    book: OrderBook, order: RestingOrder, have_one_owner: Callable[[RestingOrder, RestingOrder], bool]
+) -> bool:
+    """Whether the book can fill all of an incoming order within its limit, without a trade that would be prevented."""
+    if not order.self_trade_prevention:
+        return book.fillable_lots(order.side, order.price_ticks, order.leaves_lots) >= order.leaves_lots
+    missing_lots = order.leaves_lots
+    for resting in book.matches(order.side, order.price_ticks):
+        if not have_one_owner(order, resting):
+            missing_lots -= resting.leaves_lots
+        elif order.self_trade_prevention is not SelfTradePrevention.CANCEL_RESTING:
+            return False
+        if missing_lots <= 0:
+            return True
+    return False
 
 
 def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
@@ -637,6 +693,7 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
                 command.post_only,
                 refusal.reason,
                 refusal.limit,
+                command.self_trade_prevention,
             )
         case c.CancelOrder():
             return e.CancelRejected(command.account_id, command.order_id, command.client_order_id, refusal.reason)

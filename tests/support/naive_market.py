@@ -1,0 +1,153 @@
+"""What has to come of an order that enters a market: a matcher so plain that one can see that it is right.
+
+It works on copies of the mirror's orders, keeps lists, scans them for everything, and shares nothing with the venue. `outcome` is what
+has to happen, in order: a trade as (maker, taker, price, lots), everything else as the event.
+"""
+
+from dataclasses import dataclass, replace
+
+from support.mirror import Mirror, MirrorOrder
+from trading_engine.venue import events as e
+from trading_engine.venue.reasons import EndReason
+from trading_engine.venue.terms import SelfTradePrevention, Side, TimeInForce
+
+Trade = tuple[int, int, int, int]
+"""Maker, taker, price, lots."""
+Expected = e.AnyEvent | Trade
+
+
+@dataclass
+class NaiveOrder:
+    order_id: int
+    account_id: int
+    side: Side
+    price_ticks: int
+    leaves_lots: int
+    time_in_force: TimeInForce
+    self_trade_prevention: SelfTradePrevention
+
+
+def naive(order: MirrorOrder) -> NaiveOrder:
+    accepted = order.accepted
+    return NaiveOrder(
+        order.order_id,
+        order.account_id,
+        order.side,
+        order.price_ticks,
+        order.leaves_lots,
+        accepted.time_in_force,
+        accepted.self_trade_prevention,
+    )
+
+
+class NaiveMarket:
+    def __init__(self, mirror: Mirror, instrument_id: int) -> None:
+        self.mirror = mirror
+        self.instrument_id = instrument_id
+        self.resting = [
+            naive(mirror.orders[order_id])
+            for (of, _, _), queue in mirror.queues.items()
+            if of == instrument_id
+            for order_id in queue
+        ]
+        """Those at one price in order of priority."""
+        self.outcome: list[Expected] = []
+
+    def leave(self, order_id: int) -> None:
+        """Take a resting order out without a word."""
+        self.resting = [order for order in self.resting if order.order_id != order_id]
+
+    def enter(self, order: NaiveOrder) -> None:
+        """Match an order, and rest or cancel what is left."""
+        if order.time_in_force is TimeInForce.FOK and not self._can_fill(order):
+            return self._cancel(order, EndReason.FOK_NOT_FILLABLE)
+        met = self._meets(order)
+        while order.leaves_lots and met:
+            if self._is_self_trade(order, met[0]):
+                self._prevent(met[0], order)
+            else:
+                self._trade(met[0], order)
+            if order.leaves_lots < 0:
+                return None
+            met = self._meets(order)
+        if order.leaves_lots and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+            self._cancel(order, EndReason.IOC_REMAINDER)
+        elif order.leaves_lots:
+            self.resting.append(order)
+        return None
+
+    def _meets(self, order: NaiveOrder) -> list[NaiveOrder]:
+        """What the order could trade with now, the one with priority first."""
+        is_buy = order.side is Side.BUY
+        within = [
+            other
+            for other in self.resting
+            if other.side is not order.side
+            and (other.price_ticks <= order.price_ticks if is_buy else other.price_ticks >= order.price_ticks)
+        ]
+        return sorted(within, key=lambda other: other.price_ticks if is_buy else -other.price_ticks)
+
+    def _is_self_trade(self, order: NaiveOrder, other: NaiveOrder) -> bool:
+        group, other_group = (self.mirror.accounts[of.account_id].trade_group_id for of in (order, other))
+        is_own = order.account_id == other.account_id or (group == other_group and group != 0)
+        return is_own and order.self_trade_prevention is not SelfTradePrevention.NONE
+
+    def _can_fill(self, order: NaiveOrder) -> bool:
+        """Whether the order could trade all of itself, with nothing of its owner's in the way."""
+        trial = NaiveMarket(self.mirror, self.instrument_id)
+        trial.resting = [replace(other) for other in self.resting]
+        trial.enter(replace(order, time_in_force=TimeInForce.IOC))
+        filled_lots = sum(item[3] for item in trial.outcome if isinstance(item, tuple))
+        return filled_lots == order.leaves_lots
+
+    def _trade(self, maker: NaiveOrder, taker: NaiveOrder) -> None:
+        lots = min(maker.leaves_lots, taker.leaves_lots)
+        self.outcome.append((maker.order_id, taker.order_id, maker.price_ticks, lots))
+        self._take_off(maker, lots)
+        taker.leaves_lots -= lots
+
+    def _take_off(self, maker: NaiveOrder, lots: int) -> None:
+        maker.leaves_lots -= lots
+        if maker.leaves_lots == 0:
+            self.leave(maker.order_id)
+
+    def _prevent(self, maker: NaiveOrder, taker: NaiveOrder) -> None:
+        mode = taker.self_trade_prevention
+        lots = min(maker.leaves_lots, taker.leaves_lots)
+        if mode is SelfTradePrevention.DECREMENT:
+            self._take_off(maker, lots)
+            taker.leaves_lots -= lots
+        self.outcome.append(
+            e.SelfTradePrevented(
+                self.instrument_id,
+                maker.price_ticks,
+                lots,
+                mode,
+                maker.order_id,
+                maker.account_id,
+                maker.leaves_lots,
+                taker.order_id,
+                taker.account_id,
+                taker.leaves_lots,
+            )
+        )
+        if maker.leaves_lots == 0 or mode in (SelfTradePrevention.CANCEL_RESTING, SelfTradePrevention.CANCEL_BOTH):
+            self._cancel(maker, EndReason.SELF_TRADE_PREVENTED)
+        if taker.leaves_lots == 0 or mode in (SelfTradePrevention.CANCEL_INCOMING, SelfTradePrevention.CANCEL_BOTH):
+            self._cancel(taker, EndReason.SELF_TRADE_PREVENTED)
+
+    def _cancel(self, order: NaiveOrder, reason: EndReason) -> None:
+        self.leave(order.order_id)
+        self.outcome.append(e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, reason))
+        order.leaves_lots = -1
+
+
+def told(event: e.AnyEvent) -> Expected | None:
+    """An event as the outcome has it; None for what the mirror checks: balances and books."""
+    match event:
+        case e.TradeExecuted():
+            return event.maker_order_id, event.taker_order_id, event.price_ticks, event.quantity_lots
+        case e.CashChanged() | e.PositionChanged() | e.BookChanged():
+            return None
+        case _:
+            return event
