@@ -25,7 +25,7 @@ from trading_engine.venue import venue as venue_module
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import LiveOrders
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRECEDENCE = list(Reason)
 BALANCE_MAX = 2**62
@@ -141,31 +141,29 @@ class Auditor:
             order_id=self.mirror.last_order_id + 1,
             **(msgspec.structs.asdict(command) | {"price_ticks": price_ticks}),
         )
+        if is_stop(command):
+            return [accepted]
         market = NaiveMarket(self.mirror, command.instrument_id)
         market.outcome.append(accepted)
-        market.enter(naive(MirrorOrder(accepted, command.quantity_lots, command.quantity_lots, price_ticks)))
-        return market.outcome
+        return market.settle(naive(MirrorOrder(accepted, command.quantity_lots, command.quantity_lots, price_ticks)))
 
     def _limit_price(self, command: c.PlaceOrder) -> int | None:
         """The limit of the order; for a market order the one that protection gives it, None when there is nothing to trade with."""
-        if command.order_type is OrderType.LIMIT:
+        if command.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
             return command.price_ticks
         instrument = self.mirror.markets[command.instrument_id].instrument
+        if command.order_type is OrderType.STOP:
+            return protected(instrument, command.side, stop_price(command))
         best = self.mirror.best(command.instrument_id, command.side.opposite)
         if best is None:
             return None
-        if command.side is Side.BUY:
-            return min(best + instrument.market_protection_ticks, instrument.price_ticks_max)
-        return max(best - instrument.market_protection_ticks, 1)
+        return protected(instrument, command.side, best)
 
     def broken_by_place(self, command: c.PlaceOrder) -> Broken:
         broken: Broken = {}
         if len(command.client_order_id) > 64:
             broken[Reason.CLIENT_ORDER_ID_TOO_LONG] = 64
-        is_market = command.order_type is OrderType.MARKET
-        if (is_market and command.price_ticks != 0) or (
-            command.post_only and (is_market or command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK))
-        ):
+        if not is_supported(command):
             broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
         account = self.mirror.accounts.get(command.account_id)
         if account is None or command.account_id == FEE_ACCOUNT:
@@ -187,16 +185,25 @@ class Auditor:
         if account.suspended:
             broken[Reason.ACCOUNT_SUSPENDED] = 0
         is_immediate = command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
-        if not is_immediate and len(self.mirror.open_orders(command.account_id)) >= account.open_orders_max:
+        if (not is_immediate or is_stop(command)) and len(
+            self.mirror.open_orders(command.account_id)
+        ) >= account.open_orders_max:
             broken[Reason.MAX_OPEN_ORDERS] = account.open_orders_max
         return broken
 
     def _broken_in_market(self, command: c.PlaceOrder, market: MirrorMarket) -> Broken:
         broken = broken_by_quantity(market, command.quantity_lots)
+        if command.special and command.special.display_lots > command.quantity_lots:
+            broken[Reason.DISPLAY_ABOVE_QUANTITY] = command.quantity_lots
+        broken |= broken_by_slices(command.special, command.quantity_lots)
         if market.phase in PHASE_REFUSAL:
             broken[PHASE_REFUSAL[market.phase]] = 0
         if command.order_type is OrderType.LIMIT:
-            broken |= broken_by_price(market, command.price_ticks) | broken_by_band(market, command.price_ticks)
+            broken |= broken_by_price(market, command.price_ticks)
+            broken |= broken_by_band(market, command.price_ticks, market.last_price_ticks)
+        if is_stop(command):
+            limit = command.price_ticks if command.order_type is OrderType.STOP_LIMIT else None
+            broken |= broken_by_stop(market, command.side, stop_price(command), limit)
         price_ticks = self._limit_price(command)
         if price_ticks is None:
             return broken | {Reason.NO_LIQUIDITY: 0}
@@ -254,6 +261,11 @@ class Auditor:
                 e.ReplaceRejected(command.account_id, command.order_id, command.client_order_id, reason, broken[reason])
             ]
         quantity_lots = command.quantity_lots or order.quantity_lots
+        if order.stop_price_ticks:
+            stop, price_ticks = self._replaced_stop(command, order)
+            keeps = stop == order.stop_price_ticks
+            lots = quantity_lots
+            return [e.OrderReplaced(order.order_id, order.account_id, lots, lots, price_ticks, keeps, stop)]
         price_ticks = command.price_ticks or order.price_ticks
         leaves_lots = quantity_lots - order.done_lots
         if leaves_lots <= 0:
@@ -268,8 +280,27 @@ class Auditor:
         market = NaiveMarket(self.mirror, order.instrument_id)
         market.outcome.append(replaced)
         market.leave(order.order_id)
-        market.enter(naive(MirrorOrder(order.accepted, quantity_lots, leaves_lots, price_ticks)))
-        return market.outcome
+        return market.settle(naive(MirrorOrder(order.accepted, quantity_lots, leaves_lots, price_ticks)))
+
+    def _replaced_stop(self, command: c.ReplaceOrder, order: MirrorOrder) -> tuple[int, int]:
+        """Stop price and limit of a waiting order after a replace."""
+        stop = command.stop_price_ticks or order.stop_price_ticks
+        if order.accepted.order_type is OrderType.STOP:
+            return stop, protected(self.mirror.markets[order.instrument_id].instrument, order.side, stop)
+        return stop, command.price_ticks or order.price_ticks
+
+    def _broken_by_replacing_stop(
+        self, command: c.ReplaceOrder, order: MirrorOrder, market: MirrorMarket, quantity_lots: int
+    ) -> Broken:
+        stop, price_ticks = self._replaced_stop(command, order)
+        is_limit = order.accepted.order_type is OrderType.STOP_LIMIT
+        broken = broken_by_quantity(market, quantity_lots) | broken_by_slices(order.accepted.special, quantity_lots)
+        if command.price_ticks and not is_limit:
+            broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
+        broken |= broken_by_stop(market, order.side, stop, price_ticks if is_limit else None)
+        broken |= broken_by_notional(market, price_ticks, quantity_lots)
+        changed = MirrorOrder(order.accepted, quantity_lots, quantity_lots, price_ticks)
+        return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
 
     def broken_by_replace(self, command: c.ReplaceOrder, order: MirrorOrder | None) -> Broken:
         broken: Broken = {}
@@ -284,13 +315,18 @@ class Auditor:
         if market.phase in PHASE_REFUSAL:
             broken[PHASE_REFUSAL[market.phase]] = 0
         quantity_lots = command.quantity_lots or order.quantity_lots
+        if order.stop_price_ticks:
+            return broken | self._broken_by_replacing_stop(command, order, market, quantity_lots)
+        if command.stop_price_ticks:
+            broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
         price_ticks = command.price_ticks or order.price_ticks
         broken |= broken_by_price(market, price_ticks)
         if 0 < quantity_lots <= order.done_lots:
             return broken
         broken |= broken_by_quantity(market, quantity_lots)
+        broken |= broken_by_slices(order.accepted.special, quantity_lots)
         if price_ticks != order.price_ticks or quantity_lots > order.quantity_lots:
-            broken |= broken_by_band(market, price_ticks)
+            broken |= broken_by_band(market, price_ticks, market.last_price_ticks)
         broken |= broken_by_notional(market, price_ticks, quantity_lots)
         if order.accepted.post_only:
             broken |= self._broken_by_crossing(market, order.side, price_ticks)
@@ -344,8 +380,9 @@ class Auditor:
     def _in_order_of_priority(self, instrument_id: int) -> Iterable[MirrorOrder]:
         for side in (Side.BUY, Side.SELL):
             for price in self.mirror.prices(instrument_id, side):
-                for order_id in self.mirror.queues[instrument_id, side, price]:
+                for order_id in self.mirror.in_order((instrument_id, side, price)):
                     yield self.mirror.orders[order_id]
+        yield from self.mirror.stops_in_order(instrument_id)
 
     def _expect_administration(self, command: c.AnyCommand) -> list[e.AnyEvent]:
         match command:
@@ -477,8 +514,58 @@ def broken_by_price(market: MirrorMarket, price_ticks: int) -> Broken:
     return broken
 
 
-def broken_by_band(market: MirrorMarket, price_ticks: int) -> Broken:
-    reference, band = market.last_price_ticks, market.instrument.price_band_ppm
+def is_supported(command: c.PlaceOrder) -> bool:
+    """Whether type, time in force, price, flags and special terms go together."""
+    is_immediate = command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+    if command.price_ticks and command.order_type in (OrderType.MARKET, OrderType.STOP):
+        return False
+    if command.post_only and (is_immediate or command.order_type is not OrderType.LIMIT):
+        return False
+    special = command.special
+    if special is None:
+        return not is_stop(command)
+    if special.hidden or special.display_lots:
+        if is_immediate or special.display_lots < 0 or (special.hidden and special.display_lots):
+            return False
+    elif not is_stop(command):
+        return False
+    return is_stop(command) or not special.stop_price_ticks
+
+
+def broken_by_slices(special: SpecialTerms | None, quantity_lots: int) -> Broken:
+    """An iceberg has at most a hundred slices."""
+    if special and special.display_lots > 0 and quantity_lots > 100 * special.display_lots:
+        return {Reason.DISPLAY_BELOW_MINIMUM: ceil(Fraction(quantity_lots, 100))}
+    return {}
+
+
+def is_stop(command: c.PlaceOrder) -> bool:
+    return command.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
+
+
+def stop_price(command: c.PlaceOrder) -> int:
+    return command.special.stop_price_ticks if command.special else 0
+
+
+def protected(instrument: Instrument, side: Side, price_ticks: int) -> int:
+    if side is Side.BUY:
+        return min(price_ticks + instrument.market_protection_ticks, instrument.price_ticks_max)
+    return max(price_ticks - instrument.market_protection_ticks, 1)
+
+
+def broken_by_stop(market: MirrorMarket, side: Side, stop: int, limit: int | None) -> Broken:
+    """By a stop's prices: `limit` is the client's, None where it is the venue's."""
+    broken = broken_by_price(market, stop)
+    last = market.last_price_ticks
+    if last and (last >= stop if side is Side.BUY else last <= stop):
+        broken[Reason.STOP_WOULD_TRIGGER_IMMEDIATELY] = last
+    if limit is not None:
+        broken |= broken_by_price(market, limit) | broken_by_band(market, limit, stop)
+    return broken
+
+
+def broken_by_band(market: MirrorMarket, price_ticks: int, reference: int) -> Broken:
+    band = market.instrument.price_band_ppm
     if not reference or not band or abs(price_ticks - reference) * MILLION <= reference * band:
         return {}
     lowest, highest = band_ends(reference, band)
@@ -520,6 +607,19 @@ def compare(venue: Venue, auditor: Auditor) -> None:
         assert venue.phase(instrument_id) is market.phase
         for side in (Side.BUY, Side.SELL):
             compare_side(venue, mirror, instrument_id, side)
+        assert [
+            (order.order_id, order.stop_price_ticks, order.price_ticks, order.leaves_lots, order.held)
+            for order in venue.stops(instrument_id)
+        ] == [
+            (
+                order.order_id,
+                order.stop_price_ticks,
+                order.price_ticks,
+                order.leaves_lots,
+                order.hold(market.instrument),
+            )
+            for order in mirror.stops_in_order(instrument_id)
+        ]
     held = mirror.held()
     for account_id in mirror.accounts:
         compare_account(venue, mirror, account_id, held)
@@ -532,10 +632,12 @@ def compare_side(venue: Venue, mirror: Mirror, instrument_id: int, side: Side) -
     assert set(book_side.levels) == set(prices)
     for price in prices:
         level = book_side.levels[price]
-        assert list(level.orders) == mirror.queues[instrument_id, side, price]
-        assert level.quantity_lots == sum(order.leaves_lots for order in level.orders.values())
-        for order_id, order in level.orders.items():
-            mirrored = mirror.orders[order_id]
+        assert [*level.orders, *level.hidden_orders] == mirror.in_order((instrument_id, side, price))
+        assert level.quantity_lots == sum(mirror.orders[order_id].shown_lots for order_id in level.orders)
+        assert level.quantity_lots + level.hidden_lots == sum(order.leaves_lots for order in level)
+        for order in level:
+            mirrored = mirror.orders[order.order_id]
+            assert order.leaves_lots - order.hidden_lots == mirrored.shown_lots
             assert (order.quantity_lots, order.leaves_lots, order.price_ticks, order.account_id) == (
                 mirrored.quantity_lots,
                 mirrored.leaves_lots,

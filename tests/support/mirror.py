@@ -14,14 +14,14 @@ from trading_engine.venue import accounts
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 FEE_ACCOUNT = 0
 MILLION = 1_000_000
 
 REFUSALS = (e.CommandRefused, e.OrderRejected, e.OrderRepeated, e.CancelRejected, e.ReplaceRejected)
 
-Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool, SelfTradePrevention]
+Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool, SelfTradePrevention, SpecialTerms | None]
 LevelKey = tuple[int, Side, int]
 """Instrument, side, price."""
 
@@ -35,6 +35,10 @@ class MirrorOrder:
     fee_exact: int = 0
     """Sum over the fills, in millionths of a minor unit."""
     fee_taken: int = 0
+    stop_price_ticks: int = 0
+    """What it waits for; 0 once it is in the book."""
+    shown_lots: int = 0
+    """Of an order in the book: what can be traded before it would have to go to the back."""
 
     @property
     def order_id(self) -> int:
@@ -56,6 +60,15 @@ class MirrorOrder:
     def done_lots(self) -> int:
         """Filled or prevented."""
         return self.quantity_lots - self.leaves_lots
+
+    @property
+    def is_hidden(self) -> bool:
+        return bool(self.accepted.special and self.accepted.special.hidden)
+
+    def show(self) -> None:
+        """Display as much as the terms allow."""
+        display = self.accepted.special.display_lots if self.accepted.special else 0
+        self.shown_lots = min(self.leaves_lots, display or self.leaves_lots)
 
     @property
     def level(self) -> LevelKey:
@@ -111,6 +124,8 @@ class Mirror:
         self.orders: dict[int, MirrorOrder] = {}
         self.queues: dict[LevelKey, list[int]] = {}
         """Order ids, first in the queue first."""
+        self.stops: list[int] = []
+        """Order ids of those that wait for their stop price, in order of entry."""
         self.issued_cash: dict[str, int] = {}
         self.issued_lots: dict[int, int] = {}
         self.reported_cash: dict[tuple[int, str], tuple[int, int]] = {}
@@ -138,8 +153,12 @@ class Mirror:
             (order_id, price, self.orders[order_id].leaves_lots)
             for price in self.prices(instrument_id, other)
             if (price <= limit if side is Side.BUY else price >= limit)
-            for order_id in self.queues[instrument_id, other, price]
+            for order_id in self.in_order((instrument_id, other, price))
         ]
+
+    def in_order(self, level: LevelKey) -> list[int]:
+        """The orders of a level in order of priority: hidden ones come last."""
+        return sorted(self.queues[level], key=lambda order_id: self.orders[order_id].is_hidden)
 
     def held(self) -> dict[tuple[int, str | int], int]:
         """What open orders hold, by account and currency for buys, by account and instrument for sells."""
@@ -203,6 +222,8 @@ class Mirror:
                 self._trade(event)
             case e.SelfTradePrevented():
                 self._prevent(event)
+            case e.OrderTriggered():
+                self._trigger(event)
             case e.OrderCanceled() | e.OrderExpired():
                 self._end_order(event)
             case e.OrderReplaced():
@@ -231,11 +252,36 @@ class Mirror:
         assert self._incoming is None, event
         self.last_order_id = event.order_id
         order = MirrorOrder(event, event.quantity_lots, event.quantity_lots, event.price_ticks)
-        self.orders[event.order_id] = self._incoming = order
+        self.orders[event.order_id] = order
+        if event.special and event.special.stop_price_ticks:
+            order.stop_price_ticks = event.special.stop_price_ticks
+            self.stops.append(order.order_id)
+        else:
+            self._incoming = order
         if event.client_order_id:
             account = self.accounts[event.account_id]
             assert event.client_order_id not in account.client_orders, event
             account.client_orders[event.client_order_id] = (event.order_id, content(event))
+
+    def _trigger(self, event: e.OrderTriggered) -> None:
+        self._rest_incoming()
+        order = self.orders[event.order_id]
+        assert order.account_id == event.account_id, event
+        last = self.markets[order.instrument_id].last_price_ticks
+        assert order.stop_price_ticks > 0 < last, event
+        self.stops.remove(order.order_id)
+        order.stop_price_ticks = 0
+        self._incoming = order
+
+    def stops_in_order(self, instrument_id: int) -> list[MirrorOrder]:
+        """Those that wait: buys, then sells, nearest stop first, at one stop in order of entry."""
+        waiting = [order for order in map(self.orders.__getitem__, self.stops) if order.instrument_id == instrument_id]
+        buys = [order for order in waiting if order.side is Side.BUY]
+        sells = [order for order in waiting if order.side is Side.SELL]
+        return [
+            *sorted(buys, key=lambda order: order.stop_price_ticks),
+            *sorted(sells, key=lambda order: -order.stop_price_ticks),
+        ]
 
     def _trade(self, event: e.TradeExecuted) -> None:
         taker = self._incoming
@@ -247,13 +293,13 @@ class Mirror:
         )
         first, best_price, _ = self.matches(event.instrument_id, taker.side, taker.price_ticks)[0]
         assert (maker.order_id, maker.price_ticks, event.price_ticks) == (first, best_price, best_price), event
-        assert event.quantity_lots == min(maker.leaves_lots, taker.leaves_lots) > 0, event
+        assert event.quantity_lots == min(maker.shown_lots, taker.leaves_lots) > 0, event
         assert event.trade_id == self.last_trade_id + 1, event
         assert market.phase is TradingPhase.CONTINUOUS, event
         self._next_market_sequence(market, event.market_sequence)
         self.last_trade_id = event.trade_id
         market.last_price_ticks = event.price_ticks
-        maker.leaves_lots -= event.quantity_lots
+        self._take_off(maker, event.quantity_lots)
         taker.leaves_lots -= event.quantity_lots
         value = event.price_ticks * event.quantity_lots * market.instrument.tick_value
         expected = e.TradeExecuted(
@@ -288,9 +334,9 @@ class Mirror:
         assert self.have_one_owner(maker.account_id, taker.account_id), event
         mode = taker.accepted.self_trade_prevention
         assert mode is not SelfTradePrevention.NONE, event
-        lots = min(maker.leaves_lots, taker.leaves_lots)
+        lots = min(maker.shown_lots, taker.leaves_lots)
         if mode is SelfTradePrevention.DECREMENT:
-            maker.leaves_lots -= lots
+            self._take_off(maker, lots)
             taker.leaves_lots -= lots
         assert event == e.SelfTradePrevented(
             taker.instrument_id,
@@ -308,6 +354,15 @@ class Mirror:
             self._prevented.add(maker.order_id)
         if taker.leaves_lots == 0 or mode in (SelfTradePrevention.CANCEL_INCOMING, SelfTradePrevention.CANCEL_BOTH):
             self._prevented.add(taker.order_id)
+
+    def _take_off(self, maker: MirrorOrder, lots: int) -> None:
+        """Off what a resting order displays; when nothing of it is left on display, more is, from the back of the queue."""
+        maker.leaves_lots -= lots
+        maker.shown_lots -= lots
+        if maker.shown_lots == 0 < maker.leaves_lots:
+            maker.show()
+            self.queues[maker.level].remove(maker.order_id)
+            self.queues[maker.level].append(maker.order_id)
 
     def have_one_owner(self, account_id: int, other_id: int) -> bool:
         group, other_group = self.accounts[account_id].trade_group_id, self.accounts[other_id].trade_group_id
@@ -329,7 +384,7 @@ class Mirror:
         elif event.reason in immediate:
             assert order is self._incoming, event
             assert order.accepted.time_in_force is immediate[event.reason], event
-        else:
+        elif order.order_id not in self.stops:
             assert order.order_id in self.queues[order.level], event
         self._forget(order)
 
@@ -337,6 +392,8 @@ class Mirror:
         del self.orders[order.order_id]
         if order is self._incoming:
             self._incoming = None
+        elif order.order_id in self.stops:
+            self.stops.remove(order.order_id)
         else:
             self._leave_queue(order)
         if order.accepted.client_order_id:
@@ -353,6 +410,9 @@ class Mirror:
 
     def _replace(self, event: e.OrderReplaced) -> None:
         order = self.orders[event.order_id]
+        if order.stop_price_ticks:
+            self._replace_stop(order, event)
+            return
         keeps = event.price_ticks == order.price_ticks and event.quantity_lots <= order.quantity_lots
         leaves_lots = event.quantity_lots - order.done_lots
         assert event == e.OrderReplaced(
@@ -364,6 +424,20 @@ class Mirror:
             self._leave_queue(order)
             self._incoming = order
         order.quantity_lots, order.leaves_lots, order.price_ticks = event.quantity_lots, leaves_lots, event.price_ticks
+        order.shown_lots = min(order.shown_lots, leaves_lots)
+
+    def _replace_stop(self, order: MirrorOrder, event: e.OrderReplaced) -> None:
+        keeps = event.stop_price_ticks == order.stop_price_ticks
+        lots = event.quantity_lots
+        assert event == e.OrderReplaced(
+            order.order_id, order.account_id, lots, lots, event.price_ticks, keeps, event.stop_price_ticks
+        ), event
+        assert lots > 0 < event.stop_price_ticks, event
+        if not keeps:
+            self.stops.remove(order.order_id)
+            self.stops.append(order.order_id)
+        order.quantity_lots = order.leaves_lots = lots
+        order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
 
     def _change_book(self, event: e.BookChanged) -> None:
         self._next_market_sequence(self.markets[event.instrument_id], event.market_sequence)
@@ -385,6 +459,7 @@ class Mirror:
             return
         assert not order.accepted.time_in_force.is_immediate, order
         assert not self.matches(order.instrument_id, order.side, order.price_ticks), order
+        order.show()
         self.queues.setdefault(order.level, []).append(order.order_id)
 
     @staticmethod
@@ -424,10 +499,13 @@ class Mirror:
         )
 
     def levels(self) -> dict[LevelKey, tuple[int, int]]:
-        """(lots, orders) of each level."""
-        return {
-            key: (sum(self.orders[order_id].leaves_lots for order_id in queue), len(queue))
+        """(lots, orders) of each level that displays anything."""
+        displayed = {
+            key: [order for order in map(self.orders.__getitem__, queue) if not order.is_hidden]
             for key, queue in self.queues.items()
+        }
+        return {
+            key: (sum(order.shown_lots for order in orders), len(orders)) for key, orders in displayed.items() if orders
         }
 
     def _check_conservation(self, batch: e.EventBatch) -> None:
@@ -435,7 +513,8 @@ class Mirror:
             assert sum(account.cash.get(currency, 0) for account in self.accounts.values()) == issued, batch
         for instrument_id, issued in self.issued_lots.items():
             assert sum(account.lots.get(instrument_id, 0) for account in self.accounts.values()) == issued, batch
-        assert sorted(self.orders) == sorted(order_id for queue in self.queues.values() for order_id in queue), batch
+        queued = [order_id for queue in self.queues.values() for order_id in queue]
+        assert sorted(self.orders) == sorted([*queued, *self.stops]), batch
 
 
 def content(event: e.OrderAccepted) -> Content:
@@ -446,9 +525,10 @@ def content(event: e.OrderAccepted) -> Content:
         event.order_type,
         event.time_in_force,
         event.quantity_lots,
-        0 if event.order_type is OrderType.MARKET else event.price_ticks,
+        0 if event.order_type in (OrderType.MARKET, OrderType.STOP) else event.price_ticks,
         event.post_only,
         event.self_trade_prevention,
+        event.special,
     )
 
 

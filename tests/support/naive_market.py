@@ -25,6 +25,10 @@ class NaiveOrder:
     leaves_lots: int
     time_in_force: TimeInForce
     self_trade_prevention: SelfTradePrevention
+    stop_price_ticks: int
+    display_lots: int
+    hidden: bool
+    shown_lots: int
 
 
 def naive(order: MirrorOrder) -> NaiveOrder:
@@ -37,6 +41,10 @@ def naive(order: MirrorOrder) -> NaiveOrder:
         order.leaves_lots,
         accepted.time_in_force,
         accepted.self_trade_prevention,
+        order.stop_price_ticks,
+        accepted.special.display_lots if accepted.special else 0,
+        order.is_hidden,
+        order.shown_lots,
     )
 
 
@@ -51,11 +59,23 @@ class NaiveMarket:
             for order_id in queue
         ]
         """Those at one price in order of priority."""
+        self.stops = [naive(order) for order in mirror.stops_in_order(instrument_id)]
+        """Nearest first, at one stop in order of entry."""
+        self.elected: list[NaiveOrder] = []
         self.outcome: list[Expected] = []
 
     def leave(self, order_id: int) -> None:
         """Take a resting order out without a word."""
         self.resting = [order for order in self.resting if order.order_id != order_id]
+
+    def settle(self, order: NaiveOrder) -> list[Expected]:
+        """All that comes of an order that enters: its own trades, then the stops that they elect, one after the other."""
+        self.enter(order)
+        while self.elected:
+            stop = self.elected.pop(0)
+            self.outcome.append(e.OrderTriggered(stop.order_id, stop.account_id))
+            self.enter(stop)
+        return self.outcome
 
     def enter(self, order: NaiveOrder) -> None:
         """Match an order, and rest or cancel what is left."""
@@ -73,8 +93,12 @@ class NaiveMarket:
         if order.leaves_lots and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
             self._cancel(order, EndReason.IOC_REMAINDER)
         elif order.leaves_lots:
-            self.resting.append(order)
+            self._rest(order)
         return None
+
+    def _rest(self, order: NaiveOrder) -> None:
+        order.shown_lots = min(order.leaves_lots, order.display_lots or order.leaves_lots)
+        self.resting.append(order)
 
     def _meets(self, order: NaiveOrder) -> list[NaiveOrder]:
         """What the order could trade with now, the one with priority first."""
@@ -85,7 +109,7 @@ class NaiveMarket:
             if other.side is not order.side
             and (other.price_ticks <= order.price_ticks if is_buy else other.price_ticks >= order.price_ticks)
         ]
-        return sorted(within, key=lambda other: other.price_ticks if is_buy else -other.price_ticks)
+        return sorted(within, key=lambda other: (other.price_ticks if is_buy else -other.price_ticks, other.hidden))
 
     def _is_self_trade(self, order: NaiveOrder, other: NaiveOrder) -> bool:
         group, other_group = (self.mirror.accounts[of.account_id].trade_group_id for of in (order, other))
@@ -101,19 +125,30 @@ class NaiveMarket:
         return filled_lots == order.leaves_lots
 
     def _trade(self, maker: NaiveOrder, taker: NaiveOrder) -> None:
-        lots = min(maker.leaves_lots, taker.leaves_lots)
+        lots = min(maker.shown_lots, taker.leaves_lots)
         self.outcome.append((maker.order_id, taker.order_id, maker.price_ticks, lots))
         self._take_off(maker, lots)
         taker.leaves_lots -= lots
+        self._elect(maker.price_ticks)
+
+    def _elect(self, last: int) -> None:
+        for order in list(self.stops):
+            is_buy = order.side is Side.BUY
+            if last >= order.stop_price_ticks if is_buy else last <= order.stop_price_ticks:
+                self.stops.remove(order)
+                self.elected.append(order)
 
     def _take_off(self, maker: NaiveOrder, lots: int) -> None:
         maker.leaves_lots -= lots
-        if maker.leaves_lots == 0:
+        maker.shown_lots -= lots
+        if maker.shown_lots == 0:
             self.leave(maker.order_id)
+            if maker.leaves_lots:
+                self._rest(maker)
 
     def _prevent(self, maker: NaiveOrder, taker: NaiveOrder) -> None:
         mode = taker.self_trade_prevention
-        lots = min(maker.leaves_lots, taker.leaves_lots)
+        lots = min(maker.shown_lots, taker.leaves_lots)
         if mode is SelfTradePrevention.DECREMENT:
             self._take_off(maker, lots)
             taker.leaves_lots -= lots

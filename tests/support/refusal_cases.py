@@ -1,7 +1,7 @@
 """Every command that the venue refuses, once for each reason: the command, the reason, and the bound that it has to report.
 
 They are given to a stage with narrow limits: instrument 1 trades around its reference 100 with asks at 105 and no bids, 2 is closed,
-3 is halted, 4 has a bid at 95 and an ask at 105. Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
+3 is halted, 4 has a bid at 95 and an ask at 105, 5 has wide limits and an iceberg and a stop of Alice's. Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
 and has all she owns in her one order.
 """
 
@@ -13,7 +13,7 @@ from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, M
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.terms import TradingPhase
+from trading_engine.venue.terms import OrderType, SpecialTerms, TimeInForce, TradingPhase
 
 NARROW = Instrument(
     1,
@@ -32,9 +32,12 @@ NARROW = Instrument(
     price_band_ppm=100_000,
     reference_price_ticks=100,
 )
-CLOSED, HALTED, TWO_SIDED, UNKNOWN = 2, 3, 4, 99
+WIDE_LIMITS = Instrument(
+    1, "WIDE", "Wide limits", "USD", "0.01", "1", 1, price_band_ppm=100_000, reference_price_ticks=100
+)
+CLOSED, HALTED, TWO_SIDED, WIDE, UNKNOWN = 2, 3, 4, 5, 99
 
-ALICE_OPEN, ALICE_CLOSED, ALICE_HALTED, CAROL_OPEN, ALICE_BID, ALICE_ASK = range(1, 7)
+ALICE_OPEN, ALICE_CLOSED, ALICE_HALTED, CAROL_OPEN, ALICE_BID, ALICE_ASK, ALICE_ICEBERG, ALICE_STOP = range(1, 9)
 """Ids of the orders on the stage."""
 
 
@@ -42,8 +45,11 @@ def stage() -> VenueDriver:
     driver = VenueDriver()
     for instrument_id, symbol in enumerate(("OPEN", "CLOSED", "HALTED", "TWO-SIDED"), start=1):
         driver.do(c.ListInstrument(replace(NARROW, instrument_id=instrument_id, symbol=symbol)))
+    driver.do(c.ListInstrument(replace(WIDE_LIMITS, instrument_id=WIDE)))
     driver.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
-    driver.do(c.OpenAccount(ALICE, (("USD", 2_000),), ((1, 100), (CLOSED, 100), (HALTED, 100), (TWO_SIDED, 12))))
+    driver.do(
+        c.OpenAccount(ALICE, (("USD", 2_000),), ((1, 100), (CLOSED, 100), (HALTED, 100), (TWO_SIDED, 12), (WIDE, 300)))
+    )
     driver.do(c.OpenAccount(BOB, open_orders_max=0))
     driver.do(c.OpenAccount(CAROL, positions=((1, 10),), open_orders_max=1))
     for instrument_id in (1, CLOSED, HALTED):
@@ -51,6 +57,8 @@ def stage() -> VenueDriver:
     driver.rest(CAROL, SELL, 10, 105, client_order_id="c1")
     driver.rest(ALICE, BUY, 10, 95, instrument_id=TWO_SIDED, post_only=True)
     driver.rest(ALICE, SELL, 10, 105, instrument_id=TWO_SIDED, post_only=True)
+    driver.do(c.PlaceOrder(ALICE, "", WIDE, SELL, LIMIT, GTC, 100, 105, special=SpecialTerms(display_lots=1)))
+    driver.do(c.PlaceOrder(ALICE, "", WIDE, SELL, OrderType.STOP_LIMIT, GTC, 100, 95, special=SpecialTerms(95, 1)))
     driver.do(c.SetTradingPhase(CLOSED, TradingPhase.CLOSED))
     driver.do(c.SetTradingPhase(HALTED, TradingPhase.HALTED))
     driver.do(c.SuspendAccount(CAROL, suspended=True))
@@ -66,11 +74,19 @@ class Refused:
 
 PLACE = c.PlaceOrder(ALICE, "", 1, BUY, LIMIT, GTC, 10, 100)
 """Nothing is wrong with this one, nor with those below."""
+STOP = replace(PLACE, quantity_lots=9, order_type=OrderType.STOP, price_ticks=0, special=SpecialTerms(101))
+STOP_LIMIT = replace(STOP, order_type=OrderType.STOP_LIMIT, price_ticks=102)
+ICEBERG = replace(PLACE, special=SpecialTerms(display_lots=10))
+HIDDEN = replace(PLACE, special=SpecialTerms(hidden=True))
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
 LISTING = c.ListInstrument(replace(NARROW, instrument_id=7, symbol="NEW"))
 ACCEPTED = (
     PLACE,
+    STOP,
+    STOP_LIMIT,
+    ICEBERG,
+    HIDDEN,
     REPLACE,
     OPEN,
     LISTING,
@@ -90,6 +106,35 @@ def listing(**changes: object) -> c.ListInstrument:
 
 
 REFUSED = (
+    # Orders that conceal something
+    Refused(replace(ICEBERG, special=SpecialTerms()), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(ICEBERG, special=SpecialTerms(display_lots=-1)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(ICEBERG, special=SpecialTerms(101, 5)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(ICEBERG, special=SpecialTerms(0, 5, hidden=True)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(ICEBERG, time_in_force=IOC), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(HIDDEN, time_in_force=FOK), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(ICEBERG, special=SpecialTerms(display_lots=11)), Reason.DISPLAY_ABOVE_QUANTITY, 10),
+    Refused(replace(ICEBERG, instrument_id=WIDE, quantity_lots=1_001), Reason.DISPLAY_BELOW_MINIMUM, 11),
+    Refused(c.ReplaceOrder(ALICE, ALICE_ICEBERG, "", 101), Reason.DISPLAY_BELOW_MINIMUM, 2),
+    Refused(c.ReplaceOrder(ALICE, ALICE_STOP, "", 101), Reason.DISPLAY_BELOW_MINIMUM, 2),
+    # A stop
+    Refused(replace(STOP, price_ticks=100), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(STOP, special=None), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(STOP, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(STOP_LIMIT, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(STOP_LIMIT, special=None), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PLACE, special=SpecialTerms(101)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(STOP, special=SpecialTerms(0)), Reason.PRICE_NOT_POSITIVE),
+    Refused(replace(STOP_LIMIT, price_ticks=0), Reason.PRICE_NOT_POSITIVE),
+    Refused(replace(STOP, special=SpecialTerms(201)), Reason.PRICE_ABOVE_MAXIMUM, 200),
+    Refused(replace(STOP_LIMIT, price_ticks=201), Reason.PRICE_ABOVE_MAXIMUM, 200),
+    Refused(replace(STOP, special=SpecialTerms(100)), Reason.STOP_WOULD_TRIGGER_IMMEDIATELY, 100),
+    Refused(replace(STOP_LIMIT, special=SpecialTerms(99)), Reason.STOP_WOULD_TRIGGER_IMMEDIATELY, 100),
+    Refused(replace(STOP, side=SELL, special=SpecialTerms(100)), Reason.STOP_WOULD_TRIGGER_IMMEDIATELY, 100),
+    Refused(replace(STOP_LIMIT, price_ticks=112), Reason.PRICE_OUTSIDE_BAND, 111),
+    Refused(replace(STOP, quantity_lots=5), Reason.NOTIONAL_BELOW_MINIMUM, 600),
+    Refused(replace(STOP, account_id=BOB, time_in_force=TimeInForce.IOC), Reason.MAX_OPEN_ORDERS),
+    Refused(replace(STOP, quantity_lots=10), Reason.INSUFFICIENT_FUNDS, 1_050),
     # An order
     Refused(replace(PLACE, account_id=UNKNOWN), Reason.UNKNOWN_ACCOUNT),
     Refused(replace(PLACE, account_id=0), Reason.UNKNOWN_ACCOUNT),
@@ -131,6 +176,8 @@ REFUSED = (
     Refused(replace(REPLACE, order_id=ALICE_HALTED), Reason.TRADING_HALTED),
     Refused(replace(REPLACE, quantity_lots=-1), Reason.QUANTITY_NOT_POSITIVE),
     Refused(replace(REPLACE, quantity_lots=4), Reason.QUANTITY_BELOW_MINIMUM, 5),
+    Refused(c.ReplaceOrder(ALICE, ALICE_STOP, stop_price_ticks=100), Reason.STOP_WOULD_TRIGGER_IMMEDIATELY, 100),
+    Refused(replace(REPLACE, stop_price_ticks=101), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(REPLACE, quantity_lots=51), Reason.QUANTITY_ABOVE_MAXIMUM, 50),
     Refused(replace(REPLACE, price_ticks=-1), Reason.PRICE_NOT_POSITIVE),
     Refused(replace(REPLACE, price_ticks=201), Reason.PRICE_ABOVE_MAXIMUM, 200),

@@ -23,7 +23,7 @@ from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PLAIN = Instrument(1, "XYZ", "Plain", "USD", "0.01", "1", 1, market_protection_ticks=10)
 ACCOUNTS = {"alice": 1, "bob": 2, "carol": 3, "dora": 4, "emil": 5}
@@ -34,6 +34,12 @@ PREVENTION = {
     "cancel-resting": SelfTradePrevention.CANCEL_RESTING,
     "cancel-both": SelfTradePrevention.CANCEL_BOTH,
     "decrement": SelfTradePrevention.DECREMENT,
+}
+ORDER_TYPES = {
+    (True, False): OrderType.MARKET,
+    (False, False): OrderType.LIMIT,
+    (True, True): OrderType.STOP,
+    (False, True): OrderType.STOP_LIMIT,
 }
 CASH = 10_000
 LOTS = 100
@@ -89,9 +95,10 @@ def parse(text: str) -> c.AnyCommand:
             return c.MassCancel(ACCOUNTS[name], side=Side[side[0].upper()] if side else 0)
         case [name, "cancel", order]:
             return c.CancelOrder(ACCOUNTS[name], *parse_reference(order))
-        case [name, "replace", order, amount]:
+        case [name, "replace", order, amount, *options]:
             lots, _, price = amount.partition("@")
-            return c.ReplaceOrder(ACCOUNTS[name], *parse_reference(order), int(lots or 0), int(price or 0))
+            stop = int(options[1]) if options else 0
+            return c.ReplaceOrder(ACCOUNTS[name], *parse_reference(order), int(lots or 0), int(price or 0), stop)
         case ["open", name, "group", group]:
             return c.OpenAccount(ACCOUNTS[name], (("USD", CASH),), ((1, LOTS),), trade_group_id=int(group))
         case [name, "deposit" | "withdraw" as verb, amount]:
@@ -103,6 +110,9 @@ def parse(text: str) -> c.AnyCommand:
 
 def parse_order(account_id: int, side: Side, amount: str, options: list[str]) -> c.PlaceOrder:
     lots, _, price = amount.partition("@")
+    stop = int(options[options.index("stop") + 1]) if "stop" in options else 0
+    display = int(options[options.index("display") + 1]) if "display" in options else 0
+    special = SpecialTerms(stop, display, "hidden" in options)
     is_market = price == "market"
     names = {option.upper() for option in options} & set(TimeInForce.__members__)
     return c.PlaceOrder(
@@ -110,12 +120,13 @@ def parse_order(account_id: int, side: Side, amount: str, options: list[str]) ->
         options[options.index("as") + 1] if "as" in options else "",
         1,
         side,
-        OrderType.MARKET if is_market else OrderType.LIMIT,
+        ORDER_TYPES[is_market, stop > 0],
         TimeInForce[names.pop()] if names else TimeInForce.GTC,
         int(lots),
         0 if is_market else int(price),
         "post-only" in options,
         next((PREVENTION[option] for option in options if option in PREVENTION), SelfTradePrevention.NONE),
+        special if special != SpecialTerms() else None,
     )
 
 
@@ -141,8 +152,11 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"canceled {order_id}: {lots} {reason.name}"
         case e.OrderExpired(order_id, _, lots, reason):
             return f"expired {order_id}: {lots} {reason.name}"
-        case e.OrderReplaced(order_id, _, lots, left, price, keeps):
-            return f"replaced {order_id}: {lots}@{price} left {left}, {'keeps' if keeps else 'loses'} priority"
+        case e.OrderReplaced(order_id, _, lots, left, price, keeps, stop):
+            waits = f" stop {stop}" if stop else ""
+            return f"replaced {order_id}: {lots}@{price}{waits} left {left}, {'keeps' if keeps else 'loses'} priority"
+        case e.OrderTriggered(order_id):
+            return f"triggered {order_id}"
         case e.SelfTradePrevented():
             return tell_prevented(event)
         case e.CancelRejected(reason=reason):
@@ -176,11 +190,21 @@ def tell_accepted(event: e.OrderAccepted) -> str:
         NAMES[event.account_id],
         event.side.name.lower(),
         f"{event.quantity_lots}@{event.price_ticks}",
-        "market" if event.order_type is OrderType.MARKET else "",
+        "" if event.order_type.has_limit else "market",
+        tell_special(event.special) if event.special else "",
         event.time_in_force.name.lower(),
         "post-only" if event.post_only else "",
         next((name for name, mode in PREVENTION.items() if mode is event.self_trade_prevention), ""),
         f"as {event.client_order_id}" if event.client_order_id else "",
+    ]
+    return " ".join(word for word in words if word)
+
+
+def tell_special(special: SpecialTerms) -> str:
+    words = [
+        f"stop {special.stop_price_ticks}" if special.stop_price_ticks else "",
+        f"display {special.display_lots}" if special.display_lots else "",
+        "hidden" if special.hidden else "",
     ]
     return " ".join(word for word in words if word)
 

@@ -14,7 +14,7 @@ import msgspec
 from support.mirror import Mirror
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 EXTREMES = (-(2**63), -(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 
@@ -111,6 +111,8 @@ class Workload:
             self.middle = max(5, self.middle + self.random.choice((-1, 1)))
         kinds: dict[Callable[[], c.AnyCommand], float] = {
             self.place: 50,
+            self.place_stop: 10,
+            self.place_concealed: 10,
             self.cancel: 14,
             self.replace: 16,
             self.place_again: 3,
@@ -188,6 +190,35 @@ class Workload:
             self.random.choice((SelfTradePrevention.NONE, *SelfTradePrevention)),
         )
 
+    def place_stop(self) -> c.PlaceOrder:
+        """Mostly not far beyond the last trade."""
+        order = self.place()
+        market = self.mirror.markets.get(order.instrument_id)
+        last = (market.last_price_ticks if market else 0) or self.middle
+        distance = self.random.choice((1, 1, 2, 3, 5, -1))
+        stop = last + (distance if order.side is Side.BUY else -distance)
+        limit = stop + self.random.randint(-3, 3) if order.order_type is OrderType.LIMIT else 0
+        if self.random.random() < self.hostility:
+            stop = self.random.choice(EXTREMES)
+        return msgspec.structs.replace(
+            order,
+            order_type=OrderType.STOP_LIMIT if order.order_type is OrderType.LIMIT else OrderType.STOP,
+            price_ticks=limit,
+            post_only=self.random.random() < 0.02,
+            special=SpecialTerms(stop),
+        )
+
+    def place_concealed(self) -> c.PlaceOrder:
+        """An iceberg, a hidden order, now and then both; sometimes one that waits as a stop first."""
+        order = self.place_stop() if self.random.random() < 0.2 else self.place()
+        hidden = self.random.random() < 0.4
+        display_lots = self.random.choice((1, 2, 5, 10)) if not hidden or self.random.random() < 0.05 else 0
+        if self.random.random() < self.hostility:
+            display_lots = self.random.choice(EXTREMES)
+        time_in_force = self.random.choice((TimeInForce.GTC, TimeInForce.DAY, order.time_in_force))
+        special = msgspec.structs.replace(order.special or SpecialTerms(), display_lots=display_lots, hidden=hidden)
+        return msgspec.structs.replace(order, special=special, time_in_force=time_in_force)
+
     def place_again(self) -> c.AnyCommand:
         """An earlier order, as it was or with another quantity."""
         if not self.remembered:
@@ -207,7 +238,8 @@ class Workload:
         instrument_id = self.random.choice((1, 1, 1, 1, 4))
         quantity_lots = self.random.choice((0, self._quantity(instrument_id), self.random.randint(1, 10)))
         price_ticks = self.random.choice((0, self._price(instrument_id)))
-        return c.ReplaceOrder(account_id, order_id, client_order_id, quantity_lots, price_ticks)
+        stop_price_ticks = self.random.choice((0, 0, self._price(instrument_id)))
+        return c.ReplaceOrder(account_id, order_id, client_order_id, quantity_lots, price_ticks, stop_price_ticks)
 
     def mass_cancel(self) -> c.MassCancel:
         instrument_id = self.random.choice((0, self._instrument()))

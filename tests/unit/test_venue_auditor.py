@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from support.simulation import simulate
-from trading_engine.venue import accounts, checks, market, order_book, snapshot, terms
+from trading_engine.venue import accounts, checks, market, order_book, snapshot, stops, terms
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Account, Holding, round_up
-from trading_engine.venue.order_book import BookSide, OrderBook, RestingOrder
+from trading_engine.venue.order_book import BookSide, OrderBook, PriceLevel, RestingOrder
 from trading_engine.venue.terms import Side
 from trading_engine.venue.venue import Venue
 
@@ -25,7 +25,7 @@ def newest_first(book: OrderBook, incoming: RestingOrder) -> RestingOrder | None
     opposite = book.side(incoming.side.opposite)
     if opposite.best is None or not book.crosses(incoming.side, incoming.price_ticks):
         return None
-    return list(opposite.levels[opposite.best].orders.values())[-1]
+    return list(opposite.levels[opposite.best])[-1]
 
 
 def one_tick_too_far(side: Side, limit_ticks: int, price_ticks: int) -> bool:
@@ -54,6 +54,27 @@ def snapshot_with_queues_reversed(of: Any) -> Any:
     return record
 
 
+def one_tick_late(side: Side, stop_price_ticks: int, last_price_ticks: int) -> bool:
+    return last_price_ticks > stop_price_ticks if side is Side.BUY else last_price_ticks < stop_price_ticks
+
+
+def fill_that_keeps_the_place(level: PriceLevel, order: RestingOrder, lots: int) -> None:
+    before = list(level.orders)
+    fill_special(level, order, lots)
+    level.orders = {order_id: level.orders[order_id] for order_id in before}
+
+
+fill_special = PriceLevel.fill_special
+trigger = Venue._trigger
+
+
+def trigger_and_forget_what_it_elects(of: Venue, order: RestingOrder) -> None:
+    waiting = len(of._elected)
+    trigger(of, order)
+    while len(of._elected) > waiting:
+        of._elected.pop()
+
+
 save_market = snapshot._save_market
 
 FAULTS = {
@@ -78,6 +99,10 @@ FAULTS = {
     "money appears": (Holding, "available", property(lambda holding: holding.quantity)),
     "owners trade with themselves": (Venue, "_have_one_owner", lambda *_: False),
     "trade groups are not known": (Account, "has_owner_of", lambda account, other: account is other),
+    "stops wait for one tick more": (stops, "is_reached", one_tick_late),
+    "stops are triggered in a single pass": (Venue, "_trigger", trigger_and_forget_what_it_elects),
+    "icebergs keep their place": (PriceLevel, "fill_special", fill_that_keeps_the_place),
+    "hidden orders are seen": (RestingOrder, "is_hidden", False),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

@@ -13,7 +13,7 @@ from trading_engine.venue import events as e
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.snapshot import SnapshotError
-from trading_engine.venue.terms import SelfTradePrevention, TradingPhase
+from trading_engine.venue.terms import SelfTradePrevention, SpecialTerms, TradingPhase
 
 ORDER = c.PlaceOrder(ALICE, "a1", 1, BUY, LIMIT, GTC, 5, 100)
 
@@ -68,6 +68,7 @@ def test_order_sent_again_is_repeated_not_entered(
         {"quantity_lots": 6},
         {"price_ticks": 101},
         {"post_only": True},
+        {"special": SpecialTerms(5)},
         {"self_trade_prevention": SelfTradePrevention.DECREMENT},
     ],
     ids=lambda change: next(iter(change)),

@@ -16,12 +16,14 @@ from support.refusal_cases import (
     ALICE_CLOSED,
     ALICE_HALTED,
     ALICE_OPEN,
+    ALICE_STOP,
     CAROL_OPEN,
     CLOSED,
     HALTED,
     LISTING,
     REFUSED,
     UNKNOWN,
+    WIDE,
     Refused,
     stage,
 )
@@ -32,7 +34,7 @@ from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.reasons import REASON_TEXT, Reason
 from trading_engine.venue.snapshot import VenueRecord
-from trading_engine.venue.terms import OrderType, Side, TimeInForce
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
 
 REFUSALS = (e.CommandRefused, e.OrderRejected, e.CancelRejected, e.ReplaceRejected)
 EDGE_CODES = {Reason.PRICE_NOT_ON_TICK, Reason.QUANTITY_NOT_ON_LOT}
@@ -80,20 +82,23 @@ def test_reasons_have_a_text_each() -> None:
 ORDERS = {
     "account_id": (ALICE, BOB, CAROL, UNKNOWN),
     "client_order_id": ("", "a1", "c1", "x" * 65),
-    "instrument_id": (1, CLOSED, HALTED, UNKNOWN),
+    "instrument_id": (1, CLOSED, HALTED, WIDE, UNKNOWN),
     "side": tuple(Side),
     "order_type": tuple(OrderType),
-    "time_in_force": (TimeInForce.GTC, TimeInForce.IOC),
-    "quantity_lots": (0, 5, 22, 40, 51),
+    "time_in_force": (TimeInForce.GTC,),
+    "quantity_lots": (0, 5, 22, 40, 101),
     "price_ticks": (0, 89, 106, 201),
     "post_only": (False, True),
+    "self_trade_prevention": (SelfTradePrevention.NONE,),
+    "special": (None, SpecialTerms(100), SpecialTerms(100, 200), SpecialTerms(108, 1)),
 }
 REPLACES = {
     "account_id": (ALICE, CAROL, UNKNOWN),
-    "order_id": (ALICE_OPEN, ALICE_CLOSED, ALICE_HALTED, ALICE_BID, ALICE_ASK, CAROL_OPEN, UNKNOWN),
+    "order_id": (ALICE_OPEN, ALICE_CLOSED, ALICE_HALTED, ALICE_BID, ALICE_ASK, ALICE_STOP, CAROL_OPEN, UNKNOWN),
     "client_order_id": ("",),
-    "quantity_lots": (-1, 0, 4, 5, 10, 13, 22, 50, 51),
+    "quantity_lots": (-1, 0, 4, 5, 10, 13, 22, 50, 101, 10**8),
     "price_ticks": (-1, 0, 89, 90, 95, 106, 110, 111, 201),
+    "stop_price_ticks": (0, 100, 10**9),
 }
 
 R = Reason
@@ -106,7 +111,9 @@ NEVER_TOGETHER = {
     (R.QUANTITY_BELOW_MINIMUM, R.QUANTITY_ABOVE_MAXIMUM),
     (R.PRICE_NOT_POSITIVE, R.PRICE_ABOVE_MAXIMUM),
     (R.PRICE_ABOVE_MAXIMUM, R.NO_LIQUIDITY),  # Limit orders have a price, market orders need liquidity.
+    (R.NO_LIQUIDITY, R.STOP_WOULD_TRIGGER_IMMEDIATELY),  # Market orders need liquidity, stops do not.
     (R.NO_LIQUIDITY, R.PRICE_OUTSIDE_BAND),
+    (R.DISPLAY_ABOVE_QUANTITY, R.DISPLAY_BELOW_MINIMUM),
     (R.NOTIONAL_BELOW_MINIMUM, R.NOTIONAL_ABOVE_MAXIMUM),
     (R.INSUFFICIENT_FUNDS, R.INSUFFICIENT_POSITION),  # Buys need funds, sells a position.
 }

@@ -14,7 +14,7 @@ from support.venue_driver import VenueDriver
 from support.workload import EXTREMES
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 INSTRUMENTS = (
     replace(PLAIN, instrument_id=2, symbol="TWO", tick_value=3, maker_fee_ppm=3_333, taker_fee_ppm=77_777),
@@ -92,6 +92,45 @@ class VenueMachine(RuleBasedStateMachine):
     ) -> None:
         self.do(c.PlaceOrder(account_id, "", instrument_id, side, OrderType.MARKET, time_in_force, quantity_lots))
 
+    @rule(
+        account_id=account_ids,
+        side=sides,
+        order_type=st.sampled_from([OrderType.STOP, OrderType.STOP_LIMIT]),
+        time_in_force=st.sampled_from(TimeInForce),
+        quantity_lots=quantities,
+        price_ticks=prices,
+        stop_price_ticks=prices,
+    )
+    def place_stop(self, stop_price_ticks: int, **fields: int) -> None:
+        self.do(c.PlaceOrder(client_order_id="", instrument_id=1, **fields, special=SpecialTerms(stop_price_ticks)))  # type: ignore[arg-type]  # Drawn field by field.
+
+    @rule(
+        account_id=st.integers(2, 3),
+        side=sides,
+        time_in_force=st.sampled_from(TimeInForce),
+        quantity_lots=st.integers(1, 5),
+        stop_price_ticks=st.integers(1, 9),
+    )
+    def place_good_stop(self, stop_price_ticks: int, **fields: int) -> None:
+        good = c.PlaceOrder(
+            1, "", 1, Side.BUY, OrderType.STOP, TimeInForce.DAY, 1, special=SpecialTerms(stop_price_ticks)
+        )
+        self.do(replace(good, **fields))
+
+    @rule(
+        account_id=st.integers(1, 3),
+        side=sides,
+        price_ticks=st.integers(1, 7),
+        quantity_lots=st.integers(1, 9),
+        display_lots=st.integers(-1, 4),
+        hidden=st.booleans(),
+        self_trade_prevention=st.sampled_from(SelfTradePrevention),
+    )
+    def place_concealed(self, display_lots: int, hidden: bool, **fields: int) -> None:
+        special = SpecialTerms(0, display_lots, hidden)
+        good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.LIMIT, TimeInForce.GTC, 1, special=special)
+        self.do(replace(good, **fields))
+
     @rule(account_id=account_ids, order_id=order_ids, client_order_id=client_order_ids)
     def cancel(self, account_id: int, order_id: int, client_order_id: str) -> None:
         self.do(c.CancelOrder(account_id, order_id, client_order_id))
@@ -102,18 +141,20 @@ class VenueMachine(RuleBasedStateMachine):
         client_order_id=client_order_ids,
         quantity_lots=quantities,
         price_ticks=prices,
+        stop_price_ticks=prices,
     )
     def replace_any(self, **fields: int) -> None:
         self.do(c.ReplaceOrder(**fields))  # type: ignore[arg-type]  # Drawn field by field.
 
-    @rule(data=st.data(), quantity_lots=st.integers(0, 12), price_ticks=st.integers(0, 9))
-    def replace_working(self, data: st.DataObject, quantity_lots: int, price_ticks: int) -> None:
+    @rule(data=st.data(), quantity_lots=st.integers(0, 12), price_ticks=st.integers(0, 9), stop=st.integers(0, 9))
+    def replace_working(self, data: st.DataObject, quantity_lots: int, price_ticks: int, stop: int) -> None:
         """One of the working orders, by its owner."""
         assert self.driver.auditor
         orders = self.driver.auditor.mirror.orders
         if orders:
             order = orders[data.draw(st.sampled_from(sorted(orders)))]
-            self.do(c.ReplaceOrder(order.account_id, order.order_id, "", quantity_lots, price_ticks))
+            stop_price_ticks = stop if order.stop_price_ticks else 0
+            self.do(c.ReplaceOrder(order.account_id, order.order_id, "", quantity_lots, price_ticks, stop_price_ticks))
 
     @rule(account_id=account_ids, instrument_id=st.integers(0, 3), side=st.integers(0, 3))
     def mass_cancel(self, account_id: int, instrument_id: int, side: int) -> None:

@@ -7,7 +7,7 @@ a balance below zero.
 
 from trading_engine.venue.instrument import PPM, Instrument
 from trading_engine.venue.order_book import RestingOrder
-from trading_engine.venue.terms import Side
+from trading_engine.venue.terms import Side, SpecialTerms
 
 FEE_ACCOUNT_ID = 0
 """The venue's own account: it receives the fees and cannot trade."""
@@ -15,8 +15,9 @@ FEE_ACCOUNT_ID = 0
 CLIENT_ORDER_IDS_REMEMBERED = 10_000
 """An account's client order ids stay taken while the order works and until so many later orders of the account have ended."""
 
-OrderContent = tuple[int, int, int, int, int, int, bool, int]
-"""What makes a repeated order the same one: instrument, side, type, time in force, quantity, price, post-only, self-trade prevention."""
+OrderContent = tuple[int, int, int, int, int, int, bool, int, SpecialTerms | None]
+"""What makes a repeated order the same one: instrument, side, type, time in force, quantity, price, post-only, self-trade prevention,
+special terms."""
 
 
 class Holding:

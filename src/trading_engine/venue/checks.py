@@ -10,6 +10,7 @@ from trading_engine.venue.conversion import NotADecimal, parse_decimal
 from trading_engine.venue.instrument import (
     CURRENCY_CHARACTERS_MAX,
     FEE_PPM_MAX,
+    ICEBERG_SLICES_MAX,
     ID_MAX,
     MONEY_MAX,
     NAME_CHARACTERS_MAX,
@@ -21,7 +22,8 @@ from trading_engine.venue.instrument import (
 )
 from trading_engine.venue.market import Market
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.terms import OrderType, Side
+from trading_engine.venue.stops import is_reached
+from trading_engine.venue.terms import OrderType, Side, SpecialTerms
 
 CLIENT_ORDER_ID_CHARACTERS_MAX = 64
 
@@ -45,9 +47,37 @@ def phase_refusal(market: Market) -> Refusal:
 
 
 def check_attributes(command: c.PlaceOrder) -> None:
-    is_market = command.order_type is OrderType.MARKET
-    if (is_market and command.price_ticks) or (command.post_only and (is_market or command.time_in_force.is_immediate)):
+    order_type = command.order_type
+    may_be_post_only = order_type is OrderType.LIMIT and not command.time_in_force.is_immediate
+    if (
+        (command.price_ticks and not order_type.has_limit)
+        or (command.post_only and not may_be_post_only)
+        or (command.special is None and order_type.is_stop)
+        or (command.special is not None and not is_supported(command, command.special))
+    ):
         raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
+
+
+def is_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
+    """Whether special terms go together, and with the order. Terms that say nothing are none: there is one way to say each thing."""
+    is_concealed = special.hidden or special.display_lots != 0
+    return (
+        (command.order_type.is_stop or (special.stop_price_ticks == 0 and special != SpecialTerms()))
+        and special.display_lots >= 0
+        and not (special.hidden and special.display_lots)
+        and not (is_concealed and command.time_in_force.is_immediate)
+    )
+
+
+def check_display(special: SpecialTerms, quantity_lots: int) -> None:
+    if special.display_lots > quantity_lots:
+        raise Refusal(Reason.DISPLAY_ABOVE_QUANTITY, quantity_lots)
+    check_slices(special, quantity_lots)
+
+
+def check_slices(special: SpecialTerms, quantity_lots: int) -> None:
+    if 0 < special.display_lots * ICEBERG_SLICES_MAX < quantity_lots:
+        raise Refusal(Reason.DISPLAY_BELOW_MINIMUM, -(-quantity_lots // ICEBERG_SLICES_MAX))
 
 
 def check_quantity(instrument: Instrument, quantity_lots: int) -> None:
@@ -66,8 +96,29 @@ def check_price(instrument: Instrument, price_ticks: int) -> None:
         raise Refusal(Reason.PRICE_ABOVE_MAXIMUM, instrument.price_ticks_max)
 
 
-def check_band(market: Market, price_ticks: int) -> None:
-    reference = market.last_price_ticks
+def check_stop(market: Market, side: Side, stop_price_ticks: int) -> None:
+    last = market.last_price_ticks
+    if last and is_reached(side, stop_price_ticks, last):
+        raise Refusal(Reason.STOP_WOULD_TRIGGER_IMMEDIATELY, last)
+
+
+def checked_stop_limit(
+    market: Market, side: Side, order_type: OrderType, price_ticks: int, stop_price_ticks: int
+) -> int:
+    """The limit of a stop: the client's, or for a STOP the one that protection gives it from its stop price."""
+    instrument = market.instrument
+    if order_type is OrderType.STOP:
+        check_price(instrument, stop_price_ticks)
+        check_stop(market, side, stop_price_ticks)
+        return with_protection(instrument, side, stop_price_ticks)
+    check_price(instrument, min(price_ticks, stop_price_ticks))
+    check_price(instrument, max(price_ticks, stop_price_ticks))
+    check_stop(market, side, stop_price_ticks)
+    check_band(market, price_ticks, stop_price_ticks)
+    return price_ticks
+
+
+def check_band(market: Market, price_ticks: int, reference: int) -> None:
     if not market.instrument.price_band_ppm or not reference:
         return
     width = reference * market.instrument.price_band_ppm // PPM
@@ -86,8 +137,10 @@ def check_notional(instrument: Instrument, price_ticks: int, quantity_lots: int)
 
 
 def check_open_orders(account: Account, command: c.PlaceOrder) -> None:
-    """An immediate order never stays open, so it does not count."""
-    if len(account.open_orders) >= account.open_orders_max and not command.time_in_force.is_immediate:
+    """An immediate order never stays open, so it does not count, unless it is a stop, which waits."""
+    if len(account.open_orders) < account.open_orders_max:
+        return
+    if not command.time_in_force.is_immediate or command.order_type.is_stop:
         raise Refusal(Reason.MAX_OPEN_ORDERS, account.open_orders_max)
 
 
@@ -115,8 +168,14 @@ def protected_price(market: Market, side: Side) -> int:
     best = market.book.side(side.opposite).best
     if best is None:
         raise Refusal(Reason.NO_LIQUIDITY)
-    protection = market.instrument.market_protection_ticks
-    return min(best + protection, market.instrument.price_ticks_max) if side is Side.BUY else max(best - protection, 1)
+    return with_protection(market.instrument, side, best)
+
+
+def with_protection(instrument: Instrument, side: Side, price_ticks: int) -> int:
+    """The instrument's protection beyond a price, within the domain."""
+    if side is Side.BUY:
+        return min(price_ticks + instrument.market_protection_ticks, instrument.price_ticks_max)
+    return max(price_ticks - instrument.market_protection_ticks, 1)
 
 
 # Administration

@@ -7,7 +7,7 @@ a default; none is ever removed, reordered or given another type, so that an old
 import msgspec
 
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 
 class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -71,7 +71,8 @@ class PlaceOrder(Command, frozen=True, tag=10):
 
     `client_order_id` is the account's own name for it, unique among its working orders and the last ones that ended (see
     `accounts.CLIENT_ORDER_IDS_REMEMBERED`); empty means none. A LIMIT order has `price_ticks`; a MARKET order has none and is
-    turned into a limit order at the best opposite price plus or minus the instrument's protection.
+    turned into a limit order at the best opposite price plus or minus the instrument's protection. What goes beyond that, stops to
+    begin with, has its terms in `special`.
     """
 
     account_id: int
@@ -84,6 +85,7 @@ class PlaceOrder(Command, frozen=True, tag=10):
     price_ticks: int = 0
     post_only: bool = False
     self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
+    special: SpecialTerms | None = None
 
 
 class CancelOrder(Command, frozen=True, tag=11):
@@ -106,6 +108,8 @@ class ReplaceOrder(Command, frozen=True, tag=12):
     client_order_id: str = ""
     quantity_lots: int = 0
     price_ticks: int = 0
+    stop_price_ticks: int = 0
+    """Of an order that still waits for it."""
 
 
 class MassCancel(Command, frozen=True, tag=13):

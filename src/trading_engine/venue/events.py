@@ -9,7 +9,7 @@ import msgspec
 
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -65,7 +65,7 @@ class CommandRefused(Event, frozen=True, tag=7):
 class OrderAccepted(Event, frozen=True, tag=10):
     """The order is in. Fills, or its end, follow in the same batch where it trades or ends at once.
 
-    For a MARKET order `price_ticks` is the limit that its protection gave it.
+    For a MARKET order `price_ticks` is the limit that its protection gave it. A stop waits outside the book: see `OrderTriggered`.
     """
 
     order_id: int
@@ -79,6 +79,7 @@ class OrderAccepted(Event, frozen=True, tag=10):
     price_ticks: int
     post_only: bool
     self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
+    special: SpecialTerms | None = None
 
 
 class OrderRejected(Event, frozen=True, tag=11):
@@ -96,6 +97,7 @@ class OrderRejected(Event, frozen=True, tag=11):
     reason: Reason
     limit: int = 0
     self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
+    special: SpecialTerms | None = None
 
 
 class OrderRepeated(Event, frozen=True, tag=12):
@@ -152,6 +154,8 @@ class OrderReplaced(Event, frozen=True, tag=16):
     leaves_lots: int
     price_ticks: int
     priority_kept: bool
+    stop_price_ticks: int = 0
+    """Of an order that waits for it; it keeps its place among its like exactly if this is as before."""
 
 
 class CancelRejected(Event, frozen=True, tag=17):
@@ -200,6 +204,13 @@ class SelfTradePrevented(Event, frozen=True, tag=20):
     taker_leaves_lots: int
 
 
+class OrderTriggered(Event, frozen=True, tag=21):
+    """A trade reached the stop price: the order enters the book now, behind all that are there (FIX: ExecType L)."""
+
+    order_id: int
+    account_id: int
+
+
 class CashChanged(Event, frozen=True, tag=30):
     """The account's cash after the command, in minor units; `held` of it covers open orders."""
 
@@ -246,6 +257,7 @@ AnyEvent = (
     | ReplaceRejected
     | MassCancelCompleted
     | SelfTradePrevented
+    | OrderTriggered
     | CashChanged
     | PositionChanged
     | BookChanged

@@ -2,18 +2,20 @@
 
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_book import OrderBook
+from trading_engine.venue.stops import Stops
 from trading_engine.venue.terms import PHASE_RULES, PhaseRule, TradingPhase
 
 
 class Market:
-    __slots__ = ("book", "instrument", "issued_lots", "last_price_ticks", "market_sequence", "phase")
+    __slots__ = ("book", "instrument", "issued_lots", "last_price_ticks", "market_sequence", "phase", "stops")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.book = OrderBook()
+        self.stops = Stops()
         self.phase = TradingPhase.CLOSED
         self.last_price_ticks = instrument.reference_price_ticks
-        """Reference of the price band: the last trade's price, before the first trade the instrument's reference; 0 for none."""
+        """What bands and stops refer to: the last trade's price, before the first trade the instrument's reference; 0 for none."""
         self.market_sequence = 0
         self.issued_lots = 0
         """Lots in all accounts together."""

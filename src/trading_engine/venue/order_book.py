@@ -4,13 +4,17 @@ It reads like the rule it implements. A side is a dictionary of price levels and
 dictionary of orders, whose insertion order *is* their time priority. Orders enter at the back, leave from anywhere, and lose
 nothing of their place when their quantity shrinks.
 
+Orders with special terms may conceal something. Of an iceberg only the displayed slice has a place in the queue: when it is traded
+the next one enters at the back, so that whoever wants more than is displayed takes everybody's slice first. Hidden orders have a queue
+of their own, behind the displayed one. What a level shows, and what the world is told, is displayed quantity only.
+
 The book knows nothing of accounts, fees or refusals: `Venue` checks and holds before it calls, and settles after.
 """
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
 
 
 class RestingOrder:
@@ -21,6 +25,7 @@ class RestingOrder:
         "client_order_id",
         "fee_credit",
         "held",
+        "hidden_lots",
         "instrument_id",
         "leaves_lots",
         "order_id",
@@ -30,6 +35,8 @@ class RestingOrder:
         "quantity_lots",
         "self_trade_prevention",
         "side",
+        "special",
+        "stop_price_ticks",
         "time_in_force",
     )
 
@@ -46,6 +53,7 @@ class RestingOrder:
         price_ticks: int,
         post_only: bool,
         self_trade_prevention: SelfTradePrevention,
+        special: SpecialTerms | None,
     ) -> None:
         self.order_id = order_id
         self.account_id = account_id
@@ -59,6 +67,11 @@ class RestingOrder:
         self.price_ticks = price_ticks
         self.post_only = post_only
         self.self_trade_prevention = self_trade_prevention
+        self.special = special
+        self.stop_price_ticks = special.stop_price_ticks if special else 0
+        """What the order waits for outside the book; 0 once it has entered it."""
+        self.hidden_lots = 0
+        """How much of `leaves_lots` an iceberg in the book keeps back behind its displayed slice."""
         self.held = 0
         """Minor units for a buy, lots for a sell."""
         self.fee_credit = 0
@@ -69,15 +82,82 @@ class RestingOrder:
         """What has been filled, and what self-trade prevention has taken off: a replace cannot bring it back."""
         return self.quantity_lots - self.leaves_lots
 
+    @property
+    def is_hidden(self) -> bool:
+        return self.special is not None and self.special.hidden
+
+    def show_slice(self) -> None:
+        """Keep back what an iceberg does not display."""
+        assert self.special
+        if self.special.display_lots:
+            self.hidden_lots = max(0, self.leaves_lots - self.special.display_lots)
+
 
 class PriceLevel:
     """The orders at one price, first come first served."""
 
-    __slots__ = ("orders", "quantity_lots")
+    __slots__ = ("hidden_lots", "hidden_orders", "orders", "quantity_lots")
 
     def __init__(self) -> None:
         self.orders: dict[int, RestingOrder] = {}
+        """Those that display something."""
         self.quantity_lots = 0
+        """What they display."""
+        self.hidden_orders: dict[int, RestingOrder] = {}
+        self.hidden_lots = 0
+        """What icebergs keep back, and the hidden orders."""
+
+    def __iter__(self) -> Iterator[RestingOrder]:
+        """In order of priority."""
+        yield from self.orders.values()
+        yield from self.hidden_orders.values()
+
+    def slices(self) -> Iterator[tuple[RestingOrder, int]]:
+        """(order, lots) in the order in which somebody who wants all of it meets them."""
+        for order in self.orders.values():
+            yield order, order.leaves_lots - order.hidden_lots
+        for order in self.orders.values():
+            yield order, order.hidden_lots
+        for order in self.hidden_orders.values():
+            yield order, order.leaves_lots
+
+    def add_special(self, order: RestingOrder) -> None:
+        if order.is_hidden:
+            self.hidden_orders[order.order_id] = order
+            self.hidden_lots += order.leaves_lots
+        else:
+            self.orders[order.order_id] = order
+            self.hidden_lots += order.hidden_lots
+            self.quantity_lots += order.leaves_lots - order.hidden_lots
+
+    def remove_special(self, order: RestingOrder) -> None:
+        if order.is_hidden:
+            del self.hidden_orders[order.order_id]
+            self.hidden_lots -= order.leaves_lots
+        else:
+            del self.orders[order.order_id]
+            self.hidden_lots -= order.hidden_lots
+            self.quantity_lots -= order.leaves_lots - order.hidden_lots
+
+    def fill_special(self, order: RestingOrder, lots: int) -> None:
+        """Take `lots` off what an order that stays has to offer now; an iceberg with nothing on display goes to the back with more."""
+        order.leaves_lots -= lots
+        if order.is_hidden:
+            self.hidden_lots -= lots
+            return
+        self.quantity_lots -= lots
+        if order.leaves_lots == order.hidden_lots:
+            self.remove_special(order)
+            order.show_slice()
+            self.add_special(order)
+
+    def reduce_special(self, order: RestingOrder, lots: int) -> None:
+        """Take `lots` off an order that keeps its place: off what it keeps back first."""
+        concealed = lots if order.is_hidden else min(lots, order.hidden_lots)
+        order.leaves_lots -= lots
+        order.hidden_lots -= 0 if order.is_hidden else concealed
+        self.hidden_lots -= concealed
+        self.quantity_lots -= lots - concealed
 
 
 class BookSide:
@@ -100,26 +180,40 @@ class BookSide:
     def prices_best_first(self) -> Iterator[int]:
         return reversed(self.prices) if self.side is Side.BUY else iter(self.prices)
 
+    def __iter__(self) -> Iterator[RestingOrder]:
+        """In order of priority."""
+        for price_ticks in self.prices_best_first():
+            yield from self.levels[price_ticks]
+
     def add(self, order: RestingOrder) -> None:
         level = self.levels.get(order.price_ticks)
         if level is None:
             level = self.levels[order.price_ticks] = PriceLevel()
             insort(self.prices, order.price_ticks)
+        if order.special is not None:
+            level.add_special(order)
+            return
         level.orders[order.order_id] = order
         level.quantity_lots += order.leaves_lots
 
     def remove(self, order: RestingOrder) -> None:
         level = self.levels[order.price_ticks]
-        del level.orders[order.order_id]
-        level.quantity_lots -= order.leaves_lots
-        if not level.orders:
-            assert level.quantity_lots == 0
+        if order.special is not None:
+            level.remove_special(order)
+        else:
+            del level.orders[order.order_id]
+            level.quantity_lots -= order.leaves_lots
+        if not level.orders and not level.hidden_orders:
+            assert level.quantity_lots == level.hidden_lots == 0
             del self.levels[order.price_ticks]
             del self.prices[bisect_left(self.prices, order.price_ticks)]
 
     def reduce(self, order: RestingOrder, lots: int) -> None:
         """Take `lots` off an order that stays: it keeps its place."""
         assert 0 < lots < order.leaves_lots
+        if order.special is not None:
+            self.levels[order.price_ticks].reduce_special(order, lots)
+            return
         order.leaves_lots -= lots
         self.levels[order.price_ticks].quantity_lots -= lots
 
@@ -148,16 +242,16 @@ class OrderBook:
         for price in opposite.prices_best_first():
             if total >= enough_lots or not within_limit(side, price_ticks, price):
                 break
-            total += opposite.levels[price].quantity_lots
+            total += opposite.levels[price].quantity_lots + opposite.levels[price].hidden_lots
         return total
 
-    def matches(self, side: Side, price_ticks: int) -> Iterator[RestingOrder]:
-        """What an order of `side` with this limit would meet, in order of priority."""
+    def slices(self, side: Side, price_ticks: int) -> Iterator[tuple[RestingOrder, int]]:
+        """(order, lots) that an order of `side` with this limit would meet."""
         opposite = self.side(side.opposite)
         for price in opposite.prices_best_first():
             if not within_limit(side, price_ticks, price):
                 return
-            yield from opposite.levels[price].orders.values()
+            yield from opposite.levels[price].slices()
 
     def next_match(self, incoming: RestingOrder) -> RestingOrder | None:
         """The resting order that has priority against `incoming`, None when nothing within its limit is left."""
@@ -165,7 +259,7 @@ class OrderBook:
         best = opposite.best
         if best is None or not within_limit(incoming.side, incoming.price_ticks, best):
             return None
-        return next(iter(opposite.levels[best].orders.values()))
+        return next(iter(opposite.levels[best]))
 
     def fill(self, resting: RestingOrder, lots: int) -> None:
         """Take `lots` off a resting order; one that is filled leaves the book."""
@@ -173,6 +267,8 @@ class OrderBook:
         if lots == resting.leaves_lots:
             side.remove(resting)
             resting.leaves_lots = 0
+        elif resting.special is not None:
+            side.levels[resting.price_ticks].fill_special(resting, lots)
         else:
             side.reduce(resting, lots)
 

@@ -26,11 +26,12 @@ from trading_engine.venue.events import (
     OrderCanceled,
     OrderExpired,
     OrderReplaced,
+    OrderTriggered,
     SelfTradePrevented,
     TradeExecuted,
 )
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
 
 
 class OrderStatus(IntEnum):
@@ -73,6 +74,10 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
     prevented_lots: int = 0
     """What self-trade prevention has taken off."""
+    special: SpecialTerms | None = None
+    """As the order was entered."""
+    stop_price_ticks: int = 0
+    """What the order waits for outside the book, with status NEW as in FIX; 0 once it is triggered, and for all that are no stops."""
 
     @property
     def leaves_lots(self) -> int:
@@ -104,7 +109,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
 
 
-ReportKind = Literal["new", "trade", "replaced", "canceled", "expired", "prevented"]
+ReportKind = Literal["new", "trade", "replaced", "canceled", "expired", "prevented", "triggered"]
 
 
 class OrderReport(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +141,8 @@ class LiveOrders:
                     reports.append(self._fill(event, sequence, time_ns, is_maker=False))
                 case SelfTradePrevented():
                     reports += self._prevent(event, sequence, time_ns)
+                case OrderTriggered():
+                    reports.append(self._trigger(event, sequence, time_ns))
                 case OrderCanceled():
                     reports.append(self._end(event, "canceled", sequence, time_ns))
                 case OrderExpired():
@@ -168,6 +175,8 @@ class LiveOrders:
             updated_ns=time_ns,
             event_sequence=sequence,
             self_trade_prevention=event.self_trade_prevention,
+            special=event.special,
+            stop_price_ticks=event.special.stop_price_ticks if event.special else 0,
         )
         self.live[event.order_id] = order
         return OrderReport(sequence, "new", order)
@@ -205,6 +214,13 @@ class LiveOrders:
             time_ns=time_ns,
         )
         return OrderReport(sequence, "trade", order, fill)
+
+    def _trigger(self, event: OrderTriggered, sequence: int, time_ns: int) -> OrderReport:
+        order = self.live[event.order_id]
+        assert order.stop_price_ticks, (sequence, event, order)
+        order = replace(order, stop_price_ticks=0, updated_ns=time_ns, event_sequence=sequence)
+        self._store(order)
+        return OrderReport(sequence, "triggered", order)
 
     def _prevent(self, event: SelfTradePrevented, sequence: int, time_ns: int) -> list[OrderReport]:
         reports = []
@@ -248,6 +264,7 @@ class LiveOrders:
             order,
             quantity_lots=event.quantity_lots,
             price_ticks=event.price_ticks,
+            stop_price_ticks=event.stop_price_ticks,
             updated_ns=time_ns,
             event_sequence=sequence,
         )

@@ -24,9 +24,12 @@ class Reason(IntEnum):
     QUANTITY_NOT_POSITIVE = 9
     QUANTITY_BELOW_MINIMUM = 10
     QUANTITY_ABOVE_MAXIMUM = 11
+    DISPLAY_ABOVE_QUANTITY = 25
+    DISPLAY_BELOW_MINIMUM = 26
     PRICE_NOT_POSITIVE = 12
     PRICE_ABOVE_MAXIMUM = 13
     NO_LIQUIDITY = 14
+    STOP_WOULD_TRIGGER_IMMEDIATELY = 23
     PRICE_OUTSIDE_BAND = 15
     NOTIONAL_BELOW_MINIMUM = 16
     NOTIONAL_ABOVE_MAXIMUM = 17
@@ -60,9 +63,12 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.QUANTITY_NOT_POSITIVE: "The quantity must be greater than zero.",
     Reason.QUANTITY_BELOW_MINIMUM: "The quantity is below the instrument's minimum.",
     Reason.QUANTITY_ABOVE_MAXIMUM: "The quantity is above the instrument's maximum.",
+    Reason.DISPLAY_ABOVE_QUANTITY: "The quantity to display is greater than the order's.",
+    Reason.DISPLAY_BELOW_MINIMUM: "The quantity to display is too small: it would cut the order into too many slices.",
     Reason.PRICE_NOT_POSITIVE: "The price must be greater than zero.",
     Reason.PRICE_ABOVE_MAXIMUM: "The price is above the instrument's maximum.",
     Reason.NO_LIQUIDITY: "A market order needs a price on the other side of the book, and there is none.",
+    Reason.STOP_WOULD_TRIGGER_IMMEDIATELY: "The last trade's price is at or beyond the stop price already.",
     Reason.PRICE_OUTSIDE_BAND: "The price is too far from the reference price.",
     Reason.NOTIONAL_BELOW_MINIMUM: "The order's value is below the instrument's minimum.",
     Reason.NOTIONAL_ABOVE_MAXIMUM: "The order's value is above the instrument's maximum.",

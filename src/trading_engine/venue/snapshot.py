@@ -12,7 +12,7 @@ from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, Orde
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import RestingOrder
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
@@ -32,6 +32,9 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price_ticks: int
     post_only: bool
     self_trade_prevention: SelfTradePrevention
+    special: SpecialTerms | None
+    stop_price_ticks: int
+    hidden_lots: int
     held: int
     fee_credit: int
 
@@ -44,6 +47,8 @@ class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     issued_lots: int
     orders: list[OrderRecord]
     """Bids, then asks; best price first, at one price first in the queue first."""
+    stops: list[OrderRecord]
+    """In the order in which they would be elected."""
 
 
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -91,28 +96,36 @@ def save(venue: "Venue") -> bytes:
 
 
 def _save_market(market: Market) -> MarketRecord:
-    orders = [
-        OrderRecord(
-            order.order_id,
-            order.account_id,
-            order.client_order_id,
-            order.side,
-            order.order_type,
-            order.time_in_force,
-            order.quantity_lots,
-            order.leaves_lots,
-            order.price_ticks,
-            order.post_only,
-            order.self_trade_prevention,
-            order.held,
-            order.fee_credit,
-        )
-        for side in (market.book.bids, market.book.asks)
-        for price_ticks in side.prices_best_first()
-        for order in side.levels[price_ticks].orders.values()
-    ]
+    orders = [_save_order(order) for side in (market.book.bids, market.book.asks) for order in side]
     return MarketRecord(
-        market.instrument, market.phase, market.last_price_ticks, market.market_sequence, market.issued_lots, orders
+        market.instrument,
+        market.phase,
+        market.last_price_ticks,
+        market.market_sequence,
+        market.issued_lots,
+        orders,
+        [_save_order(order) for order in market.stops],
+    )
+
+
+def _save_order(order: RestingOrder) -> OrderRecord:
+    return OrderRecord(
+        order.order_id,
+        order.account_id,
+        order.client_order_id,
+        order.side,
+        order.order_type,
+        order.time_in_force,
+        order.quantity_lots,
+        order.leaves_lots,
+        order.price_ticks,
+        order.post_only,
+        order.self_trade_prevention,
+        order.special,
+        order.stop_price_ticks,
+        order.hidden_lots,
+        order.held,
+        order.fee_credit,
     )
 
 
@@ -181,27 +194,38 @@ def _load_market(venue: "Venue", record: MarketRecord) -> None:
     market.market_sequence = record.market_sequence
     market.issued_lots = record.issued_lots
     for item in record.orders:
-        order = RestingOrder(
-            item.order_id,
-            item.account_id,
-            item.client_order_id,
-            instrument.instrument_id,
-            item.side,
-            item.order_type,
-            item.time_in_force,
-            item.quantity_lots,
-            item.price_ticks,
-            item.post_only,
-            item.self_trade_prevention,
-        )
-        order.leaves_lots = item.leaves_lots
-        order.held = item.held
-        order.fee_credit = item.fee_credit
+        order = _load_order(venue, instrument, item)
         market.book.side(order.side).add(order)
-        account = venue._accounts[order.account_id]
-        account.open_orders[order.order_id] = order
-        venue._open_order_count += 1
-        if order.side is Side.BUY:
-            account.cash_in(instrument.currency).held += order.held
-        else:
-            account.position_in(instrument.instrument_id).held += order.held
+    for item in record.stops:
+        market.stops.add(_load_order(venue, instrument, item))
+
+
+def _load_order(venue: "Venue", instrument: Instrument, record: OrderRecord) -> RestingOrder:
+    """The order, among its account's open ones and with what it holds held."""
+    order = RestingOrder(
+        record.order_id,
+        record.account_id,
+        record.client_order_id,
+        instrument.instrument_id,
+        record.side,
+        record.order_type,
+        record.time_in_force,
+        record.quantity_lots,
+        record.price_ticks,
+        record.post_only,
+        record.self_trade_prevention,
+        record.special,
+    )
+    order.leaves_lots = record.leaves_lots
+    order.stop_price_ticks = record.stop_price_ticks
+    order.hidden_lots = record.hidden_lots
+    order.held = record.held
+    order.fee_credit = record.fee_credit
+    account = venue._accounts[order.account_id]
+    account.open_orders[order.order_id] = order
+    venue._open_order_count += 1
+    if order.side is Side.BUY:
+        account.cash_in(instrument.currency).held += order.held
+    else:
+        account.position_in(instrument.instrument_id).held += order.held
+    return order

@@ -3,6 +3,8 @@
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
+
 from trading_engine.venue.reasons import Reason
 
 
@@ -22,6 +24,18 @@ class OrderType(IntEnum):
 
     MARKET = 1
     LIMIT = 2
+    STOP = 3
+    """Enters the book as a market order when a trade reaches its stop price; its protection counts from there."""
+    STOP_LIMIT = 4
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether the client says the limit; otherwise the venue makes one."""
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+
+    @property
+    def is_stop(self) -> bool:
+        return self in (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
 class TimeInForce(IntEnum):
@@ -57,6 +71,17 @@ class TradingPhase(IntEnum):
     CLOSED = 0
     CONTINUOUS = 1
     HALTED = 2
+
+
+class SpecialTerms(msgspec.Struct, frozen=True, array_like=True):
+    """What an order has beyond a plain one. Plain orders have none of it, and pay for none of it."""
+
+    stop_price_ticks: int = 0
+    """The trade price that a STOP or STOP_LIMIT order waits for."""
+    display_lots: int = 0
+    """Iceberg: at most so much of the order is displayed at a time, and only that has priority; 0: all of it."""
+    hidden: bool = False
+    """Nothing of the order is displayed; it comes after all that is, at its price."""
 
 
 class PhaseRule(NamedTuple):

@@ -15,7 +15,8 @@ Invariants, whenever `apply` has returned:
 Within a batch the order of events is: what became of the command, the trades and ends it caused, then the balances, then the book.
 """
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -30,12 +31,15 @@ from trading_engine.venue.checks import (
     check_attributes,
     check_band,
     check_cover,
+    check_display,
     check_instrument,
     check_notional,
     check_open_orders,
     check_post_only,
     check_price,
     check_quantity,
+    check_slices,
+    checked_stop_limit,
     phase_refusal,
     protected_price,
 )
@@ -62,6 +66,8 @@ class Venue:
         self._markets: dict[int, Market] = {}
         self._open_order_count = 0
         self._events: list[e.AnyEvent] = []
+        self._elected: deque[RestingOrder] = deque()
+        """Stops that trades of this command have reached, and that enter the book when what is going on is done."""
         self._cash_touched: dict[tuple[int, str], None] = {}
         self._positions_touched: dict[tuple[int, int], None] = {}
         self._levels_touched: dict[int, set[tuple[Side, int]]] = {}
@@ -96,6 +102,10 @@ class Venue:
         """The live book of an instrument: look, do not touch."""
         return self._markets[instrument_id].book
 
+    def stops(self, instrument_id: int) -> Sequence[RestingOrder]:
+        """The orders that wait for their stop price: look, do not touch."""
+        return tuple(self._markets[instrument_id].stops)
+
     def phase(self, instrument_id: int) -> TradingPhase:
         return self._markets[instrument_id].phase
 
@@ -127,6 +137,8 @@ class Venue:
             return None
         try:
             self._handlers[type(sequenced.command)](sequenced.command)
+            while self._elected:
+                self._trigger(self._elected.popleft())
         except Refusal as refusal:
             assert not self._events, (sequenced, self._events)
             self._events.append(refused(sequenced.command, refusal))
@@ -177,7 +189,7 @@ class Venue:
             level = market.book.side(side).levels.get(price_ticks)
             levels.append(
                 (int(side), price_ticks, level.quantity_lots, len(level.orders))
-                if level
+                if level and level.orders
                 else (int(side), price_ticks, 0, 0)
             )
         market.market_sequence += 1
@@ -297,14 +309,10 @@ class Venue:
                 self._expire_day_orders(market)
 
     def _expire_day_orders(self, market: Market) -> None:
-        for side in (market.book.bids, market.book.asks):
-            expiring = [
-                order
-                for price_ticks in side.prices_best_first()
-                for order in side.levels[price_ticks].orders.values()
-                if order.time_in_force is TimeInForce.DAY
-            ]
-            for order in expiring:
+        """Bids, asks, stops."""
+        orders = [order for side in (market.book.bids, market.book.asks) for order in side]
+        for order in [*orders, *market.stops]:
+            if order.time_in_force is TimeInForce.DAY:
                 canceled_lots = self._take_out(market, order)
                 self._events.append(
                     e.OrderExpired(order.order_id, order.account_id, canceled_lots, EndReason.END_OF_DAY)
@@ -335,10 +343,14 @@ class Venue:
                 order.price_ticks,
                 order.post_only,
                 order.self_trade_prevention,
+                order.special,
             )
         )
         self._hold(market, order)
-        self._match_and_rest(market, order)
+        if order.stop_price_ticks:
+            market.stops.add(order)
+        else:
+            self._match_and_rest(market, order)
 
     def _find_repeated(self, account: Account, command: c.PlaceOrder) -> int:
         """The id of the order that this one repeats, 0 where it is new."""
@@ -362,12 +374,20 @@ class Venue:
             raise phase_refusal(market)
         check_attributes(command)
         check_quantity(instrument, command.quantity_lots)
-        if command.order_type is OrderType.MARKET:
-            price_ticks = protected_price(market, command.side)
-        else:
+        if command.special is not None:
+            check_display(command.special, command.quantity_lots)
+        if command.order_type is OrderType.LIMIT:
             price_ticks = command.price_ticks
             check_price(instrument, price_ticks)
-            check_band(market, price_ticks)
+            check_band(market, price_ticks, market.last_price_ticks)
+        elif command.order_type is OrderType.MARKET:
+            price_ticks = protected_price(market, command.side)
+        else:
+            assert command.special, command
+            stop_price_ticks = command.special.stop_price_ticks
+            price_ticks = checked_stop_limit(
+                market, command.side, command.order_type, command.price_ticks, stop_price_ticks
+            )
         check_notional(instrument, price_ticks, command.quantity_lots)
         check_open_orders(account, command)
         if command.post_only:
@@ -386,8 +406,15 @@ class Venue:
             price_ticks,
             command.post_only,
             command.self_trade_prevention,
+            command.special,
         )
         return order, market
+
+    def _trigger(self, order: RestingOrder) -> None:
+        """Let an elected stop into the book."""
+        order.stop_price_ticks = 0
+        self._events.append(e.OrderTriggered(order.order_id, order.account_id))
+        self._match_and_rest(self._markets[order.instrument_id], order)
 
     def _match_and_rest(self, market: Market, order: RestingOrder) -> None:
         assert market.phase_rule.match, market.phase
@@ -407,6 +434,8 @@ class Venue:
         elif order.time_in_force.is_immediate:
             self._cancel_outside(market, order, EndReason.IOC_REMAINDER)
         else:
+            if order.special is not None:
+                order.show_slice()
             market.book.side(order.side).add(order)
             self._touch_level(order)
 
@@ -414,7 +443,7 @@ class Venue:
         """Match as much as both have, at the resting order's price, and settle it."""
         instrument = market.instrument
         price_ticks = resting.price_ticks
-        lots = min(resting.leaves_lots, incoming.leaves_lots)
+        lots = min(resting.leaves_lots - resting.hidden_lots, incoming.leaves_lots)
         value = notional(instrument, price_ticks, lots)
         self._touch_level(resting)
         market.book.fill(resting, lots)
@@ -449,6 +478,8 @@ class Venue:
         )
         if resting.leaves_lots == 0:
             self._end(resting)
+        if market.stops.count:
+            self._elected += market.stops.elect(price_ticks)
 
     def _have_one_owner(self, order: RestingOrder, other: RestingOrder) -> bool:
         return self._accounts[order.account_id].has_owner_of(self._accounts[other.account_id])
@@ -456,7 +487,7 @@ class Venue:
     def _prevent_self_trade(self, market: Market, resting: RestingOrder, incoming: RestingOrder) -> bool:
         """What the incoming order's mode has happen instead of a trade; returns whether the incoming order has ended by it."""
         mode = incoming.self_trade_prevention
-        lots = min(resting.leaves_lots, incoming.leaves_lots)
+        lots = min(resting.leaves_lots - resting.hidden_lots, incoming.leaves_lots)
         if mode is SelfTradePrevention.DECREMENT:
             self._touch_level(resting)
             market.book.fill(resting, lots)
@@ -529,15 +560,20 @@ class Venue:
         self._events.append(e.OrderCanceled(order.order_id, order.account_id, canceled_lots, reason))
 
     def _take_out(self, market: Market, order: RestingOrder) -> int:
-        """End an order that is in the book; returns the lots that were left of it."""
-        self._touch_level(order)
-        market.book.side(order.side).remove(order)
+        """End an order that is in the book or waits for its stop price; returns the lots that were left of it."""
+        if order.stop_price_ticks:
+            market.stops.remove(order)
+        else:
+            self._touch_level(order)
+            market.book.side(order.side).remove(order)
         canceled_lots, order.leaves_lots = order.leaves_lots, 0
         self._hold(market, order)
         self._end(order)
         return canceled_lots
 
     def _touch_level(self, order: RestingOrder) -> None:
+        if order.is_hidden:  # Nothing that anybody may see has changed.
+            return
         self._levels_touched.setdefault(order.instrument_id, set()).add((order.side, order.price_ticks))
 
     def _find_order(self, account: Account, order_id: int, client_order_id: str) -> tuple[RestingOrder, Market]:
@@ -579,6 +615,11 @@ class Venue:
         if not market.phase_rule.replace:
             raise phase_refusal(market)
         quantity_lots = command.quantity_lots or order.quantity_lots
+        if order.stop_price_ticks:
+            self._replace_stop(account, market, order, quantity_lots, command)
+            return
+        if command.stop_price_ticks:
+            raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
         price_ticks = command.price_ticks or order.price_ticks
         self._check_replace(account, market, order, quantity_lots, price_ticks)
         if quantity_lots <= order.done_lots:
@@ -595,20 +636,52 @@ class Venue:
         ends_order = quantity_lots <= order.done_lots
         if not ends_order or quantity_lots <= 0:
             check_quantity(instrument, quantity_lots)
+            if order.special is not None:
+                check_slices(order.special, quantity_lots)
         check_price(instrument, price_ticks)
         if ends_order:
             return
         if not keeps_priority(
             order, quantity_lots, price_ticks
         ):  # Who only takes quantity off need not chase the market.
-            check_band(market, price_ticks)
+            check_band(market, price_ticks, market.last_price_ticks)
         check_notional(instrument, price_ticks, quantity_lots)
         if order.post_only:
             check_post_only(market, order.side, price_ticks)
+        self._check_more_cover(account, market, order, quantity_lots, price_ticks)
+
+    def _check_more_cover(
+        self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int
+    ) -> None:
         leaves_lots = quantity_lots - order.done_lots
-        more = hold_needed(instrument, order.side, price_ticks, leaves_lots, order.fee_credit) - order.held
-        if more > 0:
-            check_cover(account, instrument, order.side, more)
+        needed = hold_needed(market.instrument, order.side, price_ticks, leaves_lots, order.fee_credit)
+        if needed > order.held:
+            check_cover(account, market.instrument, order.side, needed - order.held)
+
+    def _replace_stop(
+        self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, command: c.ReplaceOrder
+    ) -> None:
+        """Change an order that waits. It has not traded yet, and does not trade now."""
+        if command.price_ticks and not order.order_type.has_limit:
+            raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
+        check_quantity(market.instrument, quantity_lots)
+        if order.special is not None:
+            check_slices(order.special, quantity_lots)
+        stop_price_ticks = command.stop_price_ticks or order.stop_price_ticks
+        price_ticks = checked_stop_limit(
+            market, order.side, order.order_type, command.price_ticks or order.price_ticks, stop_price_ticks
+        )
+        check_notional(market.instrument, price_ticks, quantity_lots)
+        self._check_more_cover(account, market, order, quantity_lots, price_ticks)
+        keeps = stop_price_ticks == order.stop_price_ticks
+        if not keeps:
+            market.stops.remove(order)
+            order.stop_price_ticks = stop_price_ticks
+            market.stops.add(order)
+        order.quantity_lots = order.leaves_lots = quantity_lots
+        order.price_ticks = price_ticks
+        self._hold(market, order)
+        self._report_replaced(order, keeps)
 
     def _reduce(self, market: Market, order: RestingOrder, quantity_lots: int) -> None:
         """Take quantity off the order's back: it keeps its place in the queue."""
@@ -638,6 +711,7 @@ class Venue:
                 order.leaves_lots,
                 order.price_ticks,
                 priority_kept,
+                order.stop_price_ticks,
             )
         )
 
@@ -652,6 +726,7 @@ def content_of(command: c.PlaceOrder) -> OrderContent:
         command.price_ticks,
         command.post_only,
         int(command.self_trade_prevention),
+        command.special,
     )
 
 
@@ -667,9 +742,9 @@ def is_fillable(
     if not order.self_trade_prevention:
         return book.fillable_lots(order.side, order.price_ticks, order.leaves_lots) >= order.leaves_lots
     missing_lots = order.leaves_lots
-    for resting in book.matches(order.side, order.price_ticks):
+    for resting, lots in book.slices(order.side, order.price_ticks):
         if not have_one_owner(order, resting):
-            missing_lots -= resting.leaves_lots
+            missing_lots -= lots
         elif order.self_trade_prevention is not SelfTradePrevention.CANCEL_RESTING:
             return False
         if missing_lots <= 0:
@@ -694,6 +769,7 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
                 refusal.reason,
                 refusal.limit,
                 command.self_trade_prevention,
+                command.special,
             )
         case c.CancelOrder():
             return e.CancelRejected(command.account_id, command.order_id, command.client_order_id, refusal.reason)

@@ -1,0 +1,65 @@
+"""Orders that wait for the market to reach their stop price.
+
+They are in no book: nobody sees them, nothing trades with them. A trade at or beyond the stop price elects them; a buy waits for the
+market to rise to its stop, a sell for it to fall there. Elected orders enter the book after the command whose trades elected them is
+done, those of one trade nearest stop first, at one stop in order of entry. Their own trades may elect more, which queue behind them.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from trading_engine.venue.order_book import RestingOrder
+from trading_engine.venue.terms import Side
+
+
+class Stops:
+    """The waiting orders of one instrument, by side and stop price; `prices` is sorted upwards."""
+
+    __slots__ = ("count", "levels", "prices")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.levels: dict[Side, dict[int, dict[int, RestingOrder]]] = {Side.BUY: {}, Side.SELL: {}}
+        self.prices: dict[Side, list[int]] = {Side.BUY: [], Side.SELL: []}
+
+    def add(self, order: RestingOrder) -> None:
+        levels = self.levels[order.side]
+        if order.stop_price_ticks not in levels:
+            levels[order.stop_price_ticks] = {}
+            insort(self.prices[order.side], order.stop_price_ticks)
+        levels[order.stop_price_ticks][order.order_id] = order
+        self.count += 1
+
+    def remove(self, order: RestingOrder) -> None:
+        levels, prices = self.levels[order.side], self.prices[order.side]
+        del levels[order.stop_price_ticks][order.order_id]
+        if not levels[order.stop_price_ticks]:
+            del levels[order.stop_price_ticks]
+            del prices[bisect_left(prices, order.stop_price_ticks)]
+        self.count -= 1
+
+    def elect(self, last_price_ticks: int) -> list[RestingOrder]:
+        """Take out what a trade at this price elects, in the order in which it is to enter the book."""
+        elected: list[RestingOrder] = []
+        for side in Side:
+            for price_ticks in self.nearest_first(side):
+                if not is_reached(side, price_ticks, last_price_ticks):
+                    break
+                elected += self.levels[side][price_ticks].values()
+        for order in elected:
+            self.remove(order)
+        return elected
+
+    def __iter__(self) -> Iterator[RestingOrder]:
+        """Buys, then sells; nearest stop first, at one stop in order of entry."""
+        for side in Side:
+            for price_ticks in self.nearest_first(side):
+                yield from self.levels[side][price_ticks].values()
+
+    def nearest_first(self, side: Side) -> Iterator[int]:
+        """Stop prices in the order in which the market would reach them."""
+        return iter(self.prices[side]) if side is Side.BUY else reversed(self.prices[side])
+
+
+def is_reached(side: Side, stop_price_ticks: int, last_price_ticks: int) -> bool:
+    return last_price_ticks >= stop_price_ticks if side is Side.BUY else last_price_ticks <= stop_price_ticks
