@@ -70,10 +70,13 @@ class Auditor:
         self.producers: OrderedDict[str, int] = OrderedDict()
         """Last number by producer, the one that has been silent for longest first."""
         self.command_sequence = 0
+        self.time_ns = 0
+        """Of the command that is being judged."""
 
     def apply(self, venue: Venue, sequenced: c.SequencedCommand) -> e.EventBatch | None:
         """Apply a command to the venue and judge what it did."""
         assert decode_sequenced(msgspec.msgpack.encode(sequenced)) == sequenced
+        self.time_ns = sequenced.time_ns
         is_new = self._is_new(sequenced)
         expected = self.expect(sequenced.command) if is_new else []
         batch = venue.apply(sequenced)
@@ -119,6 +122,8 @@ class Auditor:
                 return [*self._expect_cancel(command)]
             case c.MassCancel():
                 return [*self._expect_mass_cancel(command)]
+            case c.AdvanceClock():
+                return self._expect_clock()
             case c.SetTradingPhase():
                 return [*self._expect_phase(command)]
             case _:
@@ -165,6 +170,8 @@ class Auditor:
             broken[Reason.CLIENT_ORDER_ID_TOO_LONG] = 64
         if not is_supported(command):
             broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
+        if command.time_in_force is TimeInForce.GTD and expire_time(command) <= self.time_ns:
+            broken[Reason.EXPIRE_TIME_IN_PAST] = self.time_ns
         account = self.mirror.accounts.get(command.account_id)
         if account is None or command.account_id == FEE_ACCOUNT:
             broken[Reason.UNKNOWN_ACCOUNT] = 0
@@ -377,6 +384,21 @@ class Auditor:
             )
         return events
 
+    def _expect_clock(self) -> list[Expected]:
+        due = sorted(
+            (expire_time(order.accepted), order.order_id)
+            for order in self.mirror.orders.values()
+            if 0 < expire_time(order.accepted) <= self.time_ns
+        )
+        expired = [self.mirror.orders[order_id] for _, order_id in due]
+        return [
+            e.ClockAdvanced(len(expired)),
+            *(
+                e.OrderExpired(order.order_id, order.account_id, order.leaves_lots, EndReason.EXPIRE_TIME_REACHED)
+                for order in expired
+            ),
+        ]
+
     def _in_order_of_priority(self, instrument_id: int) -> Iterable[MirrorOrder]:
         for side in (Side.BUY, Side.SELL):
             for price in self.mirror.prices(instrument_id, side):
@@ -522,14 +544,21 @@ def is_supported(command: c.PlaceOrder) -> bool:
     if command.post_only and (is_immediate or command.order_type is not OrderType.LIMIT):
         return False
     special = command.special
+    is_gtd = command.time_in_force is TimeInForce.GTD
     if special is None:
-        return not is_stop(command)
+        return not is_stop(command) and not is_gtd
+    if (special.expire_time_ns and not is_gtd) or special.expire_time_ns >= 2**63:
+        return False
     if special.hidden or special.display_lots:
         if is_immediate or special.display_lots < 0 or (special.hidden and special.display_lots):
             return False
-    elif not is_stop(command):
+    elif not is_stop(command) and not is_gtd:
         return False
     return is_stop(command) or not special.stop_price_ticks
+
+
+def expire_time(order: c.PlaceOrder | e.OrderAccepted) -> int:
+    return order.special.expire_time_ns if order.special else 0
 
 
 def broken_by_slices(special: SpecialTerms | None, quantity_lots: int) -> Broken:

@@ -117,6 +117,7 @@ class MirrorMarket:
 class Mirror:
     def __init__(self) -> None:
         self.event_sequence = 0
+        self.time_ns = 0
         self.last_order_id = 0
         self.last_trade_id = 0
         self.markets: dict[int, MirrorMarket] = {}
@@ -185,6 +186,7 @@ class Mirror:
         assert batch.events, batch
         assert batch.first_event_sequence == self.event_sequence + 1, batch
         self.event_sequence = batch.last_event_sequence
+        self.time_ns = batch.time_ns
         ranks = [rank(event) for event in batch.events]
         assert ranks == sorted(ranks), batch
         for event in batch.events:
@@ -234,8 +236,8 @@ class Mirror:
                 self.reported_lots[account_id, instrument_id] = (lots, held)
             case e.BookChanged():
                 self._change_book(event)
-            case e.MassCancelCompleted():
-                """The cancels before it said all."""
+            case e.MassCancelCompleted() | e.ClockAdvanced():
+                """The ends before or after it say all."""
             case _:
                 assert isinstance(event, REFUSALS), event
 
@@ -377,7 +379,8 @@ class Mirror:
     def _end_order(self, event: e.OrderCanceled | e.OrderExpired) -> None:
         order = self.orders[event.order_id]
         assert (event.account_id, event.canceled_lots) == (order.account_id, order.leaves_lots), event
-        assert isinstance(event, e.OrderExpired) == (event.reason is EndReason.END_OF_DAY), event
+        expiries = (EndReason.END_OF_DAY, EndReason.EXPIRE_TIME_REACHED)
+        assert isinstance(event, e.OrderExpired) == (event.reason in expiries), event
         immediate = {EndReason.IOC_REMAINDER: TimeInForce.IOC, EndReason.FOK_NOT_FILLABLE: TimeInForce.FOK}
         if event.reason is EndReason.SELF_TRADE_PREVENTED:
             self._prevented.remove(order.order_id)

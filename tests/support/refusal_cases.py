@@ -1,7 +1,8 @@
 """Every command that the venue refuses, once for each reason: the command, the reason, and the bound that it has to report.
 
 They are given to a stage with narrow limits: instrument 1 trades around its reference 100 with asks at 105 and no bids, 2 is closed,
-3 is halted, 4 has a bid at 95 and an ask at 105, 5 has wide limits and an iceberg and a stop of Alice's. Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
+3 is halted, 4 has a bid at 95 and an ask at 105, 5 has wide limits with an iceberg and a stop of Alice's.
+Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
 and has all she owns in her one order.
 """
 
@@ -77,6 +78,7 @@ PLACE = c.PlaceOrder(ALICE, "", 1, BUY, LIMIT, GTC, 10, 100)
 STOP = replace(PLACE, quantity_lots=9, order_type=OrderType.STOP, price_ticks=0, special=SpecialTerms(101))
 STOP_LIMIT = replace(STOP, order_type=OrderType.STOP_LIMIT, price_ticks=102)
 ICEBERG = replace(PLACE, special=SpecialTerms(display_lots=10))
+UNTIL = replace(PLACE, time_in_force=TimeInForce.GTD, special=SpecialTerms(expire_time_ns=21_001))
 HIDDEN = replace(PLACE, special=SpecialTerms(hidden=True))
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
@@ -87,6 +89,8 @@ ACCEPTED = (
     STOP_LIMIT,
     ICEBERG,
     HIDDEN,
+    UNTIL,
+    c.AdvanceClock(),
     REPLACE,
     OPEN,
     LISTING,
@@ -106,6 +110,12 @@ def listing(**changes: object) -> c.ListInstrument:
 
 
 REFUSED = (
+    # An order with an end
+    Refused(replace(PLACE, time_in_force=TimeInForce.GTD), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PLACE, special=SpecialTerms(expire_time_ns=2**62)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(UNTIL, special=SpecialTerms(expire_time_ns=2**63)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(UNTIL, special=SpecialTerms(expire_time_ns=21_000)), Reason.EXPIRE_TIME_IN_PAST, 21_000),
+    Refused(replace(UNTIL, special=SpecialTerms(expire_time_ns=0)), Reason.EXPIRE_TIME_IN_PAST, 21_000),
     # Orders that conceal something
     Refused(replace(ICEBERG, special=SpecialTerms()), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(ICEBERG, special=SpecialTerms(display_lots=-1)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),

@@ -12,6 +12,8 @@ writes it again from what happened, so a test is `play(text) == text`, and a dif
     …
 
 Accounts start with 10,000 in cash and 100 lots each; a line `! cash=500 taker_fee_ppm=100` changes that, or fields of the instrument.
+The clock stands at 6000 when a scene begins and goes on by 1000 with each command.
+
 Every command is audited as well, so fields that the text leaves out (accounts, numbers, sides of trades) are checked there.
 """
 
@@ -82,11 +84,13 @@ def scenes(path: Path) -> dict[str, str]:
 # Commands
 
 
-def parse(text: str) -> c.AnyCommand:
+def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of command.
     words = text.split()
     match words:
         case ["phase", phase, *rest]:
             return c.SetTradingPhase(1, TradingPhase[phase.upper()], trading_day_ends=rest == ["day", "ends"])
+        case ["clock"]:
+            return c.AdvanceClock()
         case ["suspend" | "reinstate" as verb, name]:
             return c.SuspendAccount(ACCOUNTS[name], suspended=verb == "suspend")
         case [name, "buy" | "sell" as side, amount, *options]:
@@ -112,7 +116,8 @@ def parse_order(account_id: int, side: Side, amount: str, options: list[str]) ->
     lots, _, price = amount.partition("@")
     stop = int(options[options.index("stop") + 1]) if "stop" in options else 0
     display = int(options[options.index("display") + 1]) if "display" in options else 0
-    special = SpecialTerms(stop, display, "hidden" in options)
+    expire_time_ns = int(options[options.index("gtd") + 1]) if "gtd" in options else 0
+    special = SpecialTerms(stop, display, "hidden" in options, expire_time_ns)
     is_market = price == "market"
     names = {option.upper() for option in options} & set(TimeInForce.__members__)
     return c.PlaceOrder(
@@ -155,6 +160,8 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
         case e.OrderReplaced(order_id, _, lots, left, price, keeps, stop):
             waits = f" stop {stop}" if stop else ""
             return f"replaced {order_id}: {lots}@{price}{waits} left {left}, {'keeps' if keeps else 'loses'} priority"
+        case e.ClockAdvanced(count):
+            return f"clock: {count} expired"
         case e.OrderTriggered(order_id):
             return f"triggered {order_id}"
         case e.SelfTradePrevented():
@@ -205,6 +212,7 @@ def tell_special(special: SpecialTerms) -> str:
         f"stop {special.stop_price_ticks}" if special.stop_price_ticks else "",
         f"display {special.display_lots}" if special.display_lots else "",
         "hidden" if special.hidden else "",
+        f"until {special.expire_time_ns}" if special.expire_time_ns else "",
     ]
     return " ".join(word for word in words if word)
 

@@ -113,6 +113,8 @@ class Workload:
             self.place: 50,
             self.place_stop: 10,
             self.place_concealed: 10,
+            self.place_until: 6,
+            self.advance_clock: 2,
             self.cancel: 14,
             self.replace: 16,
             self.place_again: 3,
@@ -131,6 +133,8 @@ class Workload:
         """The command with one of its integers replaced by an extreme."""
         if isinstance(command, c.ListInstrument):
             return c.ListInstrument(spoiled(command.instrument, self.random))
+        if isinstance(command, c.AdvanceClock):
+            return command
         changed: c.AnyCommand = spoiled(command, self.random)
         return changed
 
@@ -174,7 +178,7 @@ class Workload:
     def place(self) -> c.PlaceOrder:
         instrument_id = self._instrument()
         is_market = self.random.random() < 0.1
-        time_in_force = self.random.choices(list(TimeInForce), (30, 45, 15, 10))[0]
+        time_in_force = self.random.choices(list(TimeInForce), (30, 45, 15, 10, 1))[0]
         chance = self.random.random()
         side = self.random.choice(list(Side))
         return c.PlaceOrder(
@@ -218,6 +222,18 @@ class Workload:
         time_in_force = self.random.choice((TimeInForce.GTC, TimeInForce.DAY, order.time_in_force))
         special = msgspec.structs.replace(order.special or SpecialTerms(), display_lots=display_lots, hidden=hidden)
         return msgspec.structs.replace(order, special=special, time_in_force=time_in_force)
+
+    def place_until(self) -> c.PlaceOrder:
+        """An order of any kind that is good till a time soon to come."""
+        order = self.random.choice((self.place, self.place_stop, self.place_concealed))()
+        expire_time_ns = self.mirror.time_ns + 1_000 * self.random.choice((0, 1, 5, 20, 20, 50))
+        if self.random.random() < self.hostility:
+            expire_time_ns = self.random.choice(EXTREMES)
+        special = msgspec.structs.replace(order.special or SpecialTerms(), expire_time_ns=expire_time_ns)
+        return msgspec.structs.replace(order, special=special, time_in_force=TimeInForce.GTD)
+
+    def advance_clock(self) -> c.AdvanceClock:
+        return c.AdvanceClock()
 
     def place_again(self) -> c.AnyCommand:
         """An earlier order, as it was or with another quantity."""

@@ -64,6 +64,10 @@ def fill_that_keeps_the_place(level: PriceLevel, order: RestingOrder, lots: int)
     level.orders = {order_id: level.orders[order_id] for order_id in before}
 
 
+def expiry_a_moment_early(order: RestingOrder, special: terms.SpecialTerms) -> tuple[int, int, int]:
+    return special.expire_time_ns - 20_000, order.order_id, order.account_id
+
+
 fill_special = PriceLevel.fill_special
 trigger = Venue._trigger
 
@@ -103,6 +107,7 @@ FAULTS = {
     "stops are triggered in a single pass": (Venue, "_trigger", trigger_and_forget_what_it_elects),
     "icebergs keep their place": (PriceLevel, "fill_special", fill_that_keeps_the_place),
     "hidden orders are seen": (RestingOrder, "is_hidden", False),
+    "orders expire too early": (venue_module, "expiry_of", expiry_a_moment_early),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

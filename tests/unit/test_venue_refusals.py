@@ -85,7 +85,7 @@ ORDERS = {
     "instrument_id": (1, CLOSED, HALTED, WIDE, UNKNOWN),
     "side": tuple(Side),
     "order_type": tuple(OrderType),
-    "time_in_force": (TimeInForce.GTC,),
+    "time_in_force": (TimeInForce.GTC, TimeInForce.GTD),
     "quantity_lots": (0, 5, 22, 40, 101),
     "price_ticks": (0, 89, 106, 201),
     "post_only": (False, True),

@@ -131,6 +131,24 @@ class VenueMachine(RuleBasedStateMachine):
         good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.LIMIT, TimeInForce.GTC, 1, special=special)
         self.do(replace(good, **fields))
 
+    @rule(
+        account_id=st.integers(1, 3),
+        side=sides,
+        price_ticks=st.integers(1, 7),
+        quantity_lots=st.integers(1, 9),
+        order_type=st.sampled_from([OrderType.LIMIT, OrderType.STOP_LIMIT]),
+        soon=st.integers(0, 9),
+    )
+    def place_until(self, soon: int, **fields: int) -> None:
+        special = SpecialTerms(5 if fields["order_type"] is OrderType.STOP_LIMIT else 0)
+        special = replace(special, expire_time_ns=1_000 * (self.driver.venue.command_sequence + soon))
+        good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.LIMIT, TimeInForce.GTD, 1, special=special)
+        self.do(replace(good, **fields))
+
+    @rule()
+    def advance_clock(self) -> None:
+        self.do(c.AdvanceClock())
+
     @rule(account_id=account_ids, order_id=order_ids, client_order_id=client_order_ids)
     def cancel(self, account_id: int, order_id: int, client_order_id: str) -> None:
         self.do(c.CancelOrder(account_id, order_id, client_order_id))

@@ -18,12 +18,13 @@ from trading_engine.venue.instrument import (
     PRICE_TICKS_MAX,
     QUANTITY_LOTS_MAX,
     SYMBOL_CHARACTERS_MAX,
+    TIME_NS_MAX,
     Instrument,
 )
 from trading_engine.venue.market import Market
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.stops import is_reached
-from trading_engine.venue.terms import OrderType, Side, SpecialTerms
+from trading_engine.venue.terms import OrderType, Side, SpecialTerms, TimeInForce
 
 CLIENT_ORDER_ID_CHARACTERS_MAX = 64
 
@@ -52,7 +53,7 @@ def check_attributes(command: c.PlaceOrder) -> None:
     if (
         (command.price_ticks and not order_type.has_limit)
         or (command.post_only and not may_be_post_only)
-        or (command.special is None and order_type.is_stop)
+        or (command.special is None and (order_type.is_stop or command.time_in_force is TimeInForce.GTD))
         or (command.special is not None and not is_supported(command, command.special))
     ):
         raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
@@ -60,13 +61,22 @@ def check_attributes(command: c.PlaceOrder) -> None:
 
 def is_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
     """Whether special terms go together, and with the order. Terms that say nothing are none: there is one way to say each thing."""
+    is_stop, is_gtd = command.order_type.is_stop, command.time_in_force is TimeInForce.GTD
     is_concealed = special.hidden or special.display_lots != 0
     return (
-        (command.order_type.is_stop or (special.stop_price_ticks == 0 and special != SpecialTerms()))
+        (is_stop or special.stop_price_ticks == 0)
+        and (is_gtd or special.expire_time_ns == 0)
+        and (is_stop or is_gtd or special != SpecialTerms())
+        and special.expire_time_ns <= TIME_NS_MAX
         and special.display_lots >= 0
         and not (special.hidden and special.display_lots)
         and not (is_concealed and command.time_in_force.is_immediate)
     )
+
+
+def check_expire_time(special: SpecialTerms, time_in_force: TimeInForce, now_ns: int) -> None:
+    if time_in_force is TimeInForce.GTD and special.expire_time_ns <= now_ns:
+        raise Refusal(Reason.EXPIRE_TIME_IN_PAST, now_ns)
 
 
 def check_display(special: SpecialTerms, quantity_lots: int) -> None:

@@ -66,6 +66,10 @@ class SetTradingPhase(Command, frozen=True, tag=6):
     trading_day_ends: bool = False
 
 
+class AdvanceClock(Command, frozen=True, tag=7):
+    """Let the time at which this command is sequenced take effect: GTD orders whose time has come expire, and only by this."""
+
+
 class PlaceOrder(Command, frozen=True, tag=10):
     """Enter an order (FIX D).
 
@@ -127,6 +131,7 @@ AnyCommand = (
     | AdjustPosition
     | SuspendAccount
     | SetTradingPhase
+    | AdvanceClock
     | PlaceOrder
     | CancelOrder
     | ReplaceOrder

@@ -62,6 +62,12 @@ class CommandRefused(Event, frozen=True, tag=7):
     reason: Reason
 
 
+class ClockAdvanced(Event, frozen=True, tag=8):
+    """The batch's time took effect; an `OrderExpired` for each of the orders whose time had come follows."""
+
+    expired_count: int
+
+
 class OrderAccepted(Event, frozen=True, tag=10):
     """The order is in. Fills, or its end, follow in the same batch where it trades or ends at once.
 
@@ -246,6 +252,7 @@ AnyEvent = (
     | AccountSuspended
     | TradingPhaseChanged
     | CommandRefused
+    | ClockAdvanced
     | OrderAccepted
     | OrderRejected
     | OrderRepeated

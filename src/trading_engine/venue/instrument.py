@@ -8,6 +8,8 @@ PRICE_TICKS_MAX = 2**31 - 1
 QUANTITY_LOTS_MAX = 2**31 - 1
 ID_MAX = 2**63 - 1
 """Largest account or instrument id: databases and other languages keep ids in signed 64-bit integers."""
+TIME_NS_MAX = 2**63 - 1
+"""Latest time at which an order can expire: in the year 2262."""
 ICEBERG_SLICES_MAX = 100
 """Into so many slices an iceberg may cut its quantity: each is a trade of its own."""
 PPM = 1_000_000

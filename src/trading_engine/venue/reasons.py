@@ -21,6 +21,7 @@ class Reason(IntEnum):
     MARKET_CLOSED = 6
     TRADING_HALTED = 7
     UNSUPPORTED_ORDER_ATTRIBUTES = 8
+    EXPIRE_TIME_IN_PAST = 24
     QUANTITY_NOT_POSITIVE = 9
     QUANTITY_BELOW_MINIMUM = 10
     QUANTITY_ABOVE_MAXIMUM = 11
@@ -60,6 +61,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.MARKET_CLOSED: "The market is closed.",
     Reason.TRADING_HALTED: "Trading in this instrument is halted: orders may be canceled, not entered or changed.",
     Reason.UNSUPPORTED_ORDER_ATTRIBUTES: "This combination of side, order type, time in force, price and flags is not supported.",
+    Reason.EXPIRE_TIME_IN_PAST: "The time at which the order is to expire is not in the future.",
     Reason.QUANTITY_NOT_POSITIVE: "The quantity must be greater than zero.",
     Reason.QUANTITY_BELOW_MINIMUM: "The quantity is below the instrument's minimum.",
     Reason.QUANTITY_ABOVE_MAXIMUM: "The quantity is above the instrument's maximum.",
@@ -102,5 +104,7 @@ class EndReason(IntEnum):
     """A replace brought its quantity down to what had been filled."""
     END_OF_DAY = 6
     """A DAY order at the end of the trading day (FIX: Expired)."""
+    EXPIRE_TIME_REACHED = 8
+    """A GTD order, by the venue's clock (FIX: Expired)."""
     SELF_TRADE_PREVENTED = 7
     """It would have traded with an order of the same owner (FIX: Canceled)."""

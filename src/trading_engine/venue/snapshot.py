@@ -4,6 +4,7 @@ The encoding is canonical: wherever order carries meaning (queues, the age of cl
 else it is sorted, so equal states have equal bytes. Sums over orders (what an account holds, level totals) are not stored but made again.
 """
 
+from bisect import insort
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -224,6 +225,8 @@ def _load_order(venue: "Venue", instrument: Instrument, record: OrderRecord) -> 
     account = venue._accounts[order.account_id]
     account.open_orders[order.order_id] = order
     venue._open_order_count += 1
+    if order.special is not None and order.special.expire_time_ns:
+        insort(venue._expiries, (order.special.expire_time_ns, order.order_id, order.account_id))
     if order.side is Side.BUY:
         account.cash_in(instrument.currency).held += order.held
     else:

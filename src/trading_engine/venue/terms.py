@@ -45,6 +45,7 @@ class TimeInForce(IntEnum):
     GTC = 1
     IOC = 3
     FOK = 4
+    GTD = 6
 
     @property
     def is_immediate(self) -> bool:
@@ -82,6 +83,8 @@ class SpecialTerms(msgspec.Struct, frozen=True, array_like=True):
     """Iceberg: at most so much of the order is displayed at a time, and only that has priority; 0: all of it."""
     hidden: bool = False
     """Nothing of the order is displayed; it comes after all that is, at its price."""
+    expire_time_ns: int = 0
+    """When a GTD order ends, in nanoseconds since the Unix epoch."""
 
 
 class PhaseRule(NamedTuple):

@@ -15,6 +15,7 @@ Invariants, whenever `apply` has returned:
 Within a batch the order of events is: what became of the command, the trades and ends it caused, then the balances, then the book.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
@@ -32,6 +33,7 @@ from trading_engine.venue.checks import (
     check_band,
     check_cover,
     check_display,
+    check_expire_time,
     check_instrument,
     check_notional,
     check_open_orders,
@@ -47,7 +49,7 @@ from trading_engine.venue.instrument import MONEY_MAX, Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRODUCERS_REMEMBERED = 10_000
 """Producers whose last number is remembered; beyond it the one that has been silent for longest is forgotten."""
@@ -65,6 +67,8 @@ class Venue:
         self._accounts: dict[int, Account] = {FEE_ACCOUNT_ID: Account(FEE_ACCOUNT_ID, 0)}
         self._markets: dict[int, Market] = {}
         self._open_order_count = 0
+        self._expiries: list[tuple[int, int, int]] = []
+        """(expire time, order id, account id) of the open GTD orders, sorted."""
         self._events: list[e.AnyEvent] = []
         self._elected: deque[RestingOrder] = deque()
         """Stops that trades of this command have reached, and that enter the book when what is going on is done."""
@@ -78,6 +82,7 @@ class Venue:
             c.AdjustPosition: self._adjust_position,
             c.SuspendAccount: self._suspend_account,
             c.SetTradingPhase: self._set_trading_phase,
+            c.AdvanceClock: self._advance_clock,
             c.PlaceOrder: self._place_order,
             c.CancelOrder: self._cancel_order,
             c.ReplaceOrder: self._replace_order,
@@ -89,6 +94,11 @@ class Venue:
     @property
     def open_order_count(self) -> int:
         return self._open_order_count
+
+    @property
+    def next_expiry_ns(self) -> int:
+        """When the next GTD order expires, 0 when there is none: the time for an `AdvanceClock`."""
+        return self._expiries[0][0] if self._expiries else 0
 
     @property
     def instruments(self) -> Mapping[int, Instrument]:
@@ -318,6 +328,14 @@ class Venue:
                     e.OrderExpired(order.order_id, order.account_id, canceled_lots, EndReason.END_OF_DAY)
                 )
 
+    def _advance_clock(self, _command: c.AdvanceClock) -> None:
+        due = self._expiries[: bisect_right(self._expiries, self.time_ns, key=lambda expiry: expiry[0])]
+        self._events.append(e.ClockAdvanced(len(due)))
+        for _, order_id, account_id in due:
+            order = self._accounts[account_id].open_orders[order_id]
+            canceled_lots = self._take_out(self._markets[order.instrument_id], order)
+            self._events.append(e.OrderExpired(order_id, account_id, canceled_lots, EndReason.EXPIRE_TIME_REACHED))
+
     # Orders
 
     def _place_order(self, command: c.PlaceOrder) -> None:
@@ -347,6 +365,8 @@ class Venue:
             )
         )
         self._hold(market, order)
+        if order.special is not None and order.special.expire_time_ns:
+            insort(self._expiries, expiry_of(order, order.special))
         if order.stop_price_ticks:
             market.stops.add(order)
         else:
@@ -373,6 +393,8 @@ class Venue:
         if not market.phase_rule.new:
             raise phase_refusal(market)
         check_attributes(command)
+        if command.special is not None:
+            check_expire_time(command.special, command.time_in_force, self.time_ns)
         check_quantity(instrument, command.quantity_lots)
         if command.special is not None:
             check_display(command.special, command.quantity_lots)
@@ -551,6 +573,8 @@ class Venue:
         assert order.held == 0
         self._accounts[order.account_id].order_ends(order)
         self._open_order_count -= 1
+        if order.special is not None and order.special.expire_time_ns:
+            del self._expiries[bisect_left(self._expiries, expiry_of(order, order.special))]
 
     def _cancel_outside(self, market: Market, order: RestingOrder, reason: EndReason) -> None:
         """End an order that is not in the book."""
@@ -714,6 +738,10 @@ class Venue:
                 order.stop_price_ticks,
             )
         )
+
+
+def expiry_of(order: RestingOrder, special: SpecialTerms) -> tuple[int, int, int]:
+    return special.expire_time_ns, order.order_id, order.account_id
 
 
 def content_of(command: c.PlaceOrder) -> OrderContent:
