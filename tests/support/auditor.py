@@ -145,6 +145,7 @@ class Auditor:
         accepted = e.OrderAccepted(
             order_id=self.mirror.last_order_id + 1,
             **(msgspec.structs.asdict(command) | {"price_ticks": price_ticks}),
+            entered_price_ticks=self._entered_price(command, price_ticks),
         )
         if is_stop(command):
             return [accepted]
@@ -154,15 +155,30 @@ class Auditor:
 
     def _limit_price(self, command: c.PlaceOrder) -> int | None:
         """The limit of the order; for a market order the one that protection gives it, None when there is nothing to trade with."""
+        if command.order_type is OrderType.LIMIT and command.special and command.special.reprice:
+            return self._repriced(command)
         if command.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
             return command.price_ticks
         instrument = self.mirror.markets[command.instrument_id].instrument
         if command.order_type is OrderType.STOP:
             return protected(instrument, command.side, stop_price(command))
         best = self.mirror.best(command.instrument_id, command.side.opposite)
-        if best is None:
-            return None
+        if best is None or command.order_type is OrderType.MARKET_TO_LIMIT:
+            return best
         return protected(instrument, command.side, best)
+
+    def _entered_price(self, command: c.PlaceOrder, price_ticks: int) -> int:
+        is_moved = command.order_type is OrderType.LIMIT and command.price_ticks != price_ticks
+        return command.price_ticks if is_moved else 0
+
+    def _repriced(self, command: c.PlaceOrder) -> int:
+        """The limit of an order that gives way to what it would trade with, if there is a price to give way to."""
+        if not self.mirror.matches(command.instrument_id, command.side, command.price_ticks):
+            return command.price_ticks
+        best = self.mirror.best(command.instrument_id, command.side.opposite) or 0
+        limit = best + (-1 if command.side is Side.BUY else 1)
+        highest = self.mirror.markets[command.instrument_id].instrument.price_ticks_max
+        return limit if 1 <= limit <= highest else command.price_ticks
 
     def broken_by_place(self, command: c.PlaceOrder) -> Broken:
         broken: Broken = {}
@@ -203,6 +219,8 @@ class Auditor:
         if command.special and command.special.display_lots > command.quantity_lots:
             broken[Reason.DISPLAY_ABOVE_QUANTITY] = command.quantity_lots
         broken |= broken_by_slices(command.special, command.quantity_lots)
+        if command.special and command.special.minimum_lots > command.quantity_lots:
+            broken[Reason.MINIMUM_ABOVE_QUANTITY] = command.quantity_lots
         if market.phase in PHASE_REFUSAL:
             broken[PHASE_REFUSAL[market.phase]] = 0
         if command.order_type is OrderType.LIMIT:
@@ -536,10 +554,10 @@ def broken_by_price(market: MirrorMarket, price_ticks: int) -> Broken:
     return broken
 
 
-def is_supported(command: c.PlaceOrder) -> bool:
+def is_supported(command: c.PlaceOrder) -> bool:  # One rule after the other.
     """Whether type, time in force, price, flags and special terms go together."""
     is_immediate = command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
-    if command.price_ticks and command.order_type in (OrderType.MARKET, OrderType.STOP):
+    if command.price_ticks and command.order_type not in (OrderType.LIMIT, OrderType.STOP_LIMIT):
         return False
     if command.post_only and (is_immediate or command.order_type is not OrderType.LIMIT):
         return False
@@ -549,10 +567,14 @@ def is_supported(command: c.PlaceOrder) -> bool:
         return not is_stop(command) and not is_gtd
     if (special.expire_time_ns and not is_gtd) or special.expire_time_ns >= 2**63:
         return False
+    if special.minimum_lots < 0 or (special.reprice and not command.post_only):
+        return False
+    if special.minimum_lots and (command.post_only or command.time_in_force is TimeInForce.FOK):
+        return False
     if special.hidden or special.display_lots:
         if is_immediate or special.display_lots < 0 or (special.hidden and special.display_lots):
             return False
-    elif not is_stop(command) and not is_gtd:
+    elif not is_stop(command) and not is_gtd and not special.minimum_lots and not special.reprice:
         return False
     return is_stop(command) or not special.stop_price_ticks
 

@@ -21,6 +21,8 @@ MILLION = 1_000_000
 
 REFUSALS = (e.CommandRefused, e.OrderRejected, e.OrderRepeated, e.CancelRejected, e.ReplaceRejected)
 
+LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+"""Types whose limit is the client's."""
 Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool, SelfTradePrevention, SpecialTerms | None]
 LevelKey = tuple[int, Side, int]
 """Instrument, side, price."""
@@ -384,6 +386,10 @@ class Mirror:
         immediate = {EndReason.IOC_REMAINDER: TimeInForce.IOC, EndReason.FOK_NOT_FILLABLE: TimeInForce.FOK}
         if event.reason is EndReason.SELF_TRADE_PREVENTED:
             self._prevented.remove(order.order_id)
+        elif event.reason is EndReason.MINIMUM_NOT_FILLABLE:
+            assert order is self._incoming, event
+            assert order.accepted.special, event
+            assert order.accepted.special.minimum_lots > order.done_lots, event
         elif event.reason in immediate:
             assert order is self._incoming, event
             assert order.accepted.time_in_force is immediate[event.reason], event
@@ -528,7 +534,7 @@ def content(event: e.OrderAccepted) -> Content:
         event.order_type,
         event.time_in_force,
         event.quantity_lots,
-        0 if event.order_type in (OrderType.MARKET, OrderType.STOP) else event.price_ticks,
+        (event.entered_price_ticks or event.price_ticks) if event.order_type in LIMITED else 0,
         event.post_only,
         event.self_trade_prevention,
         event.special,

@@ -29,6 +29,7 @@ class NaiveOrder:
     display_lots: int
     hidden: bool
     shown_lots: int
+    minimum_lots: int
 
 
 def naive(order: MirrorOrder) -> NaiveOrder:
@@ -45,6 +46,7 @@ def naive(order: MirrorOrder) -> NaiveOrder:
         accepted.special.display_lots if accepted.special else 0,
         order.is_hidden,
         order.shown_lots,
+        (accepted.special.minimum_lots if accepted.special else 0) - order.done_lots,
     )
 
 
@@ -79,8 +81,10 @@ class NaiveMarket:
 
     def enter(self, order: NaiveOrder) -> None:
         """Match an order, and rest or cancel what is left."""
-        if order.time_in_force is TimeInForce.FOK and not self._can_fill(order):
+        if order.time_in_force is TimeInForce.FOK and not self._can_fill(order, order.leaves_lots):
             return self._cancel(order, EndReason.FOK_NOT_FILLABLE)
+        if order.minimum_lots > 0 and not self._can_fill(order, min(order.minimum_lots, order.leaves_lots)):
+            return self._cancel(order, EndReason.MINIMUM_NOT_FILLABLE)
         met = self._meets(order)
         while order.leaves_lots and met:
             if self._is_self_trade(order, met[0]):
@@ -116,13 +120,16 @@ class NaiveMarket:
         is_own = order.account_id == other.account_id or (group == other_group and group != 0)
         return is_own and order.self_trade_prevention is not SelfTradePrevention.NONE
 
-    def _can_fill(self, order: NaiveOrder) -> bool:
-        """Whether the order could trade all of itself, with nothing of its owner's in the way."""
+    def _can_fill(self, order: NaiveOrder, lots: int) -> bool:
+        """Whether the order could trade so much before self-trade prevention gets in its way."""
         trial = NaiveMarket(self.mirror, self.instrument_id)
         trial.resting = [replace(other) for other in self.resting]
-        trial.enter(replace(order, time_in_force=TimeInForce.IOC))
+        mode = order.self_trade_prevention
+        if mode is SelfTradePrevention.DECREMENT:
+            mode = SelfTradePrevention.CANCEL_INCOMING
+        trial.enter(replace(order, time_in_force=TimeInForce.IOC, self_trade_prevention=mode, minimum_lots=0))
         filled_lots = sum(item[3] for item in trial.outcome if isinstance(item, tuple))
-        return filled_lots == order.leaves_lots
+        return filled_lots >= lots
 
     def _trade(self, maker: NaiveOrder, taker: NaiveOrder) -> None:
         lots = min(maker.shown_lots, taker.leaves_lots)

@@ -78,6 +78,9 @@ PLACE = c.PlaceOrder(ALICE, "", 1, BUY, LIMIT, GTC, 10, 100)
 STOP = replace(PLACE, quantity_lots=9, order_type=OrderType.STOP, price_ticks=0, special=SpecialTerms(101))
 STOP_LIMIT = replace(STOP, order_type=OrderType.STOP_LIMIT, price_ticks=102)
 ICEBERG = replace(PLACE, special=SpecialTerms(display_lots=10))
+BEST = replace(PLACE, order_type=OrderType.MARKET_TO_LIMIT, price_ticks=0)
+MINIMUM = replace(PLACE, special=SpecialTerms(minimum_lots=10))
+REPRICED = replace(PLACE, price_ticks=105, post_only=True, special=SpecialTerms(reprice=True))
 UNTIL = replace(PLACE, time_in_force=TimeInForce.GTD, special=SpecialTerms(expire_time_ns=21_001))
 HIDDEN = replace(PLACE, special=SpecialTerms(hidden=True))
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
@@ -90,6 +93,9 @@ ACCEPTED = (
     ICEBERG,
     HIDDEN,
     UNTIL,
+    BEST,
+    MINIMUM,
+    REPRICED,
     c.AdvanceClock(),
     REPLACE,
     OPEN,
@@ -110,6 +116,15 @@ def listing(**changes: object) -> c.ListInstrument:
 
 
 REFUSED = (
+    # Orders that are particular
+    Refused(replace(PLACE, order_type=OrderType.MARKET_TO_LIMIT), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(BEST, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(BEST, side=SELL), Reason.NO_LIQUIDITY),
+    Refused(replace(MINIMUM, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(MINIMUM, time_in_force=FOK), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(MINIMUM, special=SpecialTerms(minimum_lots=-1)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(MINIMUM, special=SpecialTerms(minimum_lots=11)), Reason.MINIMUM_ABOVE_QUANTITY, 10),
+    Refused(replace(REPRICED, post_only=False), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     # An order with an end
     Refused(replace(PLACE, time_in_force=TimeInForce.GTD), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(PLACE, special=SpecialTerms(expire_time_ns=2**62)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),

@@ -117,15 +117,16 @@ def parse_order(account_id: int, side: Side, amount: str, options: list[str]) ->
     stop = int(options[options.index("stop") + 1]) if "stop" in options else 0
     display = int(options[options.index("display") + 1]) if "display" in options else 0
     expire_time_ns = int(options[options.index("gtd") + 1]) if "gtd" in options else 0
-    special = SpecialTerms(stop, display, "hidden" in options, expire_time_ns)
-    is_market = price == "market"
+    minimum = int(options[options.index("minimum") + 1]) if "minimum" in options else 0
+    special = SpecialTerms(stop, display, "hidden" in options, expire_time_ns, minimum, "reprice" in options)
+    is_market = price in ("market", "best")
     names = {option.upper() for option in options} & set(TimeInForce.__members__)
     return c.PlaceOrder(
         account_id,
         options[options.index("as") + 1] if "as" in options else "",
         1,
         side,
-        ORDER_TYPES[is_market, stop > 0],
+        OrderType.MARKET_TO_LIMIT if price == "best" else ORDER_TYPES[is_market, stop > 0],
         TimeInForce[names.pop()] if names else TimeInForce.GTC,
         int(lots),
         0 if is_market else int(price),
@@ -197,11 +198,12 @@ def tell_accepted(event: e.OrderAccepted) -> str:
         NAMES[event.account_id],
         event.side.name.lower(),
         f"{event.quantity_lots}@{event.price_ticks}",
-        "" if event.order_type.has_limit else "market",
+        "" if event.order_type.has_limit else "market" if event.order_type is not OrderType.MARKET_TO_LIMIT else "best",
         tell_special(event.special) if event.special else "",
         event.time_in_force.name.lower(),
         "post-only" if event.post_only else "",
         next((name for name, mode in PREVENTION.items() if mode is event.self_trade_prevention), ""),
+        f"entered at {event.entered_price_ticks}" if event.entered_price_ticks else "",
         f"as {event.client_order_id}" if event.client_order_id else "",
     ]
     return " ".join(word for word in words if word)
@@ -212,6 +214,8 @@ def tell_special(special: SpecialTerms) -> str:
         f"stop {special.stop_price_ticks}" if special.stop_price_ticks else "",
         f"display {special.display_lots}" if special.display_lots else "",
         "hidden" if special.hidden else "",
+        f"minimum {special.minimum_lots}" if special.minimum_lots else "",
+        "reprice" if special.reprice else "",
         f"until {special.expire_time_ns}" if special.expire_time_ns else "",
     ]
     return " ".join(word for word in words if word)

@@ -114,6 +114,7 @@ class Workload:
             self.place_stop: 10,
             self.place_concealed: 10,
             self.place_until: 6,
+            self.place_particular: 8,
             self.advance_clock: 2,
             self.cancel: 14,
             self.replace: 16,
@@ -231,6 +232,22 @@ class Workload:
             expire_time_ns = self.random.choice(EXTREMES)
         special = msgspec.structs.replace(order.special or SpecialTerms(), expire_time_ns=expire_time_ns)
         return msgspec.structs.replace(order, special=special, time_in_force=TimeInForce.GTD)
+
+    def place_particular(self) -> c.PlaceOrder:
+        """Market-to-limit, with a minimum quantity, or post-only with another price; sometimes all of it, which does not go."""
+        order = self.random.choice((self.place, self.place, self.place_stop, self.place_concealed))()
+        kinds = self.random.choice(("best", "minimum", "reprice", "best minimum", "minimum reprice"))
+        special = order.special or SpecialTerms()
+        if "minimum" in kinds:
+            minimum_lots = self.random.choice(EXTREMES if self.random.random() < self.hostility else (1, 3, 8))
+            special = msgspec.structs.replace(special, minimum_lots=minimum_lots)
+        if "best" in kinds:
+            order = msgspec.structs.replace(order, order_type=OrderType.MARKET_TO_LIMIT, price_ticks=0)
+        if "reprice" in kinds:
+            special = msgspec.structs.replace(special, reprice=True)
+            price_ticks = self._price(order.instrument_id)
+            order = msgspec.structs.replace(order, order_type=OrderType.LIMIT, price_ticks=price_ticks, post_only=True)
+        return msgspec.structs.replace(order, special=special if special != SpecialTerms() else None)
 
     def advance_clock(self) -> c.AdvanceClock:
         return c.AdvanceClock()

@@ -108,6 +108,12 @@ FAULTS = {
     "icebergs keep their place": (PriceLevel, "fill_special", fill_that_keeps_the_place),
     "hidden orders are seen": (RestingOrder, "is_hidden", False),
     "orders expire too early": (venue_module, "expiry_of", expiry_a_moment_early),
+    "minimum quantities are forgotten": (venue_module, "needed_at_once", lambda _: 0),
+    "repriced orders go one tick too far": (
+        venue_module,
+        "repriced",
+        lambda of, side, price: checks.repriced(of, side, price) - (1 if side is Side.BUY else -1),
+    ),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",
@@ -132,5 +138,5 @@ def test_auditor_finds_planted_fault(fault: str, monkeypatch: pytest.MonkeyPatch
     target, name, replacement = FAULTS[fault]
     monkeypatch.setattr(target, name, replacement)
     with pytest.raises((AssertionError, KeyError)) as caught:
-        simulate_seeds(5)
+        simulate_seeds(15)
     assert "SIM_SEED=" in "".join(caught.value.__notes__)

@@ -84,13 +84,18 @@ ORDERS = {
     "client_order_id": ("", "a1", "c1", "x" * 65),
     "instrument_id": (1, CLOSED, HALTED, WIDE, UNKNOWN),
     "side": tuple(Side),
-    "order_type": tuple(OrderType),
+    "order_type": tuple(OrderType)[:4],
     "time_in_force": (TimeInForce.GTC, TimeInForce.GTD),
     "quantity_lots": (0, 5, 22, 40, 101),
     "price_ticks": (0, 89, 106, 201),
     "post_only": (False, True),
     "self_trade_prevention": (SelfTradePrevention.NONE,),
-    "special": (None, SpecialTerms(100), SpecialTerms(100, 200), SpecialTerms(108, 1)),
+    "special": (
+        None,
+        SpecialTerms(100),
+        SpecialTerms(100, 200),
+        SpecialTerms(108, 1, minimum_lots=200),
+    ),
 }
 REPLACES = {
     "account_id": (ALICE, CAROL, UNKNOWN),

@@ -145,6 +145,26 @@ class VenueMachine(RuleBasedStateMachine):
         good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.LIMIT, TimeInForce.GTD, 1, special=special)
         self.do(replace(good, **fields))
 
+    @rule(
+        account_id=st.integers(1, 3),
+        side=sides,
+        price_ticks=st.integers(1, 7),
+        quantity_lots=st.integers(1, 9),
+        time_in_force=st.sampled_from([TimeInForce.DAY, TimeInForce.IOC]),
+        minimum_lots=st.integers(0, 5),
+        post_only=st.booleans(),
+        self_trade_prevention=st.sampled_from(SelfTradePrevention),
+    )
+    def place_particular(self, minimum_lots: int, post_only: bool, **fields: int) -> None:
+        special = SpecialTerms(minimum_lots=minimum_lots, reprice=post_only)
+        good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.LIMIT, TimeInForce.GTD, 1, 0, post_only, special=special)
+        self.do(replace(good, **fields))
+
+    @rule(side=sides, account_id=st.integers(1, 3), quantity_lots=st.integers(1, 9))
+    def place_market_to_limit(self, side: Side, account_id: int, quantity_lots: int) -> None:
+        kind = OrderType.MARKET_TO_LIMIT
+        self.do(c.PlaceOrder(account_id, "", 1, side, kind, TimeInForce.DAY, quantity_lots))
+
     @rule()
     def advance_clock(self) -> None:
         self.do(c.AdvanceClock())

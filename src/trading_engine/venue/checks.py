@@ -70,6 +70,9 @@ def is_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
         and special.expire_time_ns <= TIME_NS_MAX
         and special.display_lots >= 0
         and not (special.hidden and special.display_lots)
+        and special.minimum_lots >= 0
+        and not (special.minimum_lots and (command.post_only or command.time_in_force is TimeInForce.FOK))
+        and (command.post_only or not special.reprice)
         and not (is_concealed and command.time_in_force.is_immediate)
     )
 
@@ -79,10 +82,12 @@ def check_expire_time(special: SpecialTerms, time_in_force: TimeInForce, now_ns:
         raise Refusal(Reason.EXPIRE_TIME_IN_PAST, now_ns)
 
 
-def check_display(special: SpecialTerms, quantity_lots: int) -> None:
+def check_special_quantities(special: SpecialTerms, quantity_lots: int) -> None:
     if special.display_lots > quantity_lots:
         raise Refusal(Reason.DISPLAY_ABOVE_QUANTITY, quantity_lots)
     check_slices(special, quantity_lots)
+    if special.minimum_lots > quantity_lots:
+        raise Refusal(Reason.MINIMUM_ABOVE_QUANTITY, quantity_lots)
 
 
 def check_slices(special: SpecialTerms, quantity_lots: int) -> None:
@@ -173,12 +178,26 @@ def check_cover(account: Account, instrument: Instrument, side: Side, more: int)
             raise Refusal(Reason.INSUFFICIENT_POSITION, available)
 
 
-def protected_price(market: Market, side: Side) -> int:
-    """The limit of a market order: the best opposite price and the instrument's protection beyond it (CME: market with protection)."""
+def best_opposite(market: Market, side: Side) -> int:
+    """The limit of a market-to-limit order."""
     best = market.book.side(side.opposite).best
     if best is None:
         raise Refusal(Reason.NO_LIQUIDITY)
-    return with_protection(market.instrument, side, best)
+    return best
+
+
+def protected_price(market: Market, side: Side) -> int:
+    """The limit of a market order: the best opposite price and the instrument's protection beyond it (CME: market with protection)."""
+    return with_protection(market.instrument, side, best_opposite(market, side))
+
+
+def repriced(market: Market, side: Side, price_ticks: int) -> int:
+    """A limit that does not cross: one tick away from the best opposite price, where there is room for that."""
+    best = market.book.side(side.opposite).best
+    if best is None or not market.book.crosses(side, price_ticks):
+        return price_ticks
+    away = best - 1 if side is Side.BUY else best + 1
+    return away if 0 < away <= market.instrument.price_ticks_max else price_ticks
 
 
 def with_protection(instrument: Instrument, side: Side, price_ticks: int) -> int:

@@ -86,6 +86,8 @@ class OrderAccepted(Event, frozen=True, tag=10):
     post_only: bool
     self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
     special: SpecialTerms | None = None
+    entered_price_ticks: int = 0
+    """The client's limit, where a post-only order was repriced; else 0."""
 
 
 class OrderRejected(Event, frozen=True, tag=11):

@@ -27,6 +27,7 @@ class Reason(IntEnum):
     QUANTITY_ABOVE_MAXIMUM = 11
     DISPLAY_ABOVE_QUANTITY = 25
     DISPLAY_BELOW_MINIMUM = 26
+    MINIMUM_ABOVE_QUANTITY = 27
     PRICE_NOT_POSITIVE = 12
     PRICE_ABOVE_MAXIMUM = 13
     NO_LIQUIDITY = 14
@@ -67,6 +68,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.QUANTITY_ABOVE_MAXIMUM: "The quantity is above the instrument's maximum.",
     Reason.DISPLAY_ABOVE_QUANTITY: "The quantity to display is greater than the order's.",
     Reason.DISPLAY_BELOW_MINIMUM: "The quantity to display is too small: it would cut the order into too many slices.",
+    Reason.MINIMUM_ABOVE_QUANTITY: "The quantity that has to trade at once is greater than the order's.",
     Reason.PRICE_NOT_POSITIVE: "The price must be greater than zero.",
     Reason.PRICE_ABOVE_MAXIMUM: "The price is above the instrument's maximum.",
     Reason.NO_LIQUIDITY: "A market order needs a price on the other side of the book, and there is none.",
@@ -104,7 +106,9 @@ class EndReason(IntEnum):
     """A replace brought its quantity down to what had been filled."""
     END_OF_DAY = 6
     """A DAY order at the end of the trading day (FIX: Expired)."""
-    EXPIRE_TIME_REACHED = 8
-    """A GTD order, by the venue's clock (FIX: Expired)."""
     SELF_TRADE_PREVENTED = 7
     """It would have traded with an order of the same owner (FIX: Canceled)."""
+    EXPIRE_TIME_REACHED = 8
+    """A GTD order, by the venue's clock (FIX: Expired)."""
+    MINIMUM_NOT_FILLABLE = 9
+    """The book could not fill the order's minimum quantity within its limit (FIX: Canceled)."""

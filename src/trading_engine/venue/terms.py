@@ -27,6 +27,8 @@ class OrderType(IntEnum):
     STOP = 3
     """Enters the book as a market order when a trade reaches its stop price; its protection counts from there."""
     STOP_LIMIT = 4
+    MARKET_TO_LIMIT = 20
+    """FIX's K: takes the best opposite price only, and rests there."""
 
     @property
     def has_limit(self) -> bool:
@@ -85,6 +87,10 @@ class SpecialTerms(msgspec.Struct, frozen=True, array_like=True):
     """Nothing of the order is displayed; it comes after all that is, at its price."""
     expire_time_ns: int = 0
     """When a GTD order ends, in nanoseconds since the Unix epoch."""
+    minimum_lots: int = 0
+    """At least so much has to trade as the order enters the book, or it is canceled."""
+    reprice: bool = False
+    """A post-only order that would trade rests one tick away from the best opposite price instead of being refused."""
 
 
 class PhaseRule(NamedTuple):

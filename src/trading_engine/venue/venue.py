@@ -28,11 +28,11 @@ from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent,
 from trading_engine.venue.checks import (
     CLIENT_ORDER_ID_CHARACTERS_MAX,
     Refusal,
+    best_opposite,
     check_account,
     check_attributes,
     check_band,
     check_cover,
-    check_display,
     check_expire_time,
     check_instrument,
     check_notional,
@@ -41,9 +41,11 @@ from trading_engine.venue.checks import (
     check_price,
     check_quantity,
     check_slices,
+    check_special_quantities,
     checked_stop_limit,
     phase_refusal,
     protected_price,
+    repriced,
 )
 from trading_engine.venue.instrument import MONEY_MAX, Instrument
 from trading_engine.venue.market import Market
@@ -362,6 +364,7 @@ class Venue:
                 order.post_only,
                 order.self_trade_prevention,
                 order.special,
+                entered_price(command, order),
             )
         )
         self._hold(market, order)
@@ -397,13 +400,17 @@ class Venue:
             check_expire_time(command.special, command.time_in_force, self.time_ns)
         check_quantity(instrument, command.quantity_lots)
         if command.special is not None:
-            check_display(command.special, command.quantity_lots)
+            check_special_quantities(command.special, command.quantity_lots)
         if command.order_type is OrderType.LIMIT:
             price_ticks = command.price_ticks
             check_price(instrument, price_ticks)
             check_band(market, price_ticks, market.last_price_ticks)
+            if command.special is not None and command.special.reprice:
+                price_ticks = repriced(market, command.side, price_ticks)
         elif command.order_type is OrderType.MARKET:
             price_ticks = protected_price(market, command.side)
+        elif command.order_type is OrderType.MARKET_TO_LIMIT:
+            price_ticks = best_opposite(market, command.side)
         else:
             assert command.special, command
             stop_price_ticks = command.special.stop_price_ticks
@@ -440,8 +447,11 @@ class Venue:
 
     def _match_and_rest(self, market: Market, order: RestingOrder) -> None:
         assert market.phase_rule.match, market.phase
-        if order.time_in_force is TimeInForce.FOK and not is_fillable(market.book, order, self._have_one_owner):
-            self._cancel_outside(market, order, EndReason.FOK_NOT_FILLABLE)
+        at_once_lots = needed_at_once(order)
+        if at_once_lots > 0 and not is_fillable(market.book, order, at_once_lots, self._have_one_owner):
+            is_fok = order.time_in_force is TimeInForce.FOK
+            reason = EndReason.FOK_NOT_FILLABLE if is_fok else EndReason.MINIMUM_NOT_FILLABLE
+            self._cancel_outside(market, order, reason)
             return
         while order.leaves_lots:
             resting = market.book.next_match(order)
@@ -758,21 +768,36 @@ def content_of(command: c.PlaceOrder) -> OrderContent:
     )
 
 
+def entered_price(command: c.PlaceOrder, order: RestingOrder) -> int:
+    """The client's limit, where the venue has moved it; else 0."""
+    is_moved = order.special is not None and order.special.reprice and order.price_ticks != command.price_ticks
+    return command.price_ticks if is_moved else 0
+
+
 def keeps_priority(order: RestingOrder, quantity_lots: int, price_ticks: int) -> bool:
     """Whether a replace leaves the order its place in the queue."""
     return price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots
 
 
+def needed_at_once(order: RestingOrder) -> int:
+    """How many lots have to trade as the order enters the book."""
+    if order.time_in_force is TimeInForce.FOK:
+        return order.leaves_lots
+    if order.special is None:
+        return 0
+    return min(order.special.minimum_lots - order.done_lots, order.leaves_lots)
+
+
 def is_fillable(
-    book: OrderBook, order: RestingOrder, have_one_owner: Callable[[RestingOrder, RestingOrder], bool]
+    book: OrderBook, order: RestingOrder, lots: int, have_one_owner: Callable[[RestingOrder, RestingOrder], bool]
 ) -> bool:
-    """Whether the book can fill all of an incoming order within its limit, without a trade that would be prevented."""
+    """Whether the book can fill so much of an incoming order within its limit, before a trade that would be prevented."""
     if not order.self_trade_prevention:
-        return book.fillable_lots(order.side, order.price_ticks, order.leaves_lots) >= order.leaves_lots
-    missing_lots = order.leaves_lots
-    for resting, lots in book.slices(order.side, order.price_ticks):
+        return book.fillable_lots(order.side, order.price_ticks, lots) >= lots
+    missing_lots = lots
+    for resting, slice_lots in book.slices(order.side, order.price_ticks):
         if not have_one_owner(order, resting):
-            missing_lots -= lots
+            missing_lots -= slice_lots
         elif order.self_trade_prevention is not SelfTradePrevention.CANCEL_RESTING:
             return False
         if missing_lots <= 0:
