@@ -554,29 +554,31 @@ def broken_by_price(market: MirrorMarket, price_ticks: int) -> Broken:
     return broken
 
 
-def is_supported(command: c.PlaceOrder) -> bool:  # One rule after the other.
+def is_supported(command: c.PlaceOrder) -> bool:
     """Whether type, time in force, price, flags and special terms go together."""
     is_immediate = command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
     if command.price_ticks and command.order_type not in (OrderType.LIMIT, OrderType.STOP_LIMIT):
         return False
     if command.post_only and (is_immediate or command.order_type is not OrderType.LIMIT):
         return False
-    special = command.special
+    if command.special is None:
+        return not is_stop(command) and command.time_in_force is not TimeInForce.GTD
+    return not any(contradictions(command, command.special))
+
+
+def contradictions(command: c.PlaceOrder, special: SpecialTerms) -> Iterable[object]:
+    """What may not be the case of an order with special terms."""
     is_gtd = command.time_in_force is TimeInForce.GTD
-    if special is None:
-        return not is_stop(command) and not is_gtd
-    if (special.expire_time_ns and not is_gtd) or special.expire_time_ns >= 2**63:
-        return False
-    if special.minimum_lots < 0 or (special.reprice and not command.post_only):
-        return False
-    if special.minimum_lots and (command.post_only or command.time_in_force is TimeInForce.FOK):
-        return False
-    if special.hidden or special.display_lots:
-        if is_immediate or special.display_lots < 0 or (special.hidden and special.display_lots):
-            return False
-    elif not is_stop(command) and not is_gtd and not special.minimum_lots and not special.reprice:
-        return False
-    return is_stop(command) or not special.stop_price_ticks
+    is_immediate = command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+    yield special == SpecialTerms() and not is_stop(command) and not is_gtd
+    yield special.stop_price_ticks and not is_stop(command)
+    yield special.trail_ticks and (not is_stop(command) or not 0 < special.trail_ticks < 2**31)
+    yield (special.expire_time_ns and not is_gtd) or special.expire_time_ns >= 2**63
+    yield special.display_lots < 0 or (special.hidden and special.display_lots)
+    yield is_immediate and (special.hidden or special.display_lots)
+    yield special.minimum_lots < 0
+    yield special.minimum_lots and (command.post_only or command.time_in_force is TimeInForce.FOK)
+    yield special.reprice and not command.post_only
 
 
 def expire_time(order: c.PlaceOrder | e.OrderAccepted) -> int:

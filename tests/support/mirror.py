@@ -226,6 +226,8 @@ class Mirror:
                 self._trade(event)
             case e.SelfTradePrevented():
                 self._prevent(event)
+            case e.OrderRestated():
+                self._restate(event)
             case e.OrderTriggered():
                 self._trigger(event)
             case e.OrderCanceled() | e.OrderExpired():
@@ -276,6 +278,18 @@ class Mirror:
         self.stops.remove(order.order_id)
         order.stop_price_ticks = 0
         self._incoming = order
+
+    def _restate(self, event: e.OrderRestated) -> None:
+        order = self.orders[event.order_id]
+        assert order.accepted.special, event
+        assert order.accepted.special.trail_ticks > 0, event
+        last = self.markets[order.instrument_id].last_price_ticks
+        sign = 1 if order.side is Side.BUY else -1
+        assert event.stop_price_ticks == last + sign * order.accepted.special.trail_ticks, event
+        assert sign * (order.stop_price_ticks - event.stop_price_ticks) > 0, event
+        self.stops.remove(order.order_id)
+        self.stops.append(order.order_id)
+        order.stop_price_ticks, order.price_ticks = event.stop_price_ticks, event.price_ticks
 
     def stops_in_order(self, instrument_id: int) -> list[MirrorOrder]:
         """Those that wait: buys, then sells, nearest stop first, at one stop in order of entry."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from support.mirror import Mirror, MirrorOrder
 from trading_engine.venue import events as e
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import SelfTradePrevention, Side, TimeInForce
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
 
 Trade = tuple[int, int, int, int]
 """Maker, taker, price, lots."""
@@ -30,6 +30,8 @@ class NaiveOrder:
     hidden: bool
     shown_lots: int
     minimum_lots: int
+    trail_ticks: int
+    order_type: OrderType
 
 
 def naive(order: MirrorOrder) -> NaiveOrder:
@@ -47,6 +49,8 @@ def naive(order: MirrorOrder) -> NaiveOrder:
         order.is_hidden,
         order.shown_lots,
         (accepted.special.minimum_lots if accepted.special else 0) - order.done_lots,
+        accepted.special.trail_ticks if accepted.special else 0,
+        accepted.order_type,
     )
 
 
@@ -139,11 +143,33 @@ class NaiveMarket:
         self._elect(maker.price_ticks)
 
     def _elect(self, last: int) -> None:
-        for order in list(self.stops):
+        nearest_first = sorted(
+            self.stops, key=lambda order: order.stop_price_ticks * (1 if order.side is Side.BUY else -1)
+        )
+        for order in nearest_first:
             is_buy = order.side is Side.BUY
             if last >= order.stop_price_ticks if is_buy else last <= order.stop_price_ticks:
                 self.stops.remove(order)
                 self.elected.append(order)
+        for order in sorted(self.stops, key=lambda order: order.order_id):
+            if order.trail_ticks:
+                self._trail(order, last)
+
+    def _trail(self, order: NaiveOrder, last: int) -> None:
+        instrument = self.mirror.markets[self.instrument_id].instrument
+        sign = 1 if order.side is Side.BUY else -1
+        stop = last + sign * order.trail_ticks
+        if sign * (order.stop_price_ticks - stop) <= 0:
+            return
+        if order.order_type is OrderType.STOP:
+            limit = stop + sign * instrument.market_protection_ticks
+        else:
+            limit = stop + order.price_ticks - order.stop_price_ticks
+        order.price_ticks = min(max(1, limit), instrument.price_ticks_max)
+        order.stop_price_ticks = stop
+        self.stops.remove(order)
+        self.stops.append(order)
+        self.outcome.append(e.OrderRestated(order.order_id, order.account_id, order.price_ticks, stop))
 
     def _take_off(self, maker: NaiveOrder, lots: int) -> None:
         maker.leaves_lots -= lots

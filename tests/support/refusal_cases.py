@@ -143,6 +143,9 @@ REFUSED = (
     Refused(c.ReplaceOrder(ALICE, ALICE_ICEBERG, "", 101), Reason.DISPLAY_BELOW_MINIMUM, 2),
     Refused(c.ReplaceOrder(ALICE, ALICE_STOP, "", 101), Reason.DISPLAY_BELOW_MINIMUM, 2),
     # A stop
+    Refused(replace(PLACE, special=SpecialTerms(trail_ticks=1)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(STOP, special=SpecialTerms(101, trail_ticks=-1)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(STOP, special=SpecialTerms(101, trail_ticks=2**31)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(STOP, price_ticks=100), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(STOP, special=None), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(STOP, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),

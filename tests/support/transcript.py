@@ -118,7 +118,8 @@ def parse_order(account_id: int, side: Side, amount: str, options: list[str]) ->
     display = int(options[options.index("display") + 1]) if "display" in options else 0
     expire_time_ns = int(options[options.index("gtd") + 1]) if "gtd" in options else 0
     minimum = int(options[options.index("minimum") + 1]) if "minimum" in options else 0
-    special = SpecialTerms(stop, display, "hidden" in options, expire_time_ns, minimum, "reprice" in options)
+    trail = int(options[options.index("trail") + 1]) if "trail" in options else 0
+    special = SpecialTerms(stop, display, "hidden" in options, expire_time_ns, minimum, "reprice" in options, trail)
     is_market = price in ("market", "best")
     names = {option.upper() for option in options} & set(TimeInForce.__members__)
     return c.PlaceOrder(
@@ -163,6 +164,8 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"replaced {order_id}: {lots}@{price}{waits} left {left}, {'keeps' if keeps else 'loses'} priority"
         case e.ClockAdvanced(count):
             return f"clock: {count} expired"
+        case e.OrderRestated(order_id, _, price, stop):
+            return f"restated {order_id}: @{price} stop {stop}"
         case e.OrderTriggered(order_id):
             return f"triggered {order_id}"
         case e.SelfTradePrevented():
@@ -212,6 +215,7 @@ def tell_accepted(event: e.OrderAccepted) -> str:
 def tell_special(special: SpecialTerms) -> str:
     words = [
         f"stop {special.stop_price_ticks}" if special.stop_price_ticks else "",
+        f"trail {special.trail_ticks}" if special.trail_ticks else "",
         f"display {special.display_lots}" if special.display_lots else "",
         "hidden" if special.hidden else "",
         f"minimum {special.minimum_lots}" if special.minimum_lots else "",

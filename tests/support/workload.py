@@ -210,8 +210,13 @@ class Workload:
             order_type=OrderType.STOP_LIMIT if order.order_type is OrderType.LIMIT else OrderType.STOP,
             price_ticks=limit,
             post_only=self.random.random() < 0.02,
-            special=SpecialTerms(stop),
+            special=SpecialTerms(stop, trail_ticks=self._trail()),
         )
+
+    def _trail(self) -> int:
+        if self.random.random() < self.hostility:
+            return self.random.choice(EXTREMES)
+        return self.random.choice((0, 0, 1, 2, 4))
 
     def place_concealed(self) -> c.PlaceOrder:
         """An iceberg, a hidden order, now and then both; sometimes one that waits as a stop first."""

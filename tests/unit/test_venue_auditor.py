@@ -114,6 +114,7 @@ FAULTS = {
         "repriced",
         lambda of, side, price: checks.repriced(of, side, price) - (1 if side is Side.BUY else -1),
     ),
+    "trailing stops stay": (stops, "trailed_stop", lambda order, _: order.stop_price_ticks),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

@@ -110,11 +110,11 @@ class VenueMachine(RuleBasedStateMachine):
         time_in_force=st.sampled_from(TimeInForce),
         quantity_lots=st.integers(1, 5),
         stop_price_ticks=st.integers(1, 9),
+        trail_ticks=st.integers(0, 4),
     )
-    def place_good_stop(self, stop_price_ticks: int, **fields: int) -> None:
-        good = c.PlaceOrder(
-            1, "", 1, Side.BUY, OrderType.STOP, TimeInForce.DAY, 1, special=SpecialTerms(stop_price_ticks)
-        )
+    def place_good_stop(self, stop_price_ticks: int, trail_ticks: int, **fields: int) -> None:
+        special = SpecialTerms(stop_price_ticks, trail_ticks=trail_ticks)
+        good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.STOP, TimeInForce.DAY, 1, special=special)
         self.do(replace(good, **fields))
 
     @rule(

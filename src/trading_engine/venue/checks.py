@@ -73,6 +73,7 @@ def is_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
         and special.minimum_lots >= 0
         and not (special.minimum_lots and (command.post_only or command.time_in_force is TimeInForce.FOK))
         and (command.post_only or not special.reprice)
+        and (special.trail_ticks == 0 or (is_stop and 0 < special.trail_ticks <= PRICE_TICKS_MAX))
         and not (is_concealed and command.time_in_force.is_immediate)
     )
 

@@ -219,6 +219,15 @@ class OrderTriggered(Event, frozen=True, tag=21):
     account_id: int
 
 
+class OrderRestated(Event, frozen=True, tag=22):
+    """The venue moved the prices of an order by the order's own terms: a trailing stop followed the market (FIX: ExecType D)."""
+
+    order_id: int
+    account_id: int
+    price_ticks: int
+    stop_price_ticks: int
+
+
 class CashChanged(Event, frozen=True, tag=30):
     """The account's cash after the command, in minor units; `held` of it covers open orders."""
 
@@ -267,6 +276,7 @@ AnyEvent = (
     | MassCancelCompleted
     | SelfTradePrevented
     | OrderTriggered
+    | OrderRestated
     | CashChanged
     | PositionChanged
     | BookChanged

@@ -26,6 +26,7 @@ from trading_engine.venue.events import (
     OrderCanceled,
     OrderExpired,
     OrderReplaced,
+    OrderRestated,
     OrderTriggered,
     SelfTradePrevented,
     TradeExecuted,
@@ -109,7 +110,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
 
 
-ReportKind = Literal["new", "trade", "replaced", "canceled", "expired", "prevented", "triggered"]
+ReportKind = Literal["new", "trade", "replaced", "canceled", "expired", "prevented", "triggered", "restated"]
 
 
 class OrderReport(msgspec.Struct, frozen=True, gc=False):
@@ -141,6 +142,8 @@ class LiveOrders:
                     reports.append(self._fill(event, sequence, time_ns, is_maker=False))
                 case SelfTradePrevented():
                     reports += self._prevent(event, sequence, time_ns)
+                case OrderRestated():
+                    reports.append(self._restate(event, sequence, time_ns))
                 case OrderTriggered():
                     reports.append(self._trigger(event, sequence, time_ns))
                 case OrderCanceled():
@@ -221,6 +224,17 @@ class LiveOrders:
         order = replace(order, stop_price_ticks=0, updated_ns=time_ns, event_sequence=sequence)
         self._store(order)
         return OrderReport(sequence, "triggered", order)
+
+    def _restate(self, event: OrderRestated, sequence: int, time_ns: int) -> OrderReport:
+        order = replace(
+            self.live[event.order_id],
+            price_ticks=event.price_ticks,
+            stop_price_ticks=event.stop_price_ticks,
+            updated_ns=time_ns,
+            event_sequence=sequence,
+        )
+        self._store(order)
+        return OrderReport(sequence, "restated", order)
 
     def _prevent(self, event: SelfTradePrevented, sequence: int, time_ns: int) -> list[OrderReport]:
         reports = []

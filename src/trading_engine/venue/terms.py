@@ -91,6 +91,8 @@ class SpecialTerms(msgspec.Struct, frozen=True, array_like=True):
     """At least so much has to trade as the order enters the book, or it is canceled."""
     reprice: bool = False
     """A post-only order that would trade rests one tick away from the best opposite price instead of being refused."""
+    trail_ticks: int = 0
+    """Trailing stop: the stop price follows the last price, never further from it than this and never back; 0: it stays."""
 
 
 class PhaseRule(NamedTuple):

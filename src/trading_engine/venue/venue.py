@@ -46,6 +46,7 @@ from trading_engine.venue.checks import (
     phase_refusal,
     protected_price,
     repriced,
+    with_protection,
 )
 from trading_engine.venue.instrument import MONEY_MAX, Instrument
 from trading_engine.venue.market import Market
@@ -512,6 +513,21 @@ class Venue:
             self._end(resting)
         if market.stops.count:
             self._elected += market.stops.elect(price_ticks)
+            for order, stop_price_ticks in market.stops.followers(price_ticks):
+                self._trail(market, order, stop_price_ticks)
+
+    def _trail(self, market: Market, order: RestingOrder, stop_price_ticks: int) -> None:
+        """Move a trailing stop, and its limit with it."""
+        moved = stop_price_ticks - order.stop_price_ticks
+        market.stops.remove(order)
+        order.stop_price_ticks = stop_price_ticks
+        market.stops.add(order)
+        if order.order_type is OrderType.STOP:
+            order.price_ticks = with_protection(market.instrument, order.side, stop_price_ticks)
+        else:
+            order.price_ticks = min(max(order.price_ticks + moved, 1), market.instrument.price_ticks_max)
+        self._hold(market, order)
+        self._events.append(e.OrderRestated(order.order_id, order.account_id, order.price_ticks, stop_price_ticks))
 
     def _have_one_owner(self, order: RestingOrder, other: RestingOrder) -> bool:
         return self._accounts[order.account_id].has_owner_of(self._accounts[other.account_id])
