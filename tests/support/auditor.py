@@ -651,8 +651,12 @@ def compare(venue: Venue, auditor: Auditor) -> None:
     assert venue.command_sequence == auditor.command_sequence
     assert venue.event_sequence == mirror.event_sequence
     assert venue.open_order_count == len(mirror.orders)
-    assert {order_id: order.leaves_lots for order_id, order in auditor.live_orders.live.items()} == {
-        order_id: order.leaves_lots for order_id, order in mirror.orders.items()
+    assert {
+        order_id: (order.leaves_lots, order.price_ticks, order.stop_price_ticks)
+        for order_id, order in auditor.live_orders.live.items()
+    } == {
+        order_id: (order.leaves_lots, order.price_ticks, order.stop_price_ticks)
+        for order_id, order in mirror.orders.items()
     }
     assert venue.account_ids == frozenset(mirror.accounts)
     assert venue.instruments == {i: market.instrument for i, market in mirror.markets.items()}

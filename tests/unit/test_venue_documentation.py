@@ -13,7 +13,7 @@ from trading_engine.venue import accounts, checks, instrument, venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.reasons import REASON_TEXT, EndReason, Reason
-from trading_engine.venue.terms import PHASE_RULES
+from trading_engine.venue.terms import PHASE_RULES, SpecialTerms
 
 TEXT = (Path(__file__).parents[2] / "docs" / "venue.md").read_text()
 
@@ -46,6 +46,10 @@ def test_documented_fields_are_those_of_the_code(heading: str, union: object) ->
     assert [row[:3] for row in table(heading)] == [
         [str(struct.__struct_config__.tag), struct.__name__, fields(struct)] for struct in get_args(union)
     ]
+
+
+def test_documented_special_terms_are_those_of_the_code() -> None:
+    assert tuple(row[0] for row in table("Term | Of which orders | What it means")) == SpecialTerms.__struct_fields__
 
 
 def test_documented_refusals_stand_in_the_order_of_precedence_with_text_and_commands() -> None:

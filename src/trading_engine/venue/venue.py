@@ -8,11 +8,12 @@ events. Two venues that were given the same commands are equal to the last bit (
 the standby rest on.
 
 Invariants, whenever `apply` has returned:
-- the book is not crossed; an order is in the book exactly if it is among its account's open orders;
+- the book is not crossed; an order is in the book or waits for its stop price exactly if it is among its account's open orders;
 - what an account holds is the sum of what its open orders need (`accounts.hold_needed`), and never more than it has;
 - the cash of all accounts together is what was paid in less what was paid out; the same for every instrument's lots.
 
-Within a batch the order of events is: what became of the command, the trades and ends it caused, then the balances, then the book.
+Within a batch the order of events is: what became of the command, the trades and ends it caused, one after the other the stops that
+those elected with theirs, then the balances, then the book.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -406,18 +407,10 @@ class Venue:
             price_ticks = command.price_ticks
             check_price(instrument, price_ticks)
             check_band(market, price_ticks, market.last_price_ticks)
-            if command.special is not None and command.special.reprice:
-                price_ticks = repriced(market, command.side, price_ticks)
-        elif command.order_type is OrderType.MARKET:
-            price_ticks = protected_price(market, command.side)
-        elif command.order_type is OrderType.MARKET_TO_LIMIT:
-            price_ticks = best_opposite(market, command.side)
         else:
-            assert command.special, command
-            stop_price_ticks = command.special.stop_price_ticks
-            price_ticks = checked_stop_limit(
-                market, command.side, command.order_type, command.price_ticks, stop_price_ticks
-            )
+            price_ticks = limit_of_type(market, command)
+        if command.special is not None and command.special.reprice:
+            price_ticks = repriced(market, command.side, price_ticks)
         check_notional(instrument, price_ticks, command.quantity_lots)
         check_open_orders(account, command)
         if command.post_only:
@@ -782,6 +775,17 @@ def content_of(command: c.PlaceOrder) -> OrderContent:
         int(command.self_trade_prevention),
         command.special,
     )
+
+
+def limit_of_type(market: Market, command: c.PlaceOrder) -> int:
+    """The limit of an order that is no limit order, checked where it is the client's."""
+    if command.order_type is OrderType.MARKET:
+        return protected_price(market, command.side)
+    if command.order_type is OrderType.MARKET_TO_LIMIT:
+        return best_opposite(market, command.side)
+    assert command.special, command
+    stop_price_ticks = command.special.stop_price_ticks
+    return checked_stop_limit(market, command.side, command.order_type, command.price_ticks, stop_price_ticks)
 
 
 def entered_price(command: c.PlaceOrder, order: RestingOrder) -> int:
