@@ -76,7 +76,7 @@ class TradingPhase(IntEnum):
     HALTED = 2
 
 
-class SpecialTerms(msgspec.Struct, frozen=True, array_like=True):
+class SpecialTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What an order has beyond a plain one. Plain orders have none of it, and pay for none of it."""
 
     stop_price_ticks: int = 0
