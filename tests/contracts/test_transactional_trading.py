@@ -27,7 +27,7 @@ from trading_engine.venue.order_state import Fill, LiveOrders, OrderReport, Orde
 from trading_engine.venue.reasons import EndReason
 from trading_engine.venue.terms import TradingPhase
 
-SEED = 20_260_105
+SEED = 20_260_108
 COMMANDS = 600
 
 

@@ -4,7 +4,7 @@ from random import Random
 
 from support.venue_driver import AAPL, ALICE, BOB, CAROL, GTC, MSFT, VenueDriver, open_venue
 from trading_engine.venue import commands as c
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 ACCOUNTS = (ALICE, BOB, CAROL)
 INSTRUMENTS = (AAPL, MSFT)
@@ -49,6 +49,8 @@ def _place(random: Random, account_id: int, instrument_id: int) -> c.PlaceOrder:
         random.randint(1, 40),
         0 if is_market else _price(random),
         not is_market and random.random() < 0.1,
+        random.choice((SelfTradePrevention.NONE, *SelfTradePrevention)),
+        random.choice((None, None, SpecialTerms(display_lots=3), SpecialTerms(hidden=True))),
     )
 
 

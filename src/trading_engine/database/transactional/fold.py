@@ -27,12 +27,13 @@ from trading_engine.venue.events import (
 )
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import Fill, LiveOrders, OrderReport, OrderState
-from trading_engine.venue.terms import Side, TradingPhase
+from trading_engine.venue.terms import Side, SpecialTerms, TradingPhase
 
 Row = tuple[Any, ...]
 
-encode_definition = msgspec.json.Encoder().encode
+encode_json = msgspec.json.Encoder().encode
 decode_definition = msgspec.json.Decoder(Instrument).decode
+decode_terms = msgspec.json.Decoder(SpecialTerms).decode
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -212,7 +213,7 @@ class ProjectionFold:
 
     def _instrument_row(self, instrument_id: int) -> Row:
         state = self._instruments[instrument_id]
-        definition = encode_definition(state.instrument).decode()
+        definition = encode_json(state.instrument).decode()
         return (instrument_id, state.instrument.symbol, int(state.phase), state.market_sequence, definition)
 
     def _open_account(self, event: AccountOpened, _sequence: int, time_ns: int) -> None:
@@ -246,6 +247,10 @@ def _order_row(order: OrderState) -> Row:
         order.created_ns,
         order.updated_ns,
         order.event_sequence,
+        int(order.self_trade_prevention),
+        order.prevented_lots,
+        None if order.special is None else encode_json(order.special).decode(),
+        order.stop_price_ticks,
     )
 
 
@@ -269,4 +274,6 @@ def _order_event_row(report: OrderReport) -> Row:
             if fill is None
             else (fill.trade_id, fill.price_ticks, fill.quantity_lots, fill.fee, fill.is_maker)
         ),
+        order.prevented_lots,
+        order.stop_price_ticks,
     )

@@ -166,6 +166,10 @@ class OrderRow(Base):
     created_ns: Mapped[int]
     updated_ns: Mapped[int]
     event_sequence: Mapped[int]
+    self_trade_prevention: Mapped[int]
+    prevented_lots: Mapped[int]
+    special: Mapped[str | None]  # JSON of venue.terms.SpecialTerms
+    stop_price_ticks: Mapped[int]
 
 
 class TradeRow(Base):
@@ -224,6 +228,8 @@ class OrderEventRow(Base):
     fill_quantity_lots: Mapped[int | None]
     fee: Mapped[int | None]
     is_maker: Mapped[bool | None]
+    prevented_lots: Mapped[int]
+    stop_price_ticks: Mapped[int]
 
 
 class PositionRow(Base):

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, desc, func, literal, literal_column, select
 
 from trading_engine.database.transactional.connections import Connections, Use
-from trading_engine.database.transactional.fold import decode_definition
+from trading_engine.database.transactional.fold import decode_definition, decode_terms
 from trading_engine.database.transactional.models import (
     CashBalanceRow,
     InstrumentRow,
@@ -34,7 +34,7 @@ from trading_engine.database.transactional.records import (
 )
 from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 PAGE_ROWS_MAX = 1_000
 EVENT_STREAM = "events.0"
@@ -279,6 +279,8 @@ def _reports() -> Select[Any]:
         orders.c.time_in_force,
         orders.c.post_only,
         orders.c.created_ns,
+        orders.c.self_trade_prevention,
+        orders.c.special,
     ).join(orders, orders.c.order_id == order_events.c.order_id)
 
 
@@ -384,6 +386,10 @@ def _order(row: Row[Any]) -> OrderState:
         created_ns=row.created_ns,
         updated_ns=row.time_ns if is_event else row.updated_ns,
         event_sequence=row.event_sequence,
+        self_trade_prevention=SelfTradePrevention(row.self_trade_prevention),
+        prevented_lots=row.prevented_lots,
+        special=None if row.special is None else decode_terms(row.special),
+        stop_price_ticks=row.stop_price_ticks,
     )
 
 

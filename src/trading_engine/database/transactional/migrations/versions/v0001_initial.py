@@ -126,6 +126,10 @@ def create_projection_tables() -> None:
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.Column("updated_ns", sa.BigInteger(), nullable=False),
         sa.Column("event_sequence", sa.BigInteger(), nullable=False),
+        sa.Column("self_trade_prevention", sa.BigInteger(), nullable=False),
+        sa.Column("prevented_lots", sa.BigInteger(), nullable=False),
+        sa.Column("special", sa.Text(), nullable=True),
+        sa.Column("stop_price_ticks", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("order_id", name=op.f("pk_orders")),
     )
     op.create_index(
@@ -179,6 +183,8 @@ def create_projection_tables() -> None:
         sa.Column("fill_quantity_lots", sa.BigInteger(), nullable=True),
         sa.Column("fee", sa.BigInteger(), nullable=True),
         sa.Column("is_maker", sa.Boolean(), nullable=True),
+        sa.Column("prevented_lots", sa.BigInteger(), nullable=False),
+        sa.Column("stop_price_ticks", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("event_sequence", "order_id", name=op.f("pk_order_events")),
         sqlite_with_rowid=False,
     )
