@@ -170,9 +170,20 @@ def order(
     )
 
 
+def _copied_undisturbed(data_dir: Path, to: Path) -> bool:
+    """False when a snapshot came or went meanwhile: it is written by a thread, so the copy would be of no one moment."""
+    before = sorted(data_dir.glob("snapshots/*"))
+    try:
+        shutil.copytree(data_dir, to, ignore=shutil.ignore_patterns("*.sock", "s"))
+    except shutil.Error:
+        return False
+    return sorted(data_dir.glob("snapshots/*")) == before and not any(path.suffix == ".new" for path in before)
+
+
 def copied(data_dir: Path, to: Path) -> Path:
     """What a process that dies at this moment leaves behind."""
-    shutil.copytree(data_dir, to, ignore=shutil.ignore_patterns("*.sock", "s"))
+    while not _copied_undisturbed(data_dir, to):
+        shutil.rmtree(to)
     return to
 
 
