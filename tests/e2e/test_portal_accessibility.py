@@ -67,6 +67,7 @@ def test_order_is_placed_without_a_pointer(portal: Portal, rival: Client, symbol
     rival.place(symbol, "buy", 50, price="99.00")
     portal.open(symbol)
     page = portal.page
+    expect(page.get_by_label("Username")).to_be_focused()
     page.keyboard.type(TRADER)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)

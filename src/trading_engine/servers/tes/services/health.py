@@ -38,7 +38,7 @@ class Health:
         is_ok = self.can_take_orders and database == "ok"
         return HealthView(
             status="ok" if is_ok else "degraded",
-            matching="ok" if self.can_take_orders else "unavailable",
+            matching="ok" if self._gateway.is_ready else "unavailable",
             database=database,
             event_sequence=str(self._gateway.handled_sequence),
             projection_lag=str(self._projection.lag),
