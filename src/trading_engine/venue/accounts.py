@@ -60,6 +60,11 @@ class Account:
         self.ended_client_order_ids: dict[str, None] = {}
         """Those of ended orders, oldest first."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether its orders meet no rule that not every account has."""
+        return not self.suspended
+
     def cash_in(self, currency: str) -> Holding:
         return self.cash.setdefault(currency, Holding())
 

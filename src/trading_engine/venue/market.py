@@ -23,3 +23,8 @@ class Market:
     @property
     def phase_rule(self) -> PhaseRule:
         return PHASE_RULES[self.phase]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a plain order meets nothing here but price-time priority in continuous trading."""
+        return self.phase is TradingPhase.CONTINUOUS and not self.stops.count
