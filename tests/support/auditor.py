@@ -42,7 +42,7 @@ INSTRUMENT_RANGES = {
     "notional_max": (0, 2**61),
     "market_protection_ticks": (0, 2**31 - 1),
     "price_band_ppm": (0, 100 * MILLION),
-    "maker_fee_ppm": (0, 100_000),
+    "maker_fee_ppm": (-100_000, 100_000),
     "taker_fee_ppm": (0, 100_000),
     "reference_price_ticks": (0, 2**31 - 1),
 }
@@ -530,6 +530,7 @@ def is_valid(instrument: Instrument) -> bool:
         and instrument.quantity_lots_min <= instrument.quantity_lots_max
         and instrument.notional_min <= instrument.notional_max
         and instrument.reference_price_ticks <= instrument.price_ticks_max
+        and instrument.maker_fee_ppm + instrument.taker_fee_ppm >= 0
     )
 
 

@@ -76,10 +76,10 @@ class MirrorOrder:
     def level(self) -> LevelKey:
         return self.instrument_id, self.side, self.price_ticks
 
-    def take_fee(self, value: int, ppm: int) -> int:
-        """The fee of one more fill, when the sum of the order's fees is rounded up once."""
+    def take_fee(self, value: int, ppm: int, least: int = 0) -> int:
+        """The fee of one more fill, when the sum of the order's fees is rounded up once, and no fill pays out more than `-least`."""
         self.fee_exact += value * ppm
-        fee = ceil_millionths(self.fee_exact) - self.fee_taken
+        fee = max(least, ceil_millionths(self.fee_exact) - self.fee_taken)
         self.fee_taken += fee
         return fee
 
@@ -89,7 +89,7 @@ class MirrorOrder:
             return self.leaves_lots
         value = self.leaves_lots * self.price_ticks * instrument.tick_value
         ppm = max(instrument.maker_fee_ppm, instrument.taker_fee_ppm)
-        return value + ceil_millionths(self.fee_exact + value * ppm) - self.fee_taken
+        return value + max(0, ceil_millionths(self.fee_exact + value * ppm) - self.fee_taken)
 
 
 def ceil_millionths(amount: int) -> int:
@@ -320,6 +320,8 @@ class Mirror:
         self._take_off(maker, event.quantity_lots)
         taker.leaves_lots -= event.quantity_lots
         value = event.price_ticks * event.quantity_lots * market.instrument.tick_value
+        taker_fee = taker.take_fee(value, market.instrument.taker_fee_ppm)
+        assert event.maker_fee + event.taker_fee >= 0 <= event.taker_fee, event
         expected = e.TradeExecuted(
             trade_id=event.trade_id,
             instrument_id=taker.instrument_id,
@@ -330,11 +332,11 @@ class Mirror:
             maker_order_id=maker.order_id,
             maker_account_id=maker.account_id,
             maker_leaves_lots=maker.leaves_lots,
-            maker_fee=maker.take_fee(value, market.instrument.maker_fee_ppm),
+            maker_fee=maker.take_fee(value, market.instrument.maker_fee_ppm, -taker_fee),
             taker_order_id=taker.order_id,
             taker_account_id=taker.account_id,
             taker_leaves_lots=taker.leaves_lots,
-            taker_fee=taker.take_fee(value, market.instrument.taker_fee_ppm),
+            taker_fee=taker_fee,
         )
         assert event == expected, (event, expected)
         self._settle(maker, market.instrument, event.quantity_lots, value, event.maker_fee)

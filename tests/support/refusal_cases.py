@@ -290,6 +290,7 @@ REFUSED = (
     Refused(listing(price_band_ppm=-1), Reason.INVALID_INSTRUMENT),
     Refused(listing(price_band_ppm=100_000_001), Reason.INVALID_INSTRUMENT),
     Refused(listing(maker_fee_ppm=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(maker_fee_ppm=-101, taker_fee_ppm=100), Reason.INVALID_INSTRUMENT),
     Refused(listing(maker_fee_ppm=100_001), Reason.INVALID_INSTRUMENT),
     Refused(listing(taker_fee_ppm=-1), Reason.INVALID_INSTRUMENT),
     Refused(listing(taker_fee_ppm=100_001), Reason.INVALID_INSTRUMENT),

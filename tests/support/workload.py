@@ -64,6 +64,18 @@ INSTRUMENTS = (
         market_protection_ticks=2**31 - 1,
         maker_fee_ppm=100_000,
     ),
+    Instrument(
+        5,
+        "REBATE",
+        "Whoever adds liquidity is paid for it",
+        "USD",
+        "0.01",
+        "1",
+        11,
+        market_protection_ticks=5,
+        maker_fee_ppm=-700,
+        taker_fee_ppm=700,
+    ),
 )
 
 
@@ -150,7 +162,7 @@ class Workload:
         return self.random.choices(account_ids, [1 / account_id for account_id in account_ids])[0]
 
     def _instrument(self) -> int:
-        return self.random.choices((1, 2, 3, 4, 99), (40, 40, 20, 6, 0.5))[0]
+        return self.random.choices((1, 2, 3, 4, 5, 99), (40, 40, 20, 6, 8, 0.5))[0]
 
     def _price(self, instrument_id: int, side: Side | None = None) -> int:
         """Near the middle, mostly on the passive side of it."""
@@ -304,7 +316,7 @@ class Workload:
         return c.OpenAccount(account_id, (("USD", 10**6),), ((1, 100), (2, 100)), self.random.choice((3, 30)))
 
     def list_instrument(self) -> c.ListInstrument:
-        instrument_id = self.random.randint(1, 6)
+        instrument_id = self.random.randint(1, 7)
         instrument = self.random.choice(INSTRUMENTS)
         return c.ListInstrument(
             msgspec.structs.replace(instrument, instrument_id=instrument_id, symbol=f"NEW{instrument_id}")

@@ -32,8 +32,12 @@ def one_tick_too_far(side: Side, limit_ticks: int, price_ticks: int) -> bool:
     return price_ticks <= limit_ticks + 1 if side is Side.BUY else price_ticks >= limit_ticks - 1
 
 
-def fee_rounded_at_each_fill(_: RestingOrder, value: int, fee_ppm: int) -> int:
+def fee_rounded_at_each_fill(_: RestingOrder, value: int, fee_ppm: int, __: int = 0) -> int:
     return round_up(value * fee_ppm)
+
+
+def rebate_from_nothing(order: RestingOrder, value: int, fee_ppm: int, _: int = 0) -> int:
+    return accounts.charge_fee(order, value, fee_ppm, -value)
 
 
 def hold_without_fee(instrument: Any, side: Side, price_ticks: int, leaves_lots: int, _: int = 0) -> int:
@@ -85,6 +89,7 @@ FAULTS = {
     "newest first in the queue": (OrderBook, "next_match", newest_first),
     "limit exceeded by one tick": (order_book, "within_limit", one_tick_too_far),
     "fee rounded at each fill": (venue_module, "charge_fee", fee_rounded_at_each_fill),
+    "rebates are paid from nothing": (venue_module, "charge_fee", rebate_from_nothing),
     "no hold for the fee": (venue_module, "hold_needed", hold_without_fee),
     "fill-or-kill fills in part": (venue_module, "is_fillable", yes),
     "size up keeps its place": (venue_module, "keeps_priority", lambda o, _, price: price == o.price_ticks),
@@ -139,5 +144,5 @@ def test_auditor_finds_planted_fault(fault: str, monkeypatch: pytest.MonkeyPatch
     target, name, replacement = FAULTS[fault]
     monkeypatch.setattr(target, name, replacement)
     with pytest.raises((AssertionError, KeyError)) as caught:
-        simulate_seeds(15)
+        simulate_seeds(40)
     assert "SIM_SEED=" in "".join(caught.value.__notes__)

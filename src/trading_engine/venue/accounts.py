@@ -112,17 +112,21 @@ def hold_needed(instrument: Instrument, side: Side, price_ticks: int, leaves_lot
     highest fee.
 
     The fee of an order is its exact sum over all fills, rounded up once, not fill by fill; so the fees that are still to come
-    never exceed what is held for them, however many fills there are.
+    never exceed what is held for them, however many fills there are. A rebate is not reckoned with: until it is paid it is not there.
     """
     if side is Side.SELL:
         return leaves_lots
     value = notional(instrument, price_ticks, leaves_lots)
-    return value + round_up(value * instrument.fee_ppm_max - fee_credit)
+    return value + max(0, round_up(value * instrument.fee_ppm_max - fee_credit))
 
 
-def charge_fee(order: RestingOrder, value: int, fee_ppm: int) -> int:
-    """The minor units to take now for a fill worth `value` of them."""
+def charge_fee(order: RestingOrder, value: int, fee_ppm: int, least: int = 0) -> int:
+    """The minor units to take now for a fill worth `value` of them, `least` or more.
+
+    For a maker `least` is the taker's fee of the same trade with the other sign, so that a rebate is always paid from that fee; what it
+    does not cover is owed, and paid with the order's next fills.
+    """
     exact = value * fee_ppm - order.fee_credit
-    fee = round_up(exact)
+    fee = max(round_up(exact), least)
     order.fee_credit = fee * PPM - exact
     return fee

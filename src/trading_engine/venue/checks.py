@@ -226,8 +226,8 @@ def check_instrument(instrument: Instrument) -> None:
         and 0 <= instrument.notional_min <= instrument.notional_max <= MONEY_MAX // 2
         and 0 <= instrument.market_protection_ticks <= PRICE_TICKS_MAX
         and 0 <= instrument.price_band_ppm <= 100 * PPM
-        and 0 <= instrument.maker_fee_ppm <= FEE_PPM_MAX
         and 0 <= instrument.taker_fee_ppm <= FEE_PPM_MAX
+        and -instrument.taker_fee_ppm <= instrument.maker_fee_ppm <= FEE_PPM_MAX
         and 0 <= instrument.reference_price_ticks <= instrument.price_ticks_max
     ):
         raise Refusal(Reason.INVALID_INSTRUMENT)

@@ -46,7 +46,7 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     price_band_ppm: int = 0
     """Limit prices further than this from the reference price are refused, in parts per million; 0 switches the band off."""
     maker_fee_ppm: int = 0
-    """Fee for adding liquidity in parts per million of the notional."""
+    """Fee for adding liquidity in parts per million of the notional; a negative one is a rebate, at most the taker's fee."""
     taker_fee_ppm: int = 0
     reference_price_ticks: int = 0
     """Reference for the price band until the first trade; 0 if there is none."""

@@ -27,4 +27,4 @@ class Market:
     @property
     def is_plain(self) -> bool:
         """Whether a plain order meets nothing here but price-time priority in continuous trading."""
-        return self.phase is TradingPhase.CONTINUOUS and not self.stops.count
+        return self.phase is TradingPhase.CONTINUOUS and not self.stops.count and self.instrument.maker_fee_ppm >= 0

@@ -75,7 +75,8 @@ class RestingOrder:
         self.held = 0
         """Minor units for a buy, lots for a sell."""
         self.fee_credit = 0
-        """By how much the fees taken so far, which are whole minor units, exceed the exact ones: 0 to 999,999 millionths."""
+        """By how much the fees taken so far, which are whole minor units, exceed the exact ones, in millionths: less than one unit, but for
+        rebates that are still owed."""
 
     @property
     def done_lots(self) -> int:

@@ -474,8 +474,8 @@ class Venue:
         self._touch_level(resting)
         market.book.fill(resting, lots)
         incoming.leaves_lots -= lots
-        maker_fee = charge_fee(resting, value, instrument.maker_fee_ppm)
         taker_fee = charge_fee(incoming, value, instrument.taker_fee_ppm)
+        maker_fee = charge_fee(resting, value, instrument.maker_fee_ppm, -taker_fee)
         self._settle(market, resting, lots, value, maker_fee)
         self._settle(market, incoming, lots, value, taker_fee)
         if maker_fee or taker_fee:
