@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import disk, recovery, rest, transport, venue, websocket
+from benchmarks import disk, market_data, recovery, rest, transport, venue, websocket
 from benchmarks.figures import Section, print_section
 from benchmarks.processes import ROOT, BenchmarkFailed
 
@@ -23,6 +23,7 @@ REPORT_WIDTH = 180
 
 BENCHMARKS: dict[str, Callable[[bool, Path], Section]] = {
     "venue": venue.run,
+    "market_data": market_data.run,
     "recovery": recovery.run,
     "disk": disk.run,
     "transport": transport.run,

@@ -5,6 +5,7 @@ from random import Random
 import msgspec
 
 from support.auditor import decode_sequenced
+from support.market_watch import MarketWatch
 from support.venue_driver import VenueDriver
 from support.workload import Workload
 from trading_engine.venue import Venue
@@ -39,16 +40,21 @@ def restarted(venue: Venue) -> Venue:
 
 
 def check_replay(driver: VenueDriver, seed: int) -> None:
-    """The journal alone gives the same venue and the same events, from the start and from a snapshot on the way."""
+    """The journal alone gives the same venue and the same events, from the start and from a snapshot on the way; the events alone give the
+    public books."""
     encoded = [msgspec.msgpack.encode(sequenced) for sequenced in driver.commands]
     middle = Random(seed).randrange(len(encoded))
     replayed = Venue()
     batches = []
+    watch = MarketWatch()
     snapshot = replayed.snapshot()
     for number, data in enumerate(encoded):
         if number == middle:
             snapshot = replayed.snapshot()
-        batches.append(replayed.apply(decode_sequenced(data)))
+        batch = replayed.apply(decode_sequenced(data))
+        batches.append(batch)
+        if batch:
+            watch.see(replayed, batch)
     assert [batch for batch in batches if batch] == driver.batches, f"SIM_SEED={seed}"
     assert replayed.state_hash() == driver.venue.state_hash(), f"SIM_SEED={seed}"
     resumed = Venue.restore(snapshot)

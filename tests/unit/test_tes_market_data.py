@@ -11,7 +11,6 @@ from trading_engine.servers.tes.services.market_data import (
     MINUTE_NS,
     TRADES_PER_MESSAGE_MAX,
     WINDOW_MINUTES,
-    BookSide,
     DayStatistics,
     Market,
     MarketData,
@@ -193,16 +192,6 @@ def bars_of(trades: list[tuple[int, int, int]]) -> list[MinuteBar]:
         bar.high, bar.low, bar.close = max(bar.high, price), min(bar.low, price), price
         bar.volume += lots
     return list(bars.values())
-
-
-@given(st.sampled_from([Side.BUY, Side.SELL]), st.lists(st.tuples(st.integers(1, 12), st.integers(0, 3))))
-def test_best_price_is_the_best_of_the_levels(side: Side, changes: list[tuple[int, int]]) -> None:
-    book = BookSide(side)
-    for price, lots in changes:
-        book.set(price, lots, 1)
-        best = (max if side is Side.BUY else min)(book.levels, default=None)
-        assert book.best() == (None if best is None else (best, book.levels[best][0]))
-        assert book.prices(1) == ([] if best is None else [best])
 
 
 def test_market_without_a_trade_is_valued_at_its_reference_price() -> None:

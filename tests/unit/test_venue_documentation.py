@@ -12,6 +12,7 @@ from support.refusal_cases import REFUSED
 from trading_engine.venue import accounts, checks, instrument, venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
+from trading_engine.venue.market_data.updates import AnyOrderDelta, MarketUpdate
 from trading_engine.venue.reasons import REASON_TEXT, EndReason, Reason
 from trading_engine.venue.terms import PHASE_RULES, SpecialTerms
 
@@ -103,3 +104,13 @@ def test_documented_limits_are_those_of_the_code() -> None:
 def test_scenes_named_in_the_documentation_exist() -> None:
     for path in re.findall(r"`(tests/[\w/.*]+)`", TEXT):
         assert list((Path(__file__).parents[2]).glob(path)), path
+
+
+def test_documented_update_is_that_of_the_code() -> None:
+    assert tuple(row[0] for row in table("Update field | What it tells")) == MarketUpdate.__struct_fields__
+
+
+def test_documented_order_deltas_are_those_of_the_code() -> None:
+    assert [row[:3] for row in table("Tag | Order delta | Fields | What it means")] == [
+        [str(struct.__struct_config__.tag), struct.__name__, fields(struct)] for struct in get_args(AnyOrderDelta)
+    ]

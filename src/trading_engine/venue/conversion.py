@@ -37,6 +37,11 @@ def _units(step_text: str) -> tuple[int, int]:
     return int(_CONTEXT.scaleb(step, places)), places
 
 
+def last_place_units(step_text: str) -> int:
+    """The step in units of its last decimal place: 5 for `0.05`."""
+    return _units(step_text)[0]
+
+
 def parse_decimal(text: str) -> Decimal:
     """A finite decimal from text such as `230.15`; raises `NotADecimal` for anything else, exponents and underscores included."""
     if not text.isascii() or len(text) > DECIMAL_DIGITS_MAX or text.strip("0123456789.-") or not text:

@@ -150,16 +150,22 @@ def _save_account(account: Account) -> AccountRecord:
     )
 
 
-def load(data: bytes) -> "Venue":
+def decode(data: bytes) -> VenueRecord:
     """Raises `SnapshotError`."""
-    from trading_engine.venue.venue import Venue
-
     try:
         record = msgspec.msgpack.decode(data, type=VenueRecord)
     except msgspec.DecodeError as error:
         raise SnapshotError(str(error)) from error
     if record.format != FORMAT:
         raise SnapshotError(f"snapshot format {record.format} is not {FORMAT}")
+    return record
+
+
+def load(data: bytes) -> "Venue":
+    """Raises `SnapshotError`."""
+    from trading_engine.venue.venue import Venue
+
+    record = decode(data)
     venue = Venue()
     venue.command_sequence = record.command_sequence
     venue.event_sequence = record.event_sequence

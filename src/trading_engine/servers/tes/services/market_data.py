@@ -25,6 +25,7 @@ from trading_engine.servers.tes.models.views import SIDE_NAMES, encode, rfc3339
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
 from trading_engine.venue.events import BookChanged, EventBatch, InstrumentListed, TradeExecuted, TradingPhaseChanged
 from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.market_data.levels import LevelSide
 from trading_engine.venue.order_state import OrderState
 from trading_engine.venue.terms import Side, TradingPhase
 
@@ -157,40 +158,13 @@ class DayStatistics:
         self.volume = sum(bar.volume for bar in self._bars)
 
 
-class BookSide:
-    """Levels of one side: price in ticks → (lots, number of orders). The best price is kept; it is looked for anew when it goes."""
-
-    def __init__(self, side: Side) -> None:
-        self.levels: dict[int, tuple[int, int]] = {}
-        self._is_bid = side is Side.BUY
-        self._best: int | None = None
-
-    def set(self, price_ticks: int, lots: int, order_count: int) -> None:
-        if lots:
-            self.levels[price_ticks] = (lots, order_count)
-            if self._best is None or self._is_better(price_ticks, self._best):
-                self._best = price_ticks
-        elif self.levels.pop(price_ticks, None) is not None and price_ticks == self._best:
-            self._best = (max if self._is_bid else min)(self.levels, default=None)
-
-    def best(self) -> tuple[int, int] | None:
-        """(price in ticks, lots)."""
-        return None if self._best is None else (self._best, self.levels[self._best][0])
-
-    def prices(self, depth: int | None = None) -> list[int]:
-        return sorted(self.levels, reverse=self._is_bid)[:depth]
-
-    def _is_better(self, price_ticks: int, other: int) -> bool:
-        return price_ticks > other if self._is_bid else price_ticks < other
-
-
 class Market:
     """What the public sees of one instrument."""
 
     def __init__(self, instrument: Instrument, phase: TradingPhase = TradingPhase.CLOSED, sequence: int = 0) -> None:
         self.instrument = instrument
         self.phase = phase
-        self.sides: dict[int, BookSide] = {Side.BUY: BookSide(Side.BUY), Side.SELL: BookSide(Side.SELL)}
+        self.sides: dict[int, LevelSide] = {side: LevelSide(side) for side in Side}
         self.sequence = sequence
         self.time_ns = 0
         self.last_price_ticks: int | None = None

@@ -1,0 +1,556 @@
+"""The books as the public sees them: a pure fold from event batches to updates of L1, L2 and L3.
+
+    event batch ──▶ PublicBooks.apply ──▶ one MarketUpdate per instrument that changed
+
+It knows the venue by its events only, and needs every one of them, in order. Orders are followed one by one: which are displayed, with
+how much, and in which order they come; what icebergs display next follows from their terms. Hidden orders, stops that wait and
+reserves are followed as well, for what they become and for the queue positions of their owners, and never told.
+
+The market sequence of `TradeExecuted` and `BookChanged` numbers it all. Nothing that is displayed changes without a `BookChanged` at
+the end of the batch, so an update, which covers all numbers of its batch, is followed by the next one without a gap, in L2 and L3
+alike. What `BookChanged` says of the levels has to be what the orders add up to: an event that this module does not understand
+cannot pass.
+
+References count the displayed orders of an instrument. A fold that is restored from its own bytes goes on with the same; one that
+begins with a venue's snapshot gives new ones, so its clients have to begin with its snapshots.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from trading_engine.venue import events as e
+from trading_engine.venue import snapshot
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.market_data.levels import CHECKSUM_LEVELS, LevelSide, checksum
+from trading_engine.venue.market_data.queues import PriceQueue, PublicOrder
+from trading_engine.venue.market_data.updates import (
+    AddDelta,
+    AnyOrderDelta,
+    DeleteDelta,
+    ExecuteDelta,
+    LevelSnapshot,
+    MarketUpdate,
+    OrderSnapshot,
+    PublicTrade,
+    QueuePosition,
+    ReduceDelta,
+    ReplaceDelta,
+    TopOfBook,
+)
+from trading_engine.venue.terms import Side
+
+FORMAT = 1
+
+NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
+    {
+        e.AccountOpened,
+        e.CashAdjusted,
+        e.PositionAdjusted,
+        e.AccountSuspended,
+        e.TradingPhaseChanged,
+        e.CommandRefused,
+        e.ClockAdvanced,
+        e.OrderRejected,
+        e.OrderRepeated,
+        e.CancelRejected,
+        e.ReplaceRejected,
+        e.MassCancelCompleted,
+        e.CashChanged,
+        e.PositionChanged,
+    }
+)
+"""Events that change nothing here. One that is neither among these nor handled is a bug."""
+
+
+class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    order_id: int
+    side: Side
+    price_ticks: int
+    leaves_lots: int
+    shown_lots: int
+    display_lots: int
+    is_hidden: bool
+    stop_price_ticks: int
+    reference: int
+
+
+class BookRecord(msgspec.Struct, frozen=True, array_like=True):
+    instrument: Instrument
+    sequence: int
+    last_reference: int
+    last_trade: tuple[int, int, int]
+    orders: list[OrderRecord]
+    """Bids, then asks; best price first, at one price first in the queue first; then what waits, by order id."""
+
+
+class BooksRecord(msgspec.Struct, frozen=True, array_like=True):
+    format: int
+    event_sequence: int
+    books: list[BookRecord]
+
+
+class PublicBook:
+    """One instrument."""
+
+    def __init__(self, instrument: Instrument, sequence: int = 0) -> None:
+        self.instrument = instrument
+        self.sequence = sequence
+        """The last market sequence that was applied."""
+        self.bids = LevelSide(Side.BUY)
+        self.asks = LevelSide(Side.SELL)
+        self.top = TopOfBook()
+        self.last_reference = 0
+        self.last_trade = (0, 0, 0)
+        """Price, lots, trade id."""
+        self._told_sequence = sequence
+        self._queues: dict[tuple[Side, int], PriceQueue] = {}
+        self._trades: list[PublicTrade] = []
+        self._deltas: list[AnyOrderDelta] = []
+        self._touched: set[tuple[Side, int]] = set()
+
+    def side(self, side: Side) -> LevelSide:
+        return self.bids if side is Side.BUY else self.asks
+
+    # Questions
+
+    def level_snapshot(self, depth: int | None = None) -> LevelSnapshot:
+        return LevelSnapshot(self.instrument.instrument_id, self.sequence, self.bids.rows(depth), self.asks.rows(depth))
+
+    def order_snapshot(self) -> OrderSnapshot:
+        bids, asks = (
+            tuple((order.reference, order.price_ticks, order.shown_lots) for order in self.displayed(side))
+            for side in Side
+        )
+        return OrderSnapshot(self.instrument.instrument_id, self.sequence, bids, asks)
+
+    def displayed(self, side: Side, depth: int | None = None) -> Iterator[PublicOrder]:
+        """Displayed orders of the best levels, in order of priority."""
+        for price_ticks in self.side(side).prices(depth):
+            yield from self._queues[side, price_ticks].displayed()
+
+    def level_checksum(self) -> int:
+        """See `levels.checksum`; over the best ten levels of each side."""
+        return checksum(self.instrument, self.bids.rows(CHECKSUM_LEVELS), self.asks.rows(CHECKSUM_LEVELS))
+
+    def order_checksum(self) -> int:
+        """The same over the displayed orders of these levels, which proves their order as well."""
+        bids, asks = (
+            [(order.price_ticks, order.shown_lots) for order in self.displayed(side, CHECKSUM_LEVELS)] for side in Side
+        )
+        return checksum(self.instrument, bids, asks)
+
+    def queued(self) -> Iterator[PublicOrder]:
+        """All orders in the book: bids, then asks, each in order of priority."""
+        for side in Side:
+            prices = sorted((price for of, price in self._queues if of is side), reverse=side is Side.BUY)
+            for price_ticks in prices:
+                yield from self._queues[side, price_ticks]
+
+    # Changes
+
+    def next_sequence(self, sequence: int) -> None:
+        assert sequence == self.sequence + 1, (self.instrument.instrument_id, sequence, self.sequence)
+        self.sequence = sequence
+
+    def trade(self, event: e.TradeExecuted) -> None:
+        self.next_sequence(event.market_sequence)
+        self.last_trade = (event.price_ticks, event.quantity_lots, event.trade_id)
+        self._trades.append(
+            PublicTrade(
+                event.trade_id,
+                event.market_sequence,
+                event.price_ticks,
+                event.quantity_lots,
+                int(event.aggressor_side),
+            )
+        )
+
+    def join(self, order: PublicOrder) -> None:
+        """Let the order into the book, at the back of its price, and tell what is displayed of it."""
+        order.show()
+        self._queue_up(order)
+        if order.is_hidden:
+            return
+        self.last_reference += 1
+        reference, order.reference = order.reference, self.last_reference
+        price_ticks, lots = order.price_ticks, order.shown_lots
+        self._deltas.append(
+            ReplaceDelta(reference, order.reference, price_ticks, lots)
+            if reference
+            else AddDelta(order.reference, order.side, price_ticks, lots)
+        )
+
+    def _queue_up(self, order: PublicOrder) -> None:
+        key = (order.side, order.price_ticks)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = PriceQueue()
+        queue.join(order)
+        if not order.is_hidden:
+            self._touched.add(key)
+
+    def leave(self, order: PublicOrder) -> None:
+        """Take the order out of its queue, and tell nothing yet."""
+        assert order.queue, order.order_id
+        queue, key = order.queue, (order.side, order.price_ticks)
+        queue.leave(order)
+        if queue.is_empty:
+            del self._queues[key]
+        if not order.is_hidden:
+            self._touched.add(key)
+
+    def delete(self, order: PublicOrder) -> None:
+        """Tell that an order is gone that was displayed, if it was."""
+        if order.reference:
+            self._deltas.append(DeleteDelta(order.reference))
+            order.reference = 0
+
+    def take(self, order: PublicOrder, lots: int, trade_id: int = 0) -> None:
+        """Off an order in the book, by a trade or without one. An iceberg that displays nothing any more joins the back with its next
+        slice."""
+        assert order.queue, order.order_id
+        order.queue.take(order, lots)
+        if not order.is_hidden:
+            self._touched.add((order.side, order.price_ticks))
+            if trade_id:
+                self._deltas.append(ExecuteDelta(order.reference, lots, trade_id))
+            elif order.shown_lots:
+                self._deltas.append(ReduceDelta(order.reference, lots))
+            else:
+                self._deltas.append(DeleteDelta(order.reference))
+        if not order.leaves_lots:
+            order.reference = 0
+            self.leave(order)
+        elif not order.is_hidden and not order.shown_lots:
+            order.reference = 0
+            self.leave(order)
+            self.join(order)
+
+    def reduce(self, order: PublicOrder, lots: int) -> None:
+        """Off an order that keeps its place: off what it keeps back first."""
+        assert order.queue, order.order_id
+        if not order.is_hidden:
+            reserve_lots = min(lots, order.leaves_lots - order.shown_lots)
+            order.queue.take_reserve(order, reserve_lots)
+            lots -= reserve_lots
+        if lots:
+            self.take(order, lots)
+
+    def take_update(self, time_ns: int, reported: Mapping[tuple[int, int], tuple[int, int]]) -> MarketUpdate:
+        """What changed since the last call; `reported` is what `BookChanged` said of the levels."""
+        assert self._touched <= reported.keys(), (self._touched, reported)
+        levels: list[tuple[int, int, int, int]] = []
+        for key in sorted(self._touched):
+            side, price_ticks = key
+            queue = self._queues.get(key)
+            now = (queue.lots, queue.order_count) if queue else (0, 0)
+            level_side = self.side(side)
+            if now != level_side.levels.get(price_ticks, (0, 0)):
+                level_side.set(price_ticks, *now)
+                levels.append((int(side), price_ticks, *now))
+        for (side_number, price_ticks), level in reported.items():
+            known = (self.bids if side_number == Side.BUY else self.asks).levels.get(price_ticks, (0, 0))
+            assert level == known, (self.instrument.instrument_id, side_number, price_ticks, level, known)
+        top = self._look_at_top()
+        update = MarketUpdate(
+            self.instrument.instrument_id,
+            time_ns,
+            self._told_sequence + 1,
+            self.sequence,
+            tuple(self._trades),
+            tuple(self._deltas),
+            tuple(levels),
+            top if top != self.top else None,
+        )
+        self.top = top
+        self._told_sequence = self.sequence
+        self._trades, self._deltas = [], []
+        self._touched.clear()
+        return update
+
+    def _look_at_top(self) -> TopOfBook:
+        return TopOfBook(*(self.bids.best() or (0, 0)), *(self.asks.best() or (0, 0)), *self.last_trade)
+
+    # Records
+
+    def load(self, order: PublicOrder) -> None:
+        """Put an order of a record into the book; it tells nothing."""
+        self._queue_up(order)
+
+    def loaded(self) -> None:
+        """All orders are there."""
+        for side, price_ticks in self._touched:
+            queue = self._queues[side, price_ticks]
+            self.side(side).set(price_ticks, queue.lots, queue.order_count)
+        self._touched.clear()
+        self.top = self._look_at_top()
+
+
+class PublicBooks:
+    """All books. Feed it every batch once and in order."""
+
+    def __init__(self) -> None:
+        self.event_sequence = 0
+        self.books: dict[int, PublicBook] = {}
+        self._orders: dict[int, PublicOrder] = {}
+        self._incoming: PublicOrder | None = None
+        """The order that is on its way in: it may take, and joins its queue when the next one enters, or the batch is over."""
+        self._handlers: dict[type[e.Event], Callable[[Any], None]] = {
+            e.InstrumentListed: self._list_instrument,
+            e.OrderAccepted: self._accept,
+            e.TradeExecuted: self._trade,
+            e.OrderCanceled: self._end,
+            e.OrderExpired: self._end,
+            e.OrderReplaced: self._replace,
+            e.SelfTradePrevented: self._prevent,
+            e.OrderTriggered: self._trigger,
+            e.OrderRestated: self._restate,
+            e.BookChanged: self._change_book,
+        }
+        self._reported: dict[int, dict[tuple[int, int], tuple[int, int]]] = {}
+        """What the batch says of levels, of each instrument in which something public happened."""
+
+    # Questions
+
+    def queue_position(self, order_id: int) -> QueuePosition | None:
+        """What is to trade before this order at its price; None where it is not in the book. For its owner only."""
+        order = self._orders.get(order_id)
+        return order.queue.before(order) if order and order.queue else None
+
+    def reference_of(self, order_id: int) -> int:
+        """By which the public knows what this order displays now; 0 where that is nothing. For its owner only."""
+        order = self._orders.get(order_id)
+        return order.reference if order else 0
+
+    # The one way in
+
+    def apply(self, batch: e.EventBatch) -> list[MarketUpdate]:
+        assert batch.first_event_sequence == self.event_sequence + 1, (batch, self.event_sequence)
+        self.event_sequence = batch.last_event_sequence
+        handlers = self._handlers
+        for event in batch.events:
+            handler = handlers.get(type(event))
+            if handler is not None:
+                handler(event)
+            else:
+                assert type(event) in NOT_OF_BOOKS, event
+        if self._incoming is not None:
+            self._rest_incoming()
+        if not self._reported:
+            return []
+        reported, self._reported = self._reported, {}
+        return [self.books[number].take_update(batch.time_ns, levels) for number, levels in reported.items()]
+
+    def _list_instrument(self, event: e.InstrumentListed) -> None:
+        self.books[event.instrument.instrument_id] = PublicBook(event.instrument)
+
+    def _accept(self, event: e.OrderAccepted) -> None:
+        order = PublicOrder(
+            event.order_id,
+            event.instrument_id,
+            event.side,
+            event.price_ticks,
+            event.quantity_lots,
+            event.special,
+        )
+        self._orders[order.order_id] = order
+        if not order.stop_price_ticks:
+            self._enter(order)
+
+    def _enter(self, order: PublicOrder) -> None:
+        if self._incoming is not None:
+            self._rest_incoming()
+        self._incoming = order
+
+    def _rest_incoming(self) -> None:
+        order, self._incoming = self._incoming, None
+        if order is not None and order.leaves_lots:
+            self.books[order.instrument_id].join(order)
+
+    def _trigger(self, event: e.OrderTriggered) -> None:
+        order = self._orders[event.order_id]
+        order.stop_price_ticks = 0
+        self._enter(order)
+
+    def _restate(self, event: e.OrderRestated) -> None:
+        order = self._orders[event.order_id]
+        assert order.stop_price_ticks, event
+        order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
+
+    def _trade(self, event: e.TradeExecuted) -> None:
+        book = self.books[event.instrument_id]
+        book.trade(event)
+        self._reported.setdefault(event.instrument_id, {})
+        for order_id, leaves_lots in (
+            (event.maker_order_id, event.maker_leaves_lots),
+            (event.taker_order_id, event.taker_leaves_lots),
+        ):
+            self._take(book, self._orders[order_id], event.quantity_lots, leaves_lots, event.trade_id)
+            if not leaves_lots:
+                del self._orders[order_id]
+
+    def _prevent(self, event: e.SelfTradePrevented) -> None:
+        book = self.books[event.instrument_id]
+        for order_id, leaves_lots in (
+            (event.maker_order_id, event.maker_leaves_lots),
+            (event.taker_order_id, event.taker_leaves_lots),
+        ):
+            order = self._orders[order_id]
+            if order.leaves_lots != leaves_lots:
+                self._take(book, order, event.prevented_lots, leaves_lots)
+
+    def _take(self, book: PublicBook, order: PublicOrder, lots: int, leaves_lots: int, trade_id: int = 0) -> None:
+        """Take `lots` off an order in the book or on its way in, which leaves it with `leaves_lots`."""
+        if order.queue is not None:
+            book.take(order, lots, trade_id)
+        else:
+            assert order is self._incoming, order.order_id
+            order.leaves_lots -= lots
+            if not order.leaves_lots:
+                self._incoming = None
+                book.delete(order)
+        assert order.leaves_lots == leaves_lots, (order.order_id, order.leaves_lots, leaves_lots)
+
+    def _end(self, event: e.OrderCanceled | e.OrderExpired) -> None:
+        order = self._orders.pop(event.order_id)
+        assert order.leaves_lots == event.canceled_lots, (event, order.leaves_lots)
+        if order is self._incoming:
+            self._incoming = None
+        book = self.books[order.instrument_id]
+        if order.queue is not None:
+            book.leave(order)
+        book.delete(order)
+
+    def _replace(self, event: e.OrderReplaced) -> None:
+        order = self._orders[event.order_id]
+        book = self.books[order.instrument_id]
+        if order.queue is None:
+            assert order.stop_price_ticks, event
+            order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
+            order.leaves_lots = event.leaves_lots
+        elif event.priority_kept:
+            assert order.price_ticks == event.price_ticks, event
+            book.reduce(order, order.leaves_lots - event.leaves_lots)
+            assert order.leaves_lots == event.leaves_lots, event
+        else:
+            book.leave(order)
+            order.price_ticks, order.leaves_lots = event.price_ticks, event.leaves_lots
+            self._enter(order)
+
+    def _change_book(self, event: e.BookChanged) -> None:
+        if self._incoming is not None:
+            self._rest_incoming()
+        self.books[event.instrument_id].next_sequence(event.market_sequence)
+        reported = self._reported.setdefault(event.instrument_id, {})
+        assert not reported, event
+        for side, price_ticks, lots, order_count in event.levels:
+            reported[side, price_ticks] = (lots, order_count)
+
+    # Records
+
+    def snapshot(self) -> bytes:
+        """The whole state; equal states have equal bytes."""
+        waiting: dict[int, list[PublicOrder]] = {}
+        for _, order in sorted(self._orders.items()):
+            if order.queue is None:
+                waiting.setdefault(order.instrument_id, []).append(order)
+        books = [
+            BookRecord(
+                book.instrument,
+                book.sequence,
+                book.last_reference,
+                book.last_trade,
+                [_save_order(order) for order in (*book.queued(), *waiting.get(instrument_id, ()))],
+            )
+            for instrument_id, book in sorted(self.books.items())
+        ]
+        return msgspec.msgpack.encode(BooksRecord(FORMAT, self.event_sequence, books))
+
+    @classmethod
+    def restore(cls, data: bytes) -> "PublicBooks":
+        """The fold of which `snapshot` made `data`. Raises `SnapshotError`."""
+        try:
+            record = msgspec.msgpack.decode(data, type=BooksRecord)
+        except msgspec.DecodeError as error:
+            raise snapshot.SnapshotError(str(error)) from error
+        if record.format != FORMAT:
+            raise snapshot.SnapshotError(f"format {record.format} of public books is not {FORMAT}")
+        books = cls()
+        books.event_sequence = record.event_sequence
+        for book_record in record.books:
+            book = PublicBook(book_record.instrument, book_record.sequence)
+            book.last_reference, book.last_trade = book_record.last_reference, book_record.last_trade
+            books._load(book, [_load_order(order, book) for order in book_record.orders])
+        return books
+
+    @classmethod
+    def of_venue(cls, data: bytes) -> "PublicBooks":
+        """A fold that begins where the venue was of which `data` is the snapshot. References are new, and no last trade is known."""
+        record = snapshot.decode(data)
+        books = cls()
+        books.event_sequence = record.event_sequence
+        for market in record.markets:
+            book = PublicBook(market.instrument, market.market_sequence)
+            orders = [_order_of_venue(order, book) for order in (*market.orders, *market.stops)]
+            for order in orders:
+                if order.shown_lots:
+                    book.last_reference += 1
+                    order.reference = book.last_reference
+            books._load(book, orders)
+        return books
+
+    def _load(self, book: PublicBook, orders: list[PublicOrder]) -> None:
+        self.books[book.instrument.instrument_id] = book
+        for order in orders:
+            self._orders[order.order_id] = order
+            if not order.stop_price_ticks:
+                book.load(order)
+        book.loaded()
+
+
+def _save_order(order: PublicOrder) -> OrderRecord:
+    return OrderRecord(
+        order.order_id,
+        order.side,
+        order.price_ticks,
+        order.leaves_lots,
+        order.shown_lots,
+        order.display_lots,
+        order.is_hidden,
+        order.stop_price_ticks,
+        order.reference,
+    )
+
+
+def _load_order(record: OrderRecord, book: PublicBook) -> PublicOrder:
+    order = PublicOrder(
+        record.order_id,
+        book.instrument.instrument_id,
+        record.side,
+        record.price_ticks,
+        record.leaves_lots,
+        None,
+    )
+    order.shown_lots = record.shown_lots
+    order.display_lots = record.display_lots
+    order.is_hidden = record.is_hidden
+    order.stop_price_ticks = record.stop_price_ticks
+    order.reference = record.reference
+    return order
+
+
+def _order_of_venue(record: snapshot.OrderRecord, book: PublicBook) -> PublicOrder:
+    order = PublicOrder(
+        record.order_id,
+        book.instrument.instrument_id,
+        record.side,
+        record.price_ticks,
+        record.leaves_lots,
+        record.special,
+    )
+    order.stop_price_ticks = record.stop_price_ticks
+    if not record.stop_price_ticks and not order.is_hidden:
+        order.shown_lots = record.leaves_lots - record.hidden_lots
+    return order
