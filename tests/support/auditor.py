@@ -9,14 +9,14 @@ priority, holds what open orders need, and says all of it in its events.
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
 import msgspec
 
-from support.mirror import FEE_ACCOUNT, MILLION, Mirror, MirrorAccount, MirrorMarket, MirrorOrder
+from support.mirror import FEE_ACCOUNT, LIMITED, MILLION, Mirror, MirrorAccount, MirrorMarket, MirrorOrder
 from support.naive_market import Expected, NaiveMarket, naive, told
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
@@ -25,7 +25,7 @@ from trading_engine.venue import venue as venue_module
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import LiveOrders
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.terms import OrderType, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, PegPrice, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRECEDENCE = list(Reason)
 BALANCE_MAX = 2**62
@@ -119,15 +119,31 @@ class Auditor:
             case c.ReplaceOrder():
                 return self._expect_replace(command)
             case c.CancelOrder():
-                return [*self._expect_cancel(command)]
+                return self._with_aftermath(self._expect_cancel(command))
             case c.MassCancel():
-                return [*self._expect_mass_cancel(command)]
+                return self._with_aftermath(self._expect_mass_cancel(command))
             case c.AdvanceClock():
-                return self._expect_clock()
+                return self._with_aftermath(self._expect_clock())
             case c.SetTradingPhase():
-                return [*self._expect_phase(command)]
+                return self._with_aftermath(self._expect_phase(command))
             case _:
                 return [*self._expect_administration(command)]
+
+    def _with_aftermath(self, events: Sequence[Expected]) -> list[Expected]:
+        """Events that end orders, make them smaller, or change phases, and what others then do because of it."""
+        outcome: list[Expected] = [*events]
+        for instrument_id in sorted(self.mirror.markets):
+            market = NaiveMarket(self.mirror, instrument_id)
+            for event in events:
+                match event:
+                    case e.OrderCanceled(order_id) | e.OrderExpired(order_id):
+                        market.end(order_id)
+                    case e.OrderReplaced(order_id, _, _, leaves_lots):
+                        market.shrink(order_id, leaves_lots)
+                    case e.TradingPhaseChanged(changed, phase) if changed in (0, instrument_id):
+                        market.phase = phase
+            outcome += market.settle()
+        return outcome
 
     # Place
 
@@ -151,13 +167,18 @@ class Auditor:
             return [accepted]
         market = NaiveMarket(self.mirror, command.instrument_id)
         market.outcome.append(accepted)
-        return market.settle(naive(MirrorOrder(accepted, command.quantity_lots, command.quantity_lots, price_ticks)))
+        order = naive(MirrorOrder(accepted, command.quantity_lots, command.quantity_lots, price_ticks))
+        if command.order_type is OrderType.PEGGED:
+            order.price_ticks = 0
+            market.pegs.append(order)
+            return market.settle()
+        return market.settle(order)
 
     def _limit_price(self, command: c.PlaceOrder) -> int | None:
         """The limit of the order; for a market order the one that protection gives it, None when there is nothing to trade with."""
         if command.order_type is OrderType.LIMIT and command.special and command.special.reprice:
             return self._repriced(command)
-        if command.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
+        if command.order_type in LIMITED:
             return command.price_ticks
         instrument = self.mirror.markets[command.instrument_id].instrument
         if command.order_type is OrderType.STOP:
@@ -223,7 +244,7 @@ class Auditor:
             broken[Reason.MINIMUM_ABOVE_QUANTITY] = command.quantity_lots
         if market.phase in PHASE_REFUSAL:
             broken[PHASE_REFUSAL[market.phase]] = 0
-        if command.order_type is OrderType.LIMIT:
+        if command.order_type in (OrderType.LIMIT, OrderType.PEGGED):
             broken |= broken_by_price(market, command.price_ticks)
             broken |= broken_by_band(market, command.price_ticks, market.last_price_ticks)
         if is_stop(command):
@@ -233,7 +254,7 @@ class Auditor:
         if price_ticks is None:
             return broken | {Reason.NO_LIQUIDITY: 0}
         broken |= broken_by_notional(market, price_ticks, command.quantity_lots)
-        if command.post_only:
+        if command.post_only and command.order_type is not OrderType.PEGGED:
             broken |= self._broken_by_crossing(market, command.side, price_ticks)
         if command.account_id in self.mirror.accounts:
             accepted = e.OrderAccepted(0, **msgspec.structs.asdict(command))
@@ -291,20 +312,24 @@ class Auditor:
             keeps = stop == order.stop_price_ticks
             lots = quantity_lots
             return [e.OrderReplaced(order.order_id, order.account_id, lots, lots, price_ticks, keeps, stop)]
-        price_ticks = command.price_ticks or order.price_ticks
+        price_ticks = command.price_ticks or order.limit_ticks
         leaves_lots = quantity_lots - order.done_lots
         if leaves_lots <= 0:
             end = e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, EndReason.REDUCED_TO_FILLED)
-            return [end]
-        keeps = price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots
+            return self._with_aftermath([end])
+        keeps = price_ticks == order.limit_ticks and quantity_lots <= order.quantity_lots
         replaced = e.OrderReplaced(
             order.order_id, order.account_id, quantity_lots, leaves_lots, price_ticks, priority_kept=keeps
         )
         if keeps:
-            return [replaced]
+            return self._with_aftermath([replaced])
         market = NaiveMarket(self.mirror, order.instrument_id)
         market.outcome.append(replaced)
         market.leave(order.order_id)
+        if order.is_pegged:
+            peg = next(peg for peg in market.pegs if peg.order_id == order.order_id)
+            peg.price_ticks, peg.limit_ticks, peg.leaves_lots = 0, price_ticks, leaves_lots
+            return market.settle()
         return market.settle(naive(MirrorOrder(order.accepted, quantity_lots, leaves_lots, price_ticks)))
 
     def _replaced_stop(self, command: c.ReplaceOrder, order: MirrorOrder) -> tuple[int, int]:
@@ -344,16 +369,16 @@ class Auditor:
             return broken | self._broken_by_replacing_stop(command, order, market, quantity_lots)
         if command.stop_price_ticks:
             broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
-        price_ticks = command.price_ticks or order.price_ticks
+        price_ticks = command.price_ticks or order.limit_ticks
         broken |= broken_by_price(market, price_ticks)
         if 0 < quantity_lots <= order.done_lots:
             return broken
         broken |= broken_by_quantity(market, quantity_lots)
         broken |= broken_by_slices(order.accepted.special, quantity_lots)
-        if price_ticks != order.price_ticks or quantity_lots > order.quantity_lots:
+        if price_ticks != order.limit_ticks or quantity_lots > order.quantity_lots:
             broken |= broken_by_band(market, price_ticks, market.last_price_ticks)
         broken |= broken_by_notional(market, price_ticks, quantity_lots)
-        if order.accepted.post_only:
+        if order.accepted.post_only and not order.is_pegged:
             broken |= self._broken_by_crossing(market, order.side, price_ticks)
         changed = MirrorOrder(order.accepted, 0, 0, price_ticks, order.fee_exact, order.fee_taken)
         changed.leaves_lots = quantity_lots - order.done_lots
@@ -423,6 +448,7 @@ class Auditor:
                 for order_id in self.mirror.in_order((instrument_id, side, price)):
                     yield self.mirror.orders[order_id]
         yield from self.mirror.stops_in_order(instrument_id)
+        yield from (order for order in self.mirror.pegs(instrument_id) if not order.price_ticks)
 
     def _expect_administration(self, command: c.AnyCommand) -> list[e.AnyEvent]:
         match command:
@@ -558,12 +584,13 @@ def broken_by_price(market: MirrorMarket, price_ticks: int) -> Broken:
 def is_supported(command: c.PlaceOrder) -> bool:
     """Whether type, time in force, price, flags and special terms go together."""
     is_immediate = command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
-    if command.price_ticks and command.order_type not in (OrderType.LIMIT, OrderType.STOP_LIMIT):
+    is_pegged = command.order_type is OrderType.PEGGED
+    if command.price_ticks and command.order_type not in LIMITED:
         return False
-    if command.post_only and (is_immediate or command.order_type is not OrderType.LIMIT):
+    if command.post_only and (is_immediate or not (is_pegged or command.order_type is OrderType.LIMIT)):
         return False
     if command.special is None:
-        return not is_stop(command) and command.time_in_force is not TimeInForce.GTD
+        return not is_stop(command) and not is_pegged and command.time_in_force is not TimeInForce.GTD
     return not any(contradictions(command, command.special))
 
 
@@ -580,6 +607,11 @@ def contradictions(command: c.PlaceOrder, special: SpecialTerms) -> Iterable[obj
     yield special.minimum_lots < 0
     yield special.minimum_lots and (command.post_only or command.time_in_force is TimeInForce.FOK)
     yield special.reprice and not command.post_only
+    is_pegged = command.order_type is OrderType.PEGGED
+    yield is_pegged == (special.peg is PegPrice.NONE)
+    yield special.peg_offset_ticks and not is_pegged
+    yield not -(2**31) < special.peg_offset_ticks < 2**31
+    yield is_pegged and (is_immediate or special.minimum_lots or special.reprice)
 
 
 def expire_time(order: c.PlaceOrder | e.OrderAccepted) -> int:
@@ -677,6 +709,13 @@ def compare(venue: Venue, auditor: Auditor) -> None:
                 order.hold(market.instrument),
             )
             for order in mirror.stops_in_order(instrument_id)
+        ]
+        assert [
+            (order.order_id, order.price_ticks, order.limit_ticks, order.leaves_lots, order.held)
+            for order in venue.pegs(instrument_id)
+        ] == [
+            (order.order_id, order.price_ticks, order.limit_ticks, order.leaves_lots, order.hold(market.instrument))
+            for order in mirror.pegs(instrument_id)
         ]
     held = mirror.held()
     for account_id in mirror.accounts:

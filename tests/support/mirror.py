@@ -21,7 +21,7 @@ MILLION = 1_000_000
 
 REFUSALS = (e.CommandRefused, e.OrderRejected, e.OrderRepeated, e.CancelRejected, e.ReplaceRejected)
 
-LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.PEGGED)
 """Types whose limit is the client's."""
 Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool, SelfTradePrevention, SpecialTerms | None]
 LevelKey = tuple[int, Side, int]
@@ -41,6 +41,8 @@ class MirrorOrder:
     """What it waits for; 0 once it is in the book."""
     shown_lots: int = 0
     """Of an order in the book: what can be traded before it would have to go to the back."""
+    peg_limit_ticks: int = 0
+    """Of a pegged order, whose price is where it stands, or 0 while it waits outside the book."""
 
     @property
     def order_id(self) -> int:
@@ -57,6 +59,14 @@ class MirrorOrder:
     @property
     def side(self) -> Side:
         return self.accepted.side
+
+    @property
+    def limit_ticks(self) -> int:
+        return self.peg_limit_ticks or self.price_ticks
+
+    @property
+    def is_pegged(self) -> bool:
+        return self.accepted.order_type is OrderType.PEGGED
 
     @property
     def done_lots(self) -> int:
@@ -87,7 +97,7 @@ class MirrorOrder:
         """What the account has to keep back for what is left."""
         if self.side is Side.SELL:
             return self.leaves_lots
-        value = self.leaves_lots * self.price_ticks * instrument.tick_value
+        value = self.leaves_lots * self.limit_ticks * instrument.tick_value
         ppm = max(instrument.maker_fee_ppm, instrument.taker_fee_ppm)
         return value + max(0, ceil_millionths(self.fee_exact + value * ppm) - self.fee_taken)
 
@@ -129,6 +139,8 @@ class Mirror:
         """Order ids, first in the queue first."""
         self.stops: list[int] = []
         """Order ids of those that wait for their stop price, in order of entry."""
+        self.unpriced: set[int] = set()
+        """Order ids of pegged orders that wait for a price."""
         self.issued_cash: dict[str, int] = {}
         self.issued_lots: dict[int, int] = {}
         self.reported_cash: dict[tuple[int, str], tuple[int, int]] = {}
@@ -259,7 +271,10 @@ class Mirror:
         self.last_order_id = event.order_id
         order = MirrorOrder(event, event.quantity_lots, event.quantity_lots, event.price_ticks)
         self.orders[event.order_id] = order
-        if event.special and event.special.stop_price_ticks:
+        if order.is_pegged:
+            order.peg_limit_ticks, order.price_ticks = order.price_ticks, 0
+            self.unpriced.add(order.order_id)
+        elif event.special and event.special.stop_price_ticks:
             order.stop_price_ticks = event.special.stop_price_ticks
             self.stops.append(order.order_id)
         else:
@@ -282,6 +297,9 @@ class Mirror:
     def _restate(self, event: e.OrderRestated) -> None:
         order = self.orders[event.order_id]
         assert order.accepted.special, event
+        if order.is_pegged:
+            self._restate_pegged(order, event)
+            return
         assert order.accepted.special.trail_ticks > 0, event
         last = self.markets[order.instrument_id].last_price_ticks
         sign = 1 if order.side is Side.BUY else -1
@@ -290,6 +308,30 @@ class Mirror:
         self.stops.remove(order.order_id)
         self.stops.append(order.order_id)
         order.stop_price_ticks, order.price_ticks = event.stop_price_ticks, event.price_ticks
+
+    def _restate_pegged(self, order: MirrorOrder, event: e.OrderRestated) -> None:
+        """It leaves the book, or enters it."""
+        self._rest_incoming()
+        assert event.stop_price_ticks == 0, event
+        if event.price_ticks == 0:
+            self._leave_queue(order)
+            self.unpriced.add(order.order_id)
+            order.price_ticks = order.shown_lots = 0
+            return
+        assert self.markets[order.instrument_id].phase is TradingPhase.CONTINUOUS, event
+        is_within = event.price_ticks <= order.peg_limit_ticks
+        assert is_within if order.side is Side.BUY else event.price_ticks >= order.peg_limit_ticks, event
+        self.unpriced.remove(order.order_id)
+        order.price_ticks = event.price_ticks
+        self._incoming = order
+
+    def pegs(self, instrument_id: int) -> list[MirrorOrder]:
+        """In order of entry."""
+        return [
+            order
+            for _, order in sorted(self.orders.items())
+            if order.is_pegged and order.instrument_id == instrument_id
+        ]
 
     def stops_in_order(self, instrument_id: int) -> list[MirrorOrder]:
         """Those that wait: buys, then sells, nearest stop first, at one stop in order of entry."""
@@ -409,7 +451,7 @@ class Mirror:
         elif event.reason in immediate:
             assert order is self._incoming, event
             assert order.accepted.time_in_force is immediate[event.reason], event
-        elif order.order_id not in self.stops:
+        elif order.order_id not in self.stops and order.order_id not in self.unpriced:
             assert order.order_id in self.queues[order.level], event
         self._forget(order)
 
@@ -419,6 +461,8 @@ class Mirror:
             self._incoming = None
         elif order.order_id in self.stops:
             self.stops.remove(order.order_id)
+        elif order.order_id in self.unpriced:
+            self.unpriced.remove(order.order_id)
         else:
             self._leave_queue(order)
         if order.accepted.client_order_id:
@@ -438,7 +482,7 @@ class Mirror:
         if order.stop_price_ticks:
             self._replace_stop(order, event)
             return
-        keeps = event.price_ticks == order.price_ticks and event.quantity_lots <= order.quantity_lots
+        keeps = event.price_ticks == order.limit_ticks and event.quantity_lots <= order.quantity_lots
         leaves_lots = event.quantity_lots - order.done_lots
         assert event == e.OrderReplaced(
             order.order_id, order.account_id, event.quantity_lots, leaves_lots, event.price_ticks, keeps
@@ -446,10 +490,24 @@ class Mirror:
         assert leaves_lots > 0, event
         if not keeps:
             assert self._incoming is None, event
-            self._leave_queue(order)
-            self._incoming = order
-        order.quantity_lots, order.leaves_lots, order.price_ticks = event.quantity_lots, leaves_lots, event.price_ticks
+            self._take_out(order)
+        order.quantity_lots, order.leaves_lots = event.quantity_lots, leaves_lots
+        if order.is_pegged:
+            order.peg_limit_ticks = event.price_ticks
+        else:
+            order.price_ticks = event.price_ticks
         order.shown_lots = min(order.shown_lots, leaves_lots)
+
+    def _take_out(self, order: MirrorOrder) -> None:
+        """Out of its queue, to enter the book anew."""
+        if order.order_id in self.unpriced:
+            return
+        self._leave_queue(order)
+        if order.is_pegged:
+            self.unpriced.add(order.order_id)
+            order.price_ticks = order.shown_lots = 0
+        else:
+            self._incoming = order
 
     def _replace_stop(self, order: MirrorOrder, event: e.OrderReplaced) -> None:
         keeps = event.stop_price_ticks == order.stop_price_ticks
@@ -539,7 +597,7 @@ class Mirror:
         for instrument_id, issued in self.issued_lots.items():
             assert sum(account.lots.get(instrument_id, 0) for account in self.accounts.values()) == issued, batch
         queued = [order_id for queue in self.queues.values() for order_id in queue]
-        assert sorted(self.orders) == sorted([*queued, *self.stops]), batch
+        assert sorted(self.orders) == sorted([*queued, *self.stops, *self.unpriced]), batch
 
 
 def content(event: e.OrderAccepted) -> Content:

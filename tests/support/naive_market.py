@@ -5,11 +5,13 @@ has to happen, in order: a trade as (maker, taker, price, lots), everything else
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil, floor
 
 from support.mirror import Mirror, MirrorOrder
 from trading_engine.venue import events as e
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
+from trading_engine.venue.terms import OrderType, PegPrice, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 Trade = tuple[int, int, int, int]
 """Maker, taker, price, lots."""
@@ -32,6 +34,10 @@ class NaiveOrder:
     minimum_lots: int
     trail_ticks: int
     order_type: OrderType
+    post_only: bool
+    limit_ticks: int
+    peg: PegPrice
+    peg_offset_ticks: int
 
 
 def naive(order: MirrorOrder) -> NaiveOrder:
@@ -51,6 +57,10 @@ def naive(order: MirrorOrder) -> NaiveOrder:
         (accepted.special.minimum_lots if accepted.special else 0) - order.done_lots,
         accepted.special.trail_ticks if accepted.special else 0,
         accepted.order_type,
+        accepted.post_only,
+        order.limit_ticks,
+        accepted.special.peg if accepted.special else PegPrice.NONE,
+        accepted.special.peg_offset_ticks if accepted.special else 0,
     )
 
 
@@ -67,6 +77,12 @@ class NaiveMarket:
         """Those at one price in order of priority."""
         self.stops = [naive(order) for order in mirror.stops_in_order(instrument_id)]
         """Nearest first, at one stop in order of entry."""
+        self.pegs = [
+            next((other for other in self.resting if other.order_id == order.order_id), naive(order))
+            for order in mirror.pegs(instrument_id)
+        ]
+        """Those in the book and those that wait, in order of entry."""
+        self.phase = mirror.markets[instrument_id].phase
         self.elected: list[NaiveOrder] = []
         self.outcome: list[Expected] = []
 
@@ -74,14 +90,79 @@ class NaiveMarket:
         """Take a resting order out without a word."""
         self.resting = [order for order in self.resting if order.order_id != order_id]
 
-    def settle(self, order: NaiveOrder) -> list[Expected]:
-        """All that comes of an order that enters: its own trades, then the stops that they elect, one after the other."""
-        self.enter(order)
-        while self.elected:
-            stop = self.elected.pop(0)
-            self.outcome.append(e.OrderTriggered(stop.order_id, stop.account_id))
-            self.enter(stop)
+    def end(self, order_id: int) -> None:
+        """An order has ended, wherever it was."""
+        self.leave(order_id)
+        self.stops = [order for order in self.stops if order.order_id != order_id]
+        self.pegs = [order for order in self.pegs if order.order_id != order_id]
+
+    def shrink(self, order_id: int, leaves_lots: int) -> None:
+        """An order has become smaller and kept its place."""
+        for order in [*self.resting, *self.stops, *self.pegs]:
+            if order.order_id == order_id:
+                order.leaves_lots = leaves_lots
+                order.shown_lots = min(order.shown_lots, leaves_lots)
+
+    def settle(self, order: NaiveOrder | None = None) -> list[Expected]:
+        """All that comes of an order that enters: its own trades, then the stops that they elect, one after the other, then the orders
+        that follow the book."""
+        if order:
+            self.enter(order)
+        while self.elected or self._reprice():
+            while self.elected:
+                stop = self.elected.pop(0)
+                self.outcome.append(e.OrderTriggered(stop.order_id, stop.account_id))
+                self.enter(stop)
         return self.outcome
+
+    def _reprice(self) -> bool:
+        """Move pegged orders until one meets somebody; returns whether one did."""
+        self.pegs = [order for order in self.pegs if order.leaves_lots > 0]
+        moving = [
+            (order, price) for order in self.pegs for price in [self._price_of(order)] if price != order.price_ticks
+        ]
+        for order, _ in moving:
+            if order.price_ticks:
+                self.leave(order.order_id)
+                order.price_ticks = 0
+                self.outcome.append(e.OrderRestated(order.order_id, order.account_id, 0, 0))
+        for order, price in moving:
+            order.price_ticks = price
+            if not price or (order.post_only and self._meets(order)):
+                order.price_ticks = 0
+                continue
+            self.outcome.append(e.OrderRestated(order.order_id, order.account_id, price, 0))
+            before = len(self.outcome)
+            self.enter(order)
+            if len(self.outcome) > before:
+                return True
+        return False
+
+    def _price_of(self, order: NaiveOrder) -> int:
+        """Where a pegged order belongs, 0 for nowhere."""
+        displayed = [other for other in self.resting if not other.hidden and other.peg is PegPrice.NONE]
+        bids = [other.price_ticks for other in displayed if other.side is Side.BUY]
+        asks = [other.price_ticks for other in displayed if other.side is Side.SELL]
+        own, opposite = (bids, asks) if order.side is Side.BUY else (asks, bids)
+        follows = {
+            PegPrice.PRIMARY: bool(own),
+            PegPrice.MARKET: bool(opposite),
+            PegPrice.MID: bool(own and opposite),
+        }
+        if self.phase is not TradingPhase.CONTINUOUS or not follows[order.peg]:
+            return 0
+        is_buy = order.side is Side.BUY
+        best_own = (max(bids) if is_buy else min(asks)) if own else 0
+        best_opposite = (min(asks) if is_buy else max(bids)) if opposite else 0
+        middle = Fraction(best_own + best_opposite, 2)
+        followed = {
+            PegPrice.PRIMARY: best_own,
+            PegPrice.MARKET: best_opposite,
+            PegPrice.MID: floor(middle) if is_buy else ceil(middle),
+        }[order.peg]
+        price = followed + order.peg_offset_ticks
+        price = min(price, order.limit_ticks) if is_buy else max(price, order.limit_ticks)
+        return price if 1 <= price <= self.mirror.markets[self.instrument_id].instrument.price_ticks_max else 0
 
     def enter(self, order: NaiveOrder) -> None:
         """Match an order, and rest or cancel what is left."""

@@ -14,7 +14,7 @@ from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, M
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.terms import OrderType, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, PegPrice, SpecialTerms, TimeInForce, TradingPhase
 
 NARROW = Instrument(
     1,
@@ -82,6 +82,7 @@ BEST = replace(PLACE, order_type=OrderType.MARKET_TO_LIMIT, price_ticks=0)
 MINIMUM = replace(PLACE, special=SpecialTerms(minimum_lots=10))
 REPRICED = replace(PLACE, price_ticks=105, post_only=True, special=SpecialTerms(reprice=True))
 UNTIL = replace(PLACE, time_in_force=TimeInForce.GTD, special=SpecialTerms(expire_time_ns=21_001))
+PEGGED = replace(PLACE, order_type=OrderType.PEGGED, special=SpecialTerms(peg=PegPrice.MID))
 HIDDEN = replace(PLACE, special=SpecialTerms(hidden=True))
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
@@ -92,6 +93,8 @@ ACCEPTED = (
     STOP_LIMIT,
     ICEBERG,
     HIDDEN,
+    PEGGED,
+    replace(PEGGED, post_only=True),
     UNTIL,
     BEST,
     MINIMUM,
@@ -115,7 +118,30 @@ def listing(**changes: object) -> c.ListInstrument:
     return c.ListInstrument(replace(LISTING.instrument, **changes))
 
 
+def pegged(**terms: object) -> SpecialTerms:
+    return replace(SpecialTerms(peg=PegPrice.MID), **terms)
+
+
 REFUSED = (
+    # Orders that follow a price
+    Refused(replace(PEGGED, special=None), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, special=SpecialTerms(hidden=True)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, order_type=LIMIT), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, order_type=MARKET, price_ticks=0), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PLACE, special=SpecialTerms(peg_offset_ticks=1)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, special=pegged(peg_offset_ticks=2**31)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, special=pegged(peg_offset_ticks=-(2**31))), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, special=pegged(minimum_lots=5)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, special=pegged(stop_price_ticks=101)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, special=pegged(trail_ticks=1)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, post_only=True, special=pegged(reprice=True)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, time_in_force=IOC), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, time_in_force=IOC, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, time_in_force=FOK), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(PEGGED, price_ticks=0), Reason.PRICE_NOT_POSITIVE),
+    Refused(replace(PEGGED, price_ticks=201), Reason.PRICE_ABOVE_MAXIMUM, 200),
+    Refused(replace(PEGGED, price_ticks=111), Reason.PRICE_OUTSIDE_BAND, 110),
+    Refused(replace(PEGGED, quantity_lots=11, price_ticks=100), Reason.INSUFFICIENT_FUNDS, 1_050),
     # Orders that are particular
     Refused(replace(PLACE, order_type=OrderType.MARKET_TO_LIMIT), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(BEST, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),

@@ -25,7 +25,15 @@ from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import (
+    OrderType,
+    PegPrice,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
 
 PLAIN = Instrument(1, "XYZ", "Plain", "USD", "0.01", "1", 1, market_protection_ticks=10)
 ACCOUNTS = {"alice": 1, "bob": 2, "carol": 3, "dora": 4, "emil": 5}
@@ -37,6 +45,7 @@ PREVENTION = {
     "cancel-both": SelfTradePrevention.CANCEL_BOTH,
     "decrement": SelfTradePrevention.DECREMENT,
 }
+PEGS = {"peg-primary": PegPrice.PRIMARY, "peg-market": PegPrice.MARKET, "peg-mid": PegPrice.MID}
 ORDER_TYPES = {
     (True, False): OrderType.MARKET,
     (False, False): OrderType.LIMIT,
@@ -119,15 +128,26 @@ def parse_order(account_id: int, side: Side, amount: str, options: list[str]) ->
     expire_time_ns = int(options[options.index("gtd") + 1]) if "gtd" in options else 0
     minimum = int(options[options.index("minimum") + 1]) if "minimum" in options else 0
     trail = int(options[options.index("trail") + 1]) if "trail" in options else 0
-    special = SpecialTerms(stop, display, "hidden" in options, expire_time_ns, minimum, "reprice" in options, trail)
+    special = SpecialTerms(
+        stop,
+        display,
+        "hidden" in options,
+        expire_time_ns,
+        minimum,
+        "reprice" in options,
+        trail,
+        next((PEGS[option] for option in options if option in PEGS), PegPrice.NONE),
+        int(options[options.index("offset") + 1]) if "offset" in options else 0,
+    )
     is_market = price in ("market", "best")
+    order_type = OrderType.MARKET_TO_LIMIT if price == "best" else ORDER_TYPES[is_market, stop > 0]
     names = {option.upper() for option in options} & set(TimeInForce.__members__)
     return c.PlaceOrder(
         account_id,
         options[options.index("as") + 1] if "as" in options else "",
         1,
         side,
-        OrderType.MARKET_TO_LIMIT if price == "best" else ORDER_TYPES[is_market, stop > 0],
+        OrderType.PEGGED if special.peg else order_type,
         TimeInForce[names.pop()] if names else TimeInForce.GTC,
         int(lots),
         0 if is_market else int(price),
@@ -165,7 +185,9 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
         case e.ClockAdvanced(count):
             return f"clock: {count} expired"
         case e.OrderRestated(order_id, _, price, stop):
-            return f"restated {order_id}: @{price} stop {stop}"
+            if not price:
+                return f"restated {order_id}: waits for a price"
+            return f"restated {order_id}: @{price}" + (f" stop {stop}" if stop else "")
         case e.OrderTriggered(order_id):
             return f"triggered {order_id}"
         case e.SelfTradePrevented():
@@ -218,6 +240,8 @@ def tell_special(special: SpecialTerms) -> str:
         f"trail {special.trail_ticks}" if special.trail_ticks else "",
         f"display {special.display_lots}" if special.display_lots else "",
         "hidden" if special.hidden else "",
+        next((name for name, peg in PEGS.items() if peg is special.peg), ""),
+        f"offset {special.peg_offset_ticks}" if special.peg_offset_ticks else "",
         f"minimum {special.minimum_lots}" if special.minimum_lots else "",
         "reprice" if special.reprice else "",
         f"until {special.expire_time_ns}" if special.expire_time_ns else "",

@@ -14,7 +14,15 @@ import msgspec
 from support.mirror import Mirror
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import (
+    OrderType,
+    PegPrice,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
 
 EXTREMES = (-(2**63), -(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 
@@ -127,6 +135,7 @@ class Workload:
             self.place_concealed: 10,
             self.place_until: 6,
             self.place_particular: 8,
+            self.place_pegged: 6,
             self.advance_clock: 2,
             self.cancel: 14,
             self.replace: 16,
@@ -162,7 +171,7 @@ class Workload:
         return self.random.choices(account_ids, [1 / account_id for account_id in account_ids])[0]
 
     def _instrument(self) -> int:
-        return self.random.choices((1, 2, 3, 4, 5, 99), (40, 40, 20, 6, 8, 0.5))[0]
+        return self.random.choices((1, 2, 3, 4, 5, 99), (36, 36, 18, 6, 16, 0.5))[0]
 
     def _price(self, instrument_id: int, side: Side | None = None) -> int:
         """Near the middle, mostly on the passive side of it."""
@@ -265,6 +274,22 @@ class Workload:
             price_ticks = self._price(order.instrument_id)
             order = msgspec.structs.replace(order, order_type=OrderType.LIMIT, price_ticks=price_ticks, post_only=True)
         return msgspec.structs.replace(order, special=special if special != SpecialTerms() else None)
+
+    def place_pegged(self) -> c.PlaceOrder:
+        """An order that follows the book; now and then one that must not."""
+        order = self.random.choice((self.place, self.place, self.place_concealed, self.place_until))()
+        offset = self.random.choice((0, 0, 0, 1, -1, -2, 3))
+        if self.random.random() < self.hostility:
+            offset = self.random.choice(EXTREMES)
+        limit = self._price(order.instrument_id) + (3 if order.side is Side.BUY else -3)
+        special = msgspec.structs.replace(
+            order.special or SpecialTerms(), peg=self.random.choice(list(PegPrice)[1:]), peg_offset_ticks=offset
+        )
+        if self.random.random() < 0.95 and order.time_in_force.is_immediate:
+            order = msgspec.structs.replace(order, time_in_force=TimeInForce.DAY)
+        return msgspec.structs.replace(
+            order, order_type=OrderType.PEGGED, price_ticks=min(max(1, limit), 2**31 - 1), special=special
+        )
 
     def advance_clock(self) -> c.AdvanceClock:
         return c.AdvanceClock()

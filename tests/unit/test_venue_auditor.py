@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from support.simulation import simulate
-from trading_engine.venue import accounts, checks, market, order_book, snapshot, stops, terms
+from trading_engine.venue import accounts, checks, market, order_book, pegs, snapshot, stops, terms
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Account, Holding, round_up
 from trading_engine.venue.order_book import BookSide, OrderBook, PriceLevel, RestingOrder
@@ -120,6 +120,13 @@ FAULTS = {
         lambda of, side, price: checks.repriced(of, side, price) - (1 if side is Side.BUY else -1),
     ),
     "trailing stops stay": (stops, "trailed_stop", lambda order, _: order.stop_price_ticks),
+    "pegged orders stay where they are": (Venue, "_reprice_pegs", lambda *_: False),
+    "pegged orders follow each other": (BookSide, "best_to_follow", BookSide.best),
+    "pegged orders go beyond their limit": (
+        venue_module,
+        "pegged_price",
+        lambda of, order: pegs.followed_price(of.book, order.side, order.special.peg) or 0,
+    ),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

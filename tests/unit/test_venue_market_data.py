@@ -181,8 +181,8 @@ def test_every_event_is_handled_or_said_to_have_nothing_to_do_with_books() -> No
 
 def test_terms_that_decide_what_is_displayed_are_all_known_here() -> None:
     """A new term may change what the public sees: look into `market_data/books.py`, then add it."""
-    displayed_by = {"stop_price_ticks", "display_lots", "hidden"}
-    of_no_account = {"expire_time_ns", "minimum_lots", "reprice", "trail_ticks"}
+    displayed_by = {"stop_price_ticks", "display_lots", "hidden", "peg"}
+    of_no_account = {"expire_time_ns", "minimum_lots", "reprice", "trail_ticks", "peg_offset_ticks"}
     assert displayed_by | of_no_account == set(SpecialTerms.__struct_fields__)
 
 
@@ -210,7 +210,7 @@ def test_levels_that_are_not_what_the_orders_add_up_to_stop_the_fold() -> None:
 
 
 def test_bytes_that_are_no_snapshot_of_books_are_refused() -> None:
-    for data in (b"", b"\x93\x02\x00\x90", Market().driver.venue.snapshot()):
+    for data in (b"", b"\x93\x63\x00\x90", Market().driver.venue.snapshot()):
         with pytest.raises(SnapshotError):
             PublicBooks.restore(data)
 

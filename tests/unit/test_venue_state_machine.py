@@ -14,7 +14,15 @@ from support.venue_driver import VenueDriver
 from support.workload import EXTREMES
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import (
+    OrderType,
+    PegPrice,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
 
 INSTRUMENTS = (
     replace(PLAIN, instrument_id=2, symbol="TWO", tick_value=3, maker_fee_ppm=3_333, taker_fee_ppm=77_777),
@@ -164,6 +172,22 @@ class VenueMachine(RuleBasedStateMachine):
     def place_market_to_limit(self, side: Side, account_id: int, quantity_lots: int) -> None:
         kind = OrderType.MARKET_TO_LIMIT
         self.do(c.PlaceOrder(account_id, "", 1, side, kind, TimeInForce.DAY, quantity_lots))
+
+    @rule(
+        account_id=st.integers(1, 3),
+        side=sides,
+        price_ticks=st.integers(1, 7),
+        quantity_lots=st.integers(1, 9),
+        post_only=st.booleans(),
+        self_trade_prevention=st.sampled_from(SelfTradePrevention),
+        peg=st.sampled_from(list(PegPrice)[1:]),
+        offset=st.integers(-2, 2),
+        concealed=st.sampled_from([{}, {}, {"hidden": True}, {"display_lots": 2}]),
+    )
+    def place_pegged(self, peg: PegPrice, offset: int, concealed: dict[str, int], **fields: int) -> None:
+        special = SpecialTerms(peg=peg, peg_offset_ticks=offset, **concealed)  # type: ignore[arg-type]  # One term or none.
+        good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.PEGGED, TimeInForce.DAY, 1, special=special)
+        self.do(replace(good, **fields))
 
     @rule()
     def advance_clock(self) -> None:

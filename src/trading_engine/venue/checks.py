@@ -24,7 +24,7 @@ from trading_engine.venue.instrument import (
 from trading_engine.venue.market import Market
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.stops import is_reached
-from trading_engine.venue.terms import OrderType, Side, SpecialTerms, TimeInForce
+from trading_engine.venue.terms import OrderType, PegPrice, Side, SpecialTerms, TimeInForce
 
 CLIENT_ORDER_ID_CHARACTERS_MAX = 64
 
@@ -49,11 +49,13 @@ def phase_refusal(market: Market) -> Refusal:
 
 def check_attributes(command: c.PlaceOrder) -> None:
     order_type = command.order_type
-    may_be_post_only = order_type is OrderType.LIMIT and not command.time_in_force.is_immediate
+    is_immediate = command.time_in_force.is_immediate
+    may_be_post_only = order_type in (OrderType.LIMIT, OrderType.PEGGED) and not is_immediate
+    needs_terms = order_type.is_stop or order_type is OrderType.PEGGED or command.time_in_force is TimeInForce.GTD
     if (
         (command.price_ticks and not order_type.has_limit)
         or (command.post_only and not may_be_post_only)
-        or (command.special is None and (order_type.is_stop or command.time_in_force is TimeInForce.GTD))
+        or (command.special is None and needs_terms)
         or (command.special is not None and not is_supported(command, command.special))
     ):
         raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
@@ -75,6 +77,20 @@ def is_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
         and (command.post_only or not special.reprice)
         and (special.trail_ticks == 0 or (is_stop and 0 < special.trail_ticks <= PRICE_TICKS_MAX))
         and not (is_concealed and command.time_in_force.is_immediate)
+        and is_peg_supported(command, special)
+    )
+
+
+def is_peg_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
+    """Whether an order that follows a price says which, and nothing that makes no sense for an order that enters again and again."""
+    if command.order_type is not OrderType.PEGGED:
+        return special.peg is PegPrice.NONE and special.peg_offset_ticks == 0
+    return (
+        special.peg is not PegPrice.NONE
+        and abs(special.peg_offset_ticks) <= PRICE_TICKS_MAX
+        and not command.time_in_force.is_immediate
+        and special.minimum_lots == 0
+        and not special.reprice
     )
 
 
@@ -110,6 +126,11 @@ def check_price(instrument: Instrument, price_ticks: int) -> None:
         raise Refusal(Reason.PRICE_NOT_POSITIVE)
     if price_ticks > instrument.price_ticks_max:
         raise Refusal(Reason.PRICE_ABOVE_MAXIMUM, instrument.price_ticks_max)
+
+
+def check_peg_limit(market: Market, limit_ticks: int) -> None:
+    check_price(market.instrument, limit_ticks)
+    check_band(market, limit_ticks, market.last_price_ticks)
 
 
 def check_stop(market: Market, side: Side, stop_price_ticks: int) -> None:

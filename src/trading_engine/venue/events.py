@@ -71,7 +71,8 @@ class ClockAdvanced(Event, frozen=True, tag=8):
 class OrderAccepted(Event, frozen=True, tag=10):
     """The order is in. Fills, or its end, follow in the same batch where it trades or ends at once.
 
-    For a MARKET order `price_ticks` is the limit that its protection gave it. A stop waits outside the book: see `OrderTriggered`.
+    For a MARKET order `price_ticks` is the limit that its protection gave it. A stop waits outside the book: see `OrderTriggered`. So
+    does a pegged order, whose limit this is: see `OrderRestated`.
     """
 
     order_id: int
@@ -220,7 +221,10 @@ class OrderTriggered(Event, frozen=True, tag=21):
 
 
 class OrderRestated(Event, frozen=True, tag=22):
-    """The venue moved the prices of an order by the order's own terms: a trailing stop followed the market (FIX: ExecType D)."""
+    """The venue moved the prices of an order by the order's own terms (FIX: ExecType D): a trailing stop or a pegged order.
+
+    A pegged order that moves leaves the book, which is told with `price_ticks` 0, and enters it anew, which is told with the price.
+    """
 
     order_id: int
     account_id: int

@@ -1,18 +1,20 @@
 """One instrument's market: its book, its phase, and what is counted for it."""
 
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.order_book import OrderBook
+from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.stops import Stops
 from trading_engine.venue.terms import PHASE_RULES, PhaseRule, TradingPhase
 
 
 class Market:
-    __slots__ = ("book", "instrument", "issued_lots", "last_price_ticks", "market_sequence", "phase", "stops")
+    __slots__ = ("book", "instrument", "issued_lots", "last_price_ticks", "market_sequence", "pegs", "phase", "stops")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.book = OrderBook()
         self.stops = Stops()
+        self.pegs: dict[int, RestingOrder] = {}
+        """The pegged orders, in the book or not, in order of entry into the venue."""
         self.phase = TradingPhase.CLOSED
         self.last_price_ticks = instrument.reference_price_ticks
         """What bands and stops refer to: the last trade's price, before the first trade the instrument's reference; 0 for none."""
@@ -27,4 +29,14 @@ class Market:
     @property
     def is_plain(self) -> bool:
         """Whether a plain order meets nothing here but price-time priority in continuous trading."""
-        return self.phase is TradingPhase.CONTINUOUS and not self.stops.count and self.instrument.maker_fee_ppm >= 0
+        return (
+            self.phase is TradingPhase.CONTINUOUS
+            and not self.stops.count
+            and not self.has_followers
+            and self.instrument.maker_fee_ppm >= 0
+        )
+
+    @property
+    def has_followers(self) -> bool:
+        """Whether there are orders that may move or trade because of what becomes of others."""
+        return bool(self.pegs)

@@ -30,6 +30,7 @@ class RestingOrder:
         "leaves_lots",
         "order_id",
         "order_type",
+        "peg_limit_ticks",
         "post_only",
         "price_ticks",
         "quantity_lots",
@@ -70,6 +71,8 @@ class RestingOrder:
         self.special = special
         self.stop_price_ticks = special.stop_price_ticks if special else 0
         """What the order waits for outside the book; 0 once it has entered it."""
+        self.peg_limit_ticks = 0
+        """The limit of a pegged order, whose `price_ticks` is where it stands in the book, or 0 while it does not; 0 for all others."""
         self.hidden_lots = 0
         """How much of `leaves_lots` an iceberg in the book keeps back behind its displayed slice."""
         self.held = 0
@@ -82,6 +85,11 @@ class RestingOrder:
     def done_lots(self) -> int:
         """What has been filled, and what self-trade prevention has taken off: a replace cannot bring it back."""
         return self.quantity_lots - self.leaves_lots
+
+    @property
+    def limit_ticks(self) -> int:
+        """The worst price at which the order may trade."""
+        return self.peg_limit_ticks or self.price_ticks
 
     @property
     def is_hidden(self) -> bool:
@@ -97,7 +105,7 @@ class RestingOrder:
 class PriceLevel:
     """The orders at one price, first come first served."""
 
-    __slots__ = ("hidden_lots", "hidden_orders", "orders", "quantity_lots")
+    __slots__ = ("hidden_lots", "hidden_orders", "orders", "pegged_orders", "quantity_lots")
 
     def __init__(self) -> None:
         self.orders: dict[int, RestingOrder] = {}
@@ -107,6 +115,8 @@ class PriceLevel:
         self.hidden_orders: dict[int, RestingOrder] = {}
         self.hidden_lots = 0
         """What icebergs keep back, and the hidden orders."""
+        self.pegged_orders = 0
+        """How many of `orders` are pegged."""
 
     def __iter__(self) -> Iterator[RestingOrder]:
         """In order of priority."""
@@ -128,6 +138,7 @@ class PriceLevel:
             self.hidden_lots += order.leaves_lots
         else:
             self.orders[order.order_id] = order
+            self.pegged_orders += order.order_type is OrderType.PEGGED
             self.hidden_lots += order.hidden_lots
             self.quantity_lots += order.leaves_lots - order.hidden_lots
 
@@ -137,6 +148,7 @@ class PriceLevel:
             self.hidden_lots -= order.leaves_lots
         else:
             del self.orders[order.order_id]
+            self.pegged_orders -= order.order_type is OrderType.PEGGED
             self.hidden_lots -= order.hidden_lots
             self.quantity_lots -= order.leaves_lots - order.hidden_lots
 
@@ -177,6 +189,15 @@ class BookSide:
         if not self.prices:
             return None
         return self.prices[-1] if self.side is Side.BUY else self.prices[0]
+
+    @property
+    def best_to_follow(self) -> int | None:
+        """Best price in ticks of those displayed that follow no other; None when there is none."""
+        for price_ticks in self.prices_best_first():
+            level = self.levels[price_ticks]
+            if len(level.orders) > level.pegged_orders:
+                return price_ticks
+        return None
 
     def prices_best_first(self) -> Iterator[int]:
         return reversed(self.prices) if self.side is Side.BUY else iter(self.prices)

@@ -61,7 +61,7 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     time_in_force: TimeInForce
     post_only: bool
     price_ticks: int
-    """The limit; for a MARKET order the one that its protection gave it."""
+    """The limit; for a MARKET order the one that its protection gave it, for a PEGGED one where it stands, 0 while it waits for a price."""
     quantity_lots: int
     """The total, including what has been filled."""
     filled_lots: int
@@ -168,7 +168,7 @@ class LiveOrders:
             order_type=event.order_type,
             time_in_force=event.time_in_force,
             post_only=event.post_only,
-            price_ticks=event.price_ticks,
+            price_ticks=0 if event.order_type is OrderType.PEGGED else event.price_ticks,
             quantity_lots=event.quantity_lots,
             filled_lots=0,
             filled_value=0,
@@ -274,10 +274,15 @@ class LiveOrders:
         order = self.live[event.order_id]
         done_lots = order.filled_lots + order.prevented_lots
         assert event.leaves_lots == event.quantity_lots - done_lots >= 0, (sequence, event, order)
+        price_ticks = event.price_ticks
+        if (
+            order.order_type is OrderType.PEGGED
+        ):  # The event has its limit; where it stands is in the restatement that follows.
+            price_ticks = order.price_ticks if event.priority_kept else 0
         order = replace(
             order,
             quantity_lots=event.quantity_lots,
-            price_ticks=event.price_ticks,
+            price_ticks=price_ticks,
             stop_price_ticks=event.stop_price_ticks,
             updated_ns=time_ns,
             event_sequence=sequence,

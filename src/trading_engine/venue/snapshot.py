@@ -18,7 +18,7 @@ from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, Spe
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 3
+FORMAT = 4
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -38,6 +38,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     hidden_lots: int
     held: int
     fee_credit: int
+    peg_limit_ticks: int
 
 
 class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +51,8 @@ class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     """Bids, then asks; best price first, at one price first in the queue first."""
     stops: list[OrderRecord]
     """In the order in which they would be elected."""
+    pegs: list[OrderRecord]
+    """The pegged orders that are not in the book, in order of entry."""
 
 
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -106,6 +109,7 @@ def _save_market(market: Market) -> MarketRecord:
         market.issued_lots,
         orders,
         [_save_order(order) for order in market.stops],
+        [_save_order(order) for order in market.pegs.values() if not order.price_ticks],
     )
 
 
@@ -127,6 +131,7 @@ def _save_order(order: RestingOrder) -> OrderRecord:
         order.hidden_lots,
         order.held,
         order.fee_credit,
+        order.peg_limit_ticks,
     )
 
 
@@ -205,6 +210,9 @@ def _load_market(venue: "Venue", record: MarketRecord) -> None:
         market.book.side(order.side).add(order)
     for item in record.stops:
         market.stops.add(_load_order(venue, instrument, item))
+    waiting = [_load_order(venue, instrument, item) for item in record.pegs]
+    pegs = [order for side in (market.book.bids, market.book.asks) for order in side if order.peg_limit_ticks]
+    market.pegs = {order.order_id: order for order in sorted([*pegs, *waiting], key=lambda order: order.order_id)}
 
 
 def _load_order(venue: "Venue", instrument: Instrument, record: OrderRecord) -> RestingOrder:
@@ -228,6 +236,7 @@ def _load_order(venue: "Venue", instrument: Instrument, record: OrderRecord) -> 
     order.hidden_lots = record.hidden_lots
     order.held = record.held
     order.fee_credit = record.fee_credit
+    order.peg_limit_ticks = record.peg_limit_ticks
     account = venue._accounts[order.account_id]
     account.open_orders[order.order_id] = order
     venue._open_order_count += 1

@@ -29,11 +29,13 @@ class OrderType(IntEnum):
     STOP_LIMIT = 4
     MARKET_TO_LIMIT = 20
     """FIX's K: takes the best opposite price only, and rests there."""
+    PEGGED = 21
+    """FIX's P: follows a price of the book, and never goes beyond its limit."""
 
     @property
     def has_limit(self) -> bool:
         """Whether the client says the limit; otherwise the venue makes one."""
-        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.PEGGED)
 
     @property
     def is_stop(self) -> bool:
@@ -68,6 +70,18 @@ class SelfTradePrevention(IntEnum):
     """The smaller quantity is taken off both; what is left of the larger one stays as it was."""
 
 
+class PegPrice(IntEnum):
+    """What a pegged order follows: FIX PegPriceType(1094)."""
+
+    NONE = 0
+    MID = 2
+    """The middle between best bid and best ask, rounded to the order's own passive side."""
+    MARKET = 4
+    """The best price of the opposite side."""
+    PRIMARY = 5
+    """The best price of the order's own side."""
+
+
 class TradingPhase(IntEnum):
     """What an instrument's market takes: see `PHASE_RULES`."""
 
@@ -93,6 +107,10 @@ class SpecialTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A post-only order that would trade rests one tick away from the best opposite price instead of being refused."""
     trail_ticks: int = 0
     """Trailing stop: the stop price follows the last price, never further from it than this and never back; 0: it stays."""
+    peg: PegPrice = PegPrice.NONE
+    """What a PEGGED order follows."""
+    peg_offset_ticks: int = 0
+    """Added to what a PEGGED order follows, whichever side it is on (FIX PegOffsetValue)."""
 
 
 class PhaseRule(NamedTuple):

@@ -8,12 +8,13 @@ events. Two venues that were given the same commands are equal to the last bit (
 the standby rest on.
 
 Invariants, whenever `apply` has returned:
-- the book is not crossed; an order is in the book or waits for its stop price exactly if it is among its account's open orders;
+- the book is not crossed; an order is in the book or waits for a price exactly if it is among its account's open orders;
+- every pegged order stands at its price (`pegs.pegged_price`), or waits where it has none;
 - what an account holds is the sum of what its open orders need (`accounts.hold_needed`), and never more than it has;
 - the cash of all accounts together is what was paid in less what was paid out; the same for every instrument's lots.
 
-Within a batch the order of events is: what became of the command, the trades and ends it caused, one after the other the stops that
-those elected with theirs, then the balances, then the book.
+Within a batch the order of events is: what became of the command, the trades and ends it caused, one after the other what those set
+off with theirs (stops that were elected, pegged orders that follow), then the balances, then the book.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -38,6 +39,7 @@ from trading_engine.venue.checks import (
     check_instrument,
     check_notional,
     check_open_orders,
+    check_peg_limit,
     check_post_only,
     check_price,
     check_quantity,
@@ -52,6 +54,7 @@ from trading_engine.venue.checks import (
 from trading_engine.venue.instrument import MONEY_MAX, Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import OrderBook, RestingOrder
+from trading_engine.venue.pegs import pegged_price
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
@@ -76,6 +79,8 @@ class Venue:
         self._events: list[e.AnyEvent] = []
         self._elected: deque[RestingOrder] = deque()
         """Stops that trades of this command have reached, and that enter the book when what is going on is done."""
+        self._unsettled: set[int] = set()
+        """Instruments in which something has changed that others follow; empty between commands."""
         self._cash_touched: dict[tuple[int, str], None] = {}
         self._positions_touched: dict[tuple[int, int], None] = {}
         self._levels_touched: dict[int, set[tuple[Side, int]]] = {}
@@ -120,6 +125,10 @@ class Venue:
         """The orders that wait for their stop price: look, do not touch."""
         return tuple(self._markets[instrument_id].stops)
 
+    def pegs(self, instrument_id: int) -> Sequence[RestingOrder]:
+        """The pegged orders, in the book or not, in order of entry: look, do not touch."""
+        return tuple(self._markets[instrument_id].pegs.values())
+
     def phase(self, instrument_id: int) -> TradingPhase:
         return self._markets[instrument_id].phase
 
@@ -151,8 +160,8 @@ class Venue:
             return None
         try:
             self._handlers[type(sequenced.command)](sequenced.command)
-            while self._elected:
-                self._trigger(self._elected.popleft())
+            if self._elected or self._unsettled:
+                self._follow_up()
         except Refusal as refusal:
             assert not self._events, (sequenced, self._events)
             self._events.append(refused(sequenced.command, refusal))
@@ -168,6 +177,20 @@ class Venue:
         )
         self.event_sequence += len(events)
         return batch
+
+    def _follow_up(self) -> None:
+        """What the command has set off, one thing after the other until nothing more comes of it.
+
+        It ends: whatever trades or is prevented takes lots off open orders, each stop is elected once, and without either
+        nothing changes that a pegged order follows, so each moves once.
+        """
+        while self._elected or self._unsettled:
+            if self._elected:
+                self._trigger(self._elected.popleft())
+                continue
+            market = self._markets[min(self._unsettled)]
+            if not self._reprice_pegs(market):
+                self._unsettled.remove(market.instrument.instrument_id)
 
     def _is_new(self, producer: str, producer_sequence: int) -> bool:
         last = self._producers.pop(producer, 0)
@@ -317,15 +340,17 @@ class Venue:
             raise Refusal(Reason.PHASE_UNCHANGED)
         for market in markets:
             market.phase = command.phase
+            self._unsettle(market)
         self._events.append(e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends))
         if command.trading_day_ends:
             for market in markets:
                 self._expire_day_orders(market)
 
     def _expire_day_orders(self, market: Market) -> None:
-        """Bids, asks, stops."""
+        """Bids, asks, stops, pegged orders without a price."""
         orders = [order for side in (market.book.bids, market.book.asks) for order in side]
-        for order in [*orders, *market.stops]:
+        waiting_pegs = [order for order in market.pegs.values() if not order.price_ticks]
+        for order in [*orders, *market.stops, *waiting_pegs]:
             if order.time_in_force is TimeInForce.DAY:
                 canceled_lots = self._take_out(market, order)
                 self._events.append(
@@ -370,10 +395,20 @@ class Venue:
             )
         )
         self._hold(market, order)
-        if order.special is not None and order.special.expire_time_ns:
-            insort(self._expiries, expiry_of(order, order.special))
+        if order.special is None:
+            self._match_and_rest(market, order)
+        else:
+            self._enter_special(market, order, order.special)
+
+    def _enter_special(self, market: Market, order: RestingOrder, special: SpecialTerms) -> None:
+        if special.expire_time_ns:
+            insort(self._expiries, expiry_of(order, special))
         if order.stop_price_ticks:
             market.stops.add(order)
+        elif order.order_type is OrderType.PEGGED:
+            order.peg_limit_ticks, order.price_ticks = order.price_ticks, 0
+            market.pegs[order.order_id] = order
+            self._unsettle(market)
         else:
             self._match_and_rest(market, order)
 
@@ -413,7 +448,7 @@ class Venue:
             price_ticks = repriced(market, command.side, price_ticks)
         check_notional(instrument, price_ticks, command.quantity_lots)
         check_open_orders(account, command)
-        if command.post_only:
+        if command.post_only and command.order_type is not OrderType.PEGGED:
             check_post_only(market, command.side, price_ticks)
         needed = hold_needed(instrument, command.side, price_ticks, command.quantity_lots)
         check_cover(account, instrument, command.side, needed)
@@ -441,6 +476,7 @@ class Venue:
 
     def _match_and_rest(self, market: Market, order: RestingOrder) -> None:
         assert market.phase_rule.match, market.phase
+        self._unsettle(market)
         at_once_lots = needed_at_once(order)
         if at_once_lots > 0 and not is_fillable(market.book, order, at_once_lots, self._have_one_owner):
             is_fok = order.time_in_force is TimeInForce.FOK
@@ -464,6 +500,38 @@ class Venue:
                 order.show_slice()
             market.book.side(order.side).add(order)
             self._touch_level(order)
+
+    def _unsettle(self, market: Market) -> None:
+        if market.has_followers:
+            self._unsettled.add(market.instrument.instrument_id)
+
+    def _reprice_pegs(self, market: Market) -> bool:
+        """Bring pegged orders to their prices; returns whether one of them met somebody there, so that all has to be looked at again.
+
+        All that move leave the book before the first enters it, or two of them could meet at a price that both are about to leave.
+        """
+        prices = [(order, pegged_price(market, order)) for order in market.pegs.values()]
+        moving = [(order, price_ticks) for order, price_ticks in prices if price_ticks != order.price_ticks]
+        for order, _ in moving:
+            if order.price_ticks:
+                self._unprice(market, order)
+                self._events.append(e.OrderRestated(order.order_id, order.account_id, 0, 0))
+        for order, price_ticks in moving:
+            if not price_ticks or (order.post_only and market.book.crosses(order.side, price_ticks)):
+                continue
+            order.price_ticks = price_ticks
+            self._events.append(e.OrderRestated(order.order_id, order.account_id, price_ticks, 0))
+            told = len(self._events)
+            self._match_and_rest(market, order)
+            if len(self._events) > told:
+                return True
+        return False
+
+    def _unprice(self, market: Market, order: RestingOrder) -> None:
+        """Take a pegged order out of the book: it waits for a price."""
+        self._touch_level(order)
+        market.book.side(order.side).remove(order)
+        order.price_ticks = order.hidden_lots = 0
 
     def _trade(self, market: Market, resting: RestingOrder, incoming: RestingOrder) -> None:
         """Match as much as both have, at the resting order's price, and settle it."""
@@ -579,7 +647,7 @@ class Venue:
         account = self._accounts[order.account_id]
         needed = 0
         if order.leaves_lots:
-            needed = hold_needed(market.instrument, order.side, order.price_ticks, order.leaves_lots, order.fee_credit)
+            needed = hold_needed(market.instrument, order.side, order.limit_ticks, order.leaves_lots, order.fee_credit)
         if order.side is Side.BUY:
             account.cash_in(market.instrument.currency).held += needed - order.held
             self._cash_touched[account.account_id, market.instrument.currency] = None
@@ -592,8 +660,14 @@ class Venue:
         assert order.held == 0
         self._accounts[order.account_id].order_ends(order)
         self._open_order_count -= 1
-        if order.special is not None and order.special.expire_time_ns:
-            del self._expiries[bisect_left(self._expiries, expiry_of(order, order.special))]
+        if order.special is not None:
+            self._end_special(order, order.special)
+
+    def _end_special(self, order: RestingOrder, special: SpecialTerms) -> None:
+        if special.expire_time_ns:
+            del self._expiries[bisect_left(self._expiries, expiry_of(order, special))]
+        if order.peg_limit_ticks:
+            del self._markets[order.instrument_id].pegs[order.order_id]
 
     def _cancel_outside(self, market: Market, order: RestingOrder, reason: EndReason) -> None:
         """End an order that is not in the book."""
@@ -603,10 +677,11 @@ class Venue:
         self._events.append(e.OrderCanceled(order.order_id, order.account_id, canceled_lots, reason))
 
     def _take_out(self, market: Market, order: RestingOrder) -> int:
-        """End an order that is in the book or waits for its stop price; returns the lots that were left of it."""
+        """End an order that is in the book or waits for a price; returns the lots that were left of it."""
+        self._unsettle(market)
         if order.stop_price_ticks:
             market.stops.remove(order)
-        else:
+        elif order.price_ticks:
             self._touch_level(order)
             market.book.side(order.side).remove(order)
         canceled_lots, order.leaves_lots = order.leaves_lots, 0
@@ -663,12 +738,14 @@ class Venue:
             return
         if command.stop_price_ticks:
             raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
-        price_ticks = command.price_ticks or order.price_ticks
+        price_ticks = command.price_ticks or order.limit_ticks
         self._check_replace(account, market, order, quantity_lots, price_ticks)
         if quantity_lots <= order.done_lots:
             self._cancel(market, order, EndReason.REDUCED_TO_FILLED)
         elif keeps_priority(order, quantity_lots, price_ticks):
             self._reduce(market, order, quantity_lots)
+        elif order.peg_limit_ticks:
+            self._replace_pegged(market, order, quantity_lots, price_ticks)
         else:
             self._enter_anew(market, order, quantity_lots, price_ticks)
 
@@ -689,7 +766,7 @@ class Venue:
         ):  # Who only takes quantity off need not chase the market.
             check_band(market, price_ticks, market.last_price_ticks)
         check_notional(instrument, price_ticks, quantity_lots)
-        if order.post_only:
+        if order.post_only and not order.peg_limit_ticks:
             check_post_only(market, order.side, price_ticks)
         self._check_more_cover(account, market, order, quantity_lots, price_ticks)
 
@@ -729,8 +806,12 @@ class Venue:
     def _reduce(self, market: Market, order: RestingOrder, quantity_lots: int) -> None:
         """Take quantity off the order's back: it keeps its place in the queue."""
         if quantity_lots < order.quantity_lots:
-            self._touch_level(order)
-            market.book.side(order.side).reduce(order, order.quantity_lots - quantity_lots)
+            self._unsettle(market)
+            if order.price_ticks:
+                self._touch_level(order)
+                market.book.side(order.side).reduce(order, order.quantity_lots - quantity_lots)
+            else:
+                order.leaves_lots -= order.quantity_lots - quantity_lots
             order.quantity_lots = quantity_lots
             self._hold(market, order)
         self._report_replaced(order, priority_kept=True)
@@ -745,6 +826,17 @@ class Venue:
         self._report_replaced(order, priority_kept=False)
         self._match_and_rest(market, order)
 
+    def _replace_pegged(self, market: Market, order: RestingOrder, quantity_lots: int, limit_ticks: int) -> None:
+        """Change a pegged order and have it find its price anew."""
+        if order.price_ticks:
+            self._unprice(market, order)
+        self._unsettle(market)
+        order.leaves_lots += quantity_lots - order.quantity_lots
+        order.quantity_lots = quantity_lots
+        order.peg_limit_ticks = limit_ticks
+        self._hold(market, order)
+        self._report_replaced(order, priority_kept=False)
+
     def _report_replaced(self, order: RestingOrder, priority_kept: bool) -> None:
         self._events.append(
             e.OrderReplaced(
@@ -752,7 +844,7 @@ class Venue:
                 order.account_id,
                 order.quantity_lots,
                 order.leaves_lots,
-                order.price_ticks,
+                order.limit_ticks,
                 priority_kept,
                 order.stop_price_ticks,
             )
@@ -784,6 +876,9 @@ def limit_of_type(market: Market, command: c.PlaceOrder) -> int:
     if command.order_type is OrderType.MARKET_TO_LIMIT:
         return best_opposite(market, command.side)
     assert command.special, command
+    if command.order_type is OrderType.PEGGED:
+        check_peg_limit(market, command.price_ticks)
+        return command.price_ticks
     stop_price_ticks = command.special.stop_price_ticks
     return checked_stop_limit(market, command.side, command.order_type, command.price_ticks, stop_price_ticks)
 
@@ -796,7 +891,7 @@ def entered_price(command: c.PlaceOrder, order: RestingOrder) -> int:
 
 def keeps_priority(order: RestingOrder, quantity_lots: int, price_ticks: int) -> bool:
     """Whether a replace leaves the order its place in the queue."""
-    return price_ticks == order.price_ticks and quantity_lots <= order.quantity_lots
+    return price_ticks == order.limit_ticks and quantity_lots <= order.quantity_lots
 
 
 def needed_at_once(order: RestingOrder) -> int:

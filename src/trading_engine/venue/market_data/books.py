@@ -41,7 +41,7 @@ from trading_engine.venue.market_data.updates import (
 )
 from trading_engine.venue.terms import Side
 
-FORMAT = 1
+FORMAT = 2
 
 NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
     {
@@ -74,6 +74,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_hidden: bool
     stop_price_ticks: int
     reference: int
+    is_pegged: bool
 
 
 class BookRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -356,7 +357,7 @@ class PublicBooks:
             event.special,
         )
         self._orders[order.order_id] = order
-        if not order.stop_price_ticks:
+        if not order.waits:
             self._enter(order)
 
     def _enter(self, order: PublicOrder) -> None:
@@ -376,8 +377,29 @@ class PublicBooks:
 
     def _restate(self, event: e.OrderRestated) -> None:
         order = self._orders[event.order_id]
+        if order.is_pegged:
+            self._restate_pegged(order, event.price_ticks)
+            return
         assert order.stop_price_ticks, event
         order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
+
+    def _restate_pegged(self, order: PublicOrder, price_ticks: int) -> None:
+        """It leaves the book, or enters it."""
+        if self._incoming is not None:
+            self._rest_incoming()
+        if not price_ticks:
+            self._take_out(order)
+            return
+        assert order.queue is None, order.order_id
+        order.price_ticks = price_ticks
+        self._enter(order)
+
+    def _take_out(self, order: PublicOrder) -> None:
+        """A pegged order waits for a price."""
+        book = self.books[order.instrument_id]
+        book.leave(order)
+        book.delete(order)
+        order.price_ticks = order.shown_lots = 0
 
     def _trade(self, event: e.TradeExecuted) -> None:
         book = self.books[event.instrument_id]
@@ -426,7 +448,9 @@ class PublicBooks:
     def _replace(self, event: e.OrderReplaced) -> None:
         order = self._orders[event.order_id]
         book = self.books[order.instrument_id]
-        if order.queue is None:
+        if order.is_pegged:
+            self._replace_pegged(book, order, event)
+        elif order.queue is None:
             assert order.stop_price_ticks, event
             order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
             order.leaves_lots = event.leaves_lots
@@ -438,6 +462,15 @@ class PublicBooks:
             book.leave(order)
             order.price_ticks, order.leaves_lots = event.price_ticks, event.leaves_lots
             self._enter(order)
+
+    def _replace_pegged(self, book: PublicBook, order: PublicOrder, event: e.OrderReplaced) -> None:
+        """The event has its limit, which the public never sees."""
+        if order.queue is not None and event.priority_kept:
+            book.reduce(order, order.leaves_lots - event.leaves_lots)
+            return
+        if order.queue is not None:
+            self._take_out(order)
+        order.leaves_lots = event.leaves_lots
 
     def _change_book(self, event: e.BookChanged) -> None:
         if self._incoming is not None:
@@ -493,7 +526,7 @@ class PublicBooks:
         books.event_sequence = record.event_sequence
         for market in record.markets:
             book = PublicBook(market.instrument, market.market_sequence)
-            orders = [_order_of_venue(order, book) for order in (*market.orders, *market.stops)]
+            orders = [_order_of_venue(order, book) for order in (*market.orders, *market.stops, *market.pegs)]
             for order in orders:
                 if order.shown_lots:
                     book.last_reference += 1
@@ -505,7 +538,7 @@ class PublicBooks:
         self.books[book.instrument.instrument_id] = book
         for order in orders:
             self._orders[order.order_id] = order
-            if not order.stop_price_ticks:
+            if not order.waits:
                 book.load(order)
         book.loaded()
 
@@ -521,6 +554,7 @@ def _save_order(order: PublicOrder) -> OrderRecord:
         order.is_hidden,
         order.stop_price_ticks,
         order.reference,
+        order.is_pegged,
     )
 
 
@@ -538,6 +572,7 @@ def _load_order(record: OrderRecord, book: PublicBook) -> PublicOrder:
     order.is_hidden = record.is_hidden
     order.stop_price_ticks = record.stop_price_ticks
     order.reference = record.reference
+    order.is_pegged = record.is_pegged
     return order
 
 
@@ -550,7 +585,8 @@ def _order_of_venue(record: snapshot.OrderRecord, book: PublicBook) -> PublicOrd
         record.leaves_lots,
         record.special,
     )
+    order.price_ticks = record.price_ticks
     order.stop_price_ticks = record.stop_price_ticks
-    if not record.stop_price_ticks and not order.is_hidden:
+    if not order.waits and not order.is_hidden:
         order.shown_lots = record.leaves_lots - record.hidden_lots
     return order

@@ -21,6 +21,7 @@ class PublicOrder:
         "display_lots",
         "instrument_id",
         "is_hidden",
+        "is_pegged",
         "leaves_lots",
         "order_id",
         "price_ticks",
@@ -37,7 +38,9 @@ class PublicOrder:
         self.order_id = order_id
         self.instrument_id = instrument_id
         self.side = side
-        self.price_ticks = price_ticks
+        self.is_pegged = bool(special and special.peg)
+        self.price_ticks = 0 if self.is_pegged else price_ticks
+        """0 for a pegged order that waits for a price."""
         self.leaves_lots = lots
         self.display_lots = special.display_lots if special else 0
         self.is_hidden = special.hidden if special else False
@@ -48,8 +51,13 @@ class PublicOrder:
         self.reference = 0
         """By which the public knows it; 0 as long as nothing of it is displayed."""
         self.queue: PriceQueue | None = None
-        """Where it is; None as long as it waits for its stop price, or is on its way in."""
+        """Where it is; None as long as it waits for a price, or is on its way in."""
         self.block = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is outside the book, for a stop price or for a price to follow."""
+        return self.stop_price_ticks != 0 or self.price_ticks == 0
 
     def show(self) -> None:
         """Display as much as the terms allow."""
