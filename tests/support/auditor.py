@@ -447,6 +447,7 @@ class Auditor:
             for price in self.mirror.prices(instrument_id, side):
                 for order_id in self.mirror.in_order((instrument_id, side, price)):
                     yield self.mirror.orders[order_id]
+            yield from self.mirror.all_or_none_in_order(instrument_id, side)
         yield from self.mirror.stops_in_order(instrument_id)
         yield from (order for order in self.mirror.pegs(instrument_id) if not order.price_ticks)
 
@@ -612,6 +613,8 @@ def contradictions(command: c.PlaceOrder, special: SpecialTerms) -> Iterable[obj
     yield special.peg_offset_ticks and not is_pegged
     yield not -(2**31) < special.peg_offset_ticks < 2**31
     yield is_pegged and (is_immediate or special.minimum_lots or special.reprice)
+    yield special.all_or_none and (is_immediate or command.post_only or is_pegged or special.hidden)
+    yield special.all_or_none and (special.display_lots or special.minimum_lots)
 
 
 def expire_time(order: c.PlaceOrder | e.OrderAccepted) -> int:
@@ -717,6 +720,8 @@ def compare(venue: Venue, auditor: Auditor) -> None:
             (order.order_id, order.price_ticks, order.limit_ticks, order.leaves_lots, order.hold(market.instrument))
             for order in mirror.pegs(instrument_id)
         ]
+        if mirror.pegs(instrument_id) or mirror.all_or_none:
+            assert NaiveMarket(mirror, instrument_id).settle() == []
     held = mirror.held()
     for account_id in mirror.accounts:
         compare_account(venue, mirror, account_id, held)
@@ -727,6 +732,11 @@ def compare_side(venue: Venue, mirror: Mirror, instrument_id: int, side: Side) -
     prices = mirror.prices(instrument_id, side)
     assert list(book_side.prices_best_first()) == prices
     assert set(book_side.levels) == set(prices)
+    instrument = mirror.markets[instrument_id].instrument
+    assert [(order.order_id, order.price_ticks, order.leaves_lots, order.held) for order in book_side.all_or_none] == [
+        (order.order_id, order.price_ticks, order.leaves_lots, order.hold(instrument))
+        for order in mirror.all_or_none_in_order(instrument_id, side)
+    ]
     for price in prices:
         level = book_side.levels[price]
         assert [*level.orders, *level.hidden_orders] == mirror.in_order((instrument_id, side, price))
@@ -741,7 +751,7 @@ def compare_side(venue: Venue, mirror: Mirror, instrument_id: int, side: Side) -
                 mirrored.price_ticks,
                 mirrored.account_id,
             )
-            assert order.held == mirrored.hold(mirror.markets[instrument_id].instrument)
+            assert order.held == mirrored.hold(instrument)
 
 
 def compare_account(venue: Venue, mirror: Mirror, account_id: int, held: dict[tuple[int, str | int], int]) -> None:

@@ -75,7 +75,11 @@ class MirrorOrder:
 
     @property
     def is_hidden(self) -> bool:
-        return bool(self.accepted.special and self.accepted.special.hidden)
+        return bool(self.accepted.special and self.accepted.special.hidden) or self.is_all_or_none
+
+    @property
+    def is_all_or_none(self) -> bool:
+        return bool(self.accepted.special and self.accepted.special.all_or_none)
 
     def show(self) -> None:
         """Display as much as the terms allow."""
@@ -139,6 +143,8 @@ class Mirror:
         """Order ids, first in the queue first."""
         self.stops: list[int] = []
         """Order ids of those that wait for their stop price, in order of entry."""
+        self.all_or_none: list[int] = []
+        """Order ids of those that rest, in order of time."""
         self.unpriced: set[int] = set()
         """Order ids of pegged orders that wait for a price."""
         self.issued_cash: dict[str, int] = {}
@@ -170,6 +176,37 @@ class Mirror:
             if (price <= limit if side is Side.BUY else price >= limit)
             for order_id in self.in_order((instrument_id, other, price))
         ]
+
+    def first_match(self, taker: MirrorOrder) -> MirrorOrder:
+        """Whom an order on its way in meets first: at one price all-or-none orders come last, and only those that it would fill."""
+        found = [(price, 0, place) for place, (_, price, _) in enumerate(self.in_levels(taker))]
+        waiting = (
+            [] if taker.accepted.post_only else self.all_or_none_in_order(taker.instrument_id, taker.side.opposite)
+        )
+        found += (
+            (order.price_ticks, 1, place)
+            for place, order in enumerate(waiting)
+            if order.leaves_lots <= taker.leaves_lots and self.is_within(taker, order.price_ticks)
+        )
+        sign = 1 if taker.side is Side.BUY else -1
+        _, is_waiting, place = min(found, key=lambda key: (sign * key[0], *key[1:]))
+        return waiting[place] if is_waiting else self.orders[self.in_levels(taker)[place][0]]
+
+    def in_levels(self, taker: MirrorOrder) -> list[tuple[int, int, int]]:
+        return self.matches(taker.instrument_id, taker.side, taker.price_ticks)
+
+    @staticmethod
+    def is_within(taker: MirrorOrder, price: int) -> bool:
+        return price <= taker.price_ticks if taker.side is Side.BUY else price >= taker.price_ticks
+
+    def all_or_none_in_order(self, instrument_id: int, side: Side) -> list[MirrorOrder]:
+        """Best price first, at one price in order of time."""
+        orders = [
+            order
+            for order in map(self.orders.__getitem__, self.all_or_none)
+            if order.instrument_id == instrument_id and order.side is side
+        ]
+        return sorted(orders, key=lambda order: order.price_ticks * (-1 if side is Side.BUY else 1))
 
     def in_order(self, level: LevelKey) -> list[int]:
         """The orders of a level in order of priority: hidden ones come last."""
@@ -344,15 +381,14 @@ class Mirror:
         ]
 
     def _trade(self, event: e.TradeExecuted) -> None:
-        taker = self._incoming
-        assert taker is not None, event
+        taker = self._taker(event.taker_order_id)
         maker = self.orders[event.maker_order_id]
         market = self.markets[event.instrument_id]
         assert not (taker.accepted.self_trade_prevention and self.have_one_owner(maker.account_id, taker.account_id)), (
             event
         )
-        first, best_price, _ = self.matches(event.instrument_id, taker.side, taker.price_ticks)[0]
-        assert (maker.order_id, maker.price_ticks, event.price_ticks) == (first, best_price, best_price), event
+        assert maker is self.first_match(taker), event
+        assert event.price_ticks == maker.price_ticks, event
         assert event.quantity_lots == min(maker.shown_lots, taker.leaves_lots) > 0, event
         assert event.trade_id == self.last_trade_id + 1, event
         assert market.phase is TradingPhase.CONTINUOUS, event
@@ -389,10 +425,8 @@ class Mirror:
             self._forget(taker)
 
     def _prevent(self, event: e.SelfTradePrevented) -> None:
-        taker = self._incoming
-        assert taker is not None, event
-        first, price, _ = self.matches(event.instrument_id, taker.side, taker.price_ticks)[0]
-        maker = self.orders[first]
+        taker = self._taker(event.taker_order_id)
+        maker = self.first_match(taker)
         assert self.have_one_owner(maker.account_id, taker.account_id), event
         mode = taker.accepted.self_trade_prevention
         assert mode is not SelfTradePrevention.NONE, event
@@ -402,7 +436,7 @@ class Mirror:
             taker.leaves_lots -= lots
         assert event == e.SelfTradePrevented(
             taker.instrument_id,
-            price,
+            maker.price_ticks,
             lots,
             mode,
             maker.order_id,
@@ -417,10 +451,19 @@ class Mirror:
         if taker.leaves_lots == 0 or mode in (SelfTradePrevention.CANCEL_INCOMING, SelfTradePrevention.CANCEL_BOTH):
             self._prevented.add(taker.order_id)
 
+    def _taker(self, order_id: int) -> MirrorOrder:
+        """The order on its way in; an all-or-none order may become it by having enough to take."""
+        if self._incoming is None or self._incoming.order_id != order_id:
+            self._rest_incoming()
+            self.all_or_none.remove(order_id)
+            self._incoming = self.orders[order_id]
+        return self._incoming
+
     def _take_off(self, maker: MirrorOrder, lots: int) -> None:
         """Off what a resting order displays; when nothing of it is left on display, more is, from the back of the queue."""
         maker.leaves_lots -= lots
         maker.shown_lots -= lots
+        assert not (maker.is_all_or_none and maker.leaves_lots), maker
         if maker.shown_lots == 0 < maker.leaves_lots:
             maker.show()
             self.queues[maker.level].remove(maker.order_id)
@@ -451,7 +494,7 @@ class Mirror:
         elif event.reason in immediate:
             assert order is self._incoming, event
             assert order.accepted.time_in_force is immediate[event.reason], event
-        elif order.order_id not in self.stops and order.order_id not in self.unpriced:
+        elif order.order_id not in (*self.stops, *self.unpriced, *self.all_or_none):
             assert order.order_id in self.queues[order.level], event
         self._forget(order)
 
@@ -463,6 +506,8 @@ class Mirror:
             self.stops.remove(order.order_id)
         elif order.order_id in self.unpriced:
             self.unpriced.remove(order.order_id)
+        elif order.order_id in self.all_or_none:
+            self.all_or_none.remove(order.order_id)
         else:
             self._leave_queue(order)
         if order.accepted.client_order_id:
@@ -501,6 +546,10 @@ class Mirror:
     def _take_out(self, order: MirrorOrder) -> None:
         """Out of its queue, to enter the book anew."""
         if order.order_id in self.unpriced:
+            return
+        if order.is_all_or_none:
+            self.all_or_none.remove(order.order_id)
+            self._incoming = order
             return
         self._leave_queue(order)
         if order.is_pegged:
@@ -541,6 +590,11 @@ class Mirror:
         if order is None:
             return
         assert not order.accepted.time_in_force.is_immediate, order
+        if order.is_all_or_none:
+            assert order.done_lots == 0, order
+            order.show()
+            self.all_or_none.append(order.order_id)
+            return
         assert not self.matches(order.instrument_id, order.side, order.price_ticks), order
         order.show()
         self.queues.setdefault(order.level, []).append(order.order_id)
@@ -597,7 +651,8 @@ class Mirror:
         for instrument_id, issued in self.issued_lots.items():
             assert sum(account.lots.get(instrument_id, 0) for account in self.accounts.values()) == issued, batch
         queued = [order_id for queue in self.queues.values() for order_id in queue]
-        assert sorted(self.orders) == sorted([*queued, *self.stops, *self.unpriced]), batch
+        waiting = [*self.stops, *self.unpriced, *self.all_or_none]
+        assert sorted(self.orders) == sorted([*queued, *waiting]), batch
 
 
 def content(event: e.OrderAccepted) -> Content:

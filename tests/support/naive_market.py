@@ -38,6 +38,7 @@ class NaiveOrder:
     limit_ticks: int
     peg: PegPrice
     peg_offset_ticks: int
+    all_or_none: bool
 
 
 def naive(order: MirrorOrder) -> NaiveOrder:
@@ -61,6 +62,7 @@ def naive(order: MirrorOrder) -> NaiveOrder:
         order.limit_ticks,
         accepted.special.peg if accepted.special else PegPrice.NONE,
         accepted.special.peg_offset_ticks if accepted.special else 0,
+        order.is_all_or_none,
     )
 
 
@@ -74,6 +76,7 @@ class NaiveMarket:
             if of == instrument_id
             for order_id in queue
         ]
+        self.resting += (naive(order) for side in Side for order in mirror.all_or_none_in_order(instrument_id, side))
         """Those at one price in order of priority."""
         self.stops = [naive(order) for order in mirror.stops_in_order(instrument_id)]
         """Nearest first, at one stop in order of entry."""
@@ -108,12 +111,25 @@ class NaiveMarket:
         that follow the book."""
         if order:
             self.enter(order)
-        while self.elected or self._reprice():
+        while self.elected or self._reprice() or self._fill_all_or_none():
             while self.elected:
                 stop = self.elected.pop(0)
                 self.outcome.append(e.OrderTriggered(stop.order_id, stop.account_id))
                 self.enter(stop)
         return self.outcome
+
+    def _fill_all_or_none(self) -> bool:
+        """Fill the first for which there is enough; returns whether there was one."""
+        for order in sorted(
+            self.resting,
+            key=lambda order: (order.side, order.price_ticks * (-1 if order.side is Side.BUY else 1)),
+        ):
+            is_due = order.all_or_none and self.phase is TradingPhase.CONTINUOUS
+            if is_due and self._can_fill(order, order.leaves_lots):
+                self.leave(order.order_id)
+                self.enter(order)
+                return True
+        return False
 
     def _reprice(self) -> bool:
         """Move pegged orders until one meets somebody; returns whether one did."""
@@ -170,6 +186,8 @@ class NaiveMarket:
             return self._cancel(order, EndReason.FOK_NOT_FILLABLE)
         if order.minimum_lots > 0 and not self._can_fill(order, min(order.minimum_lots, order.leaves_lots)):
             return self._cancel(order, EndReason.MINIMUM_NOT_FILLABLE)
+        if order.all_or_none and not self._can_fill(order, order.leaves_lots):
+            return self._rest(order)
         met = self._meets(order)
         while order.leaves_lots and met:
             if self._is_self_trade(order, met[0]):
@@ -197,8 +215,15 @@ class NaiveMarket:
             for other in self.resting
             if other.side is not order.side
             and (other.price_ticks <= order.price_ticks if is_buy else other.price_ticks >= order.price_ticks)
+            and not (other.all_or_none and (order.post_only or other.leaves_lots > order.leaves_lots))
         ]
-        return sorted(within, key=lambda other: (other.price_ticks if is_buy else -other.price_ticks, other.hidden))
+        return sorted(
+            within,
+            key=lambda other: (
+                other.price_ticks if is_buy else -other.price_ticks,
+                other.hidden + other.all_or_none,
+            ),
+        )
 
     def _is_self_trade(self, order: NaiveOrder, other: NaiveOrder) -> bool:
         group, other_group = (self.mirror.accounts[of.account_id].trade_group_id for of in (order, other))
@@ -212,7 +237,15 @@ class NaiveMarket:
         mode = order.self_trade_prevention
         if mode is SelfTradePrevention.DECREMENT:
             mode = SelfTradePrevention.CANCEL_INCOMING
-        trial.enter(replace(order, time_in_force=TimeInForce.IOC, self_trade_prevention=mode, minimum_lots=0))
+        trial.enter(
+            replace(
+                order,
+                time_in_force=TimeInForce.IOC,
+                self_trade_prevention=mode,
+                minimum_lots=0,
+                all_or_none=False,
+            )
+        )
         filled_lots = sum(item[3] for item in trial.outcome if isinstance(item, tuple))
         return filled_lots >= lots
 

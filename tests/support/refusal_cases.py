@@ -83,6 +83,7 @@ MINIMUM = replace(PLACE, special=SpecialTerms(minimum_lots=10))
 REPRICED = replace(PLACE, price_ticks=105, post_only=True, special=SpecialTerms(reprice=True))
 UNTIL = replace(PLACE, time_in_force=TimeInForce.GTD, special=SpecialTerms(expire_time_ns=21_001))
 PEGGED = replace(PLACE, order_type=OrderType.PEGGED, special=SpecialTerms(peg=PegPrice.MID))
+ALL_OR_NONE = replace(PLACE, special=SpecialTerms(all_or_none=True))
 HIDDEN = replace(PLACE, special=SpecialTerms(hidden=True))
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
@@ -95,6 +96,7 @@ ACCEPTED = (
     HIDDEN,
     PEGGED,
     replace(PEGGED, post_only=True),
+    ALL_OR_NONE,
     UNTIL,
     BEST,
     MINIMUM,
@@ -123,6 +125,22 @@ def pegged(**terms: object) -> SpecialTerms:
 
 
 REFUSED = (
+    # Orders that trade whole or not at all
+    Refused(replace(ALL_OR_NONE, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(ALL_OR_NONE, time_in_force=IOC), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(ALL_OR_NONE, time_in_force=FOK), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(
+        replace(ALL_OR_NONE, special=SpecialTerms(all_or_none=True, hidden=True)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES
+    ),
+    Refused(
+        replace(ALL_OR_NONE, special=SpecialTerms(all_or_none=True, display_lots=5)),
+        Reason.UNSUPPORTED_ORDER_ATTRIBUTES,
+    ),
+    Refused(
+        replace(ALL_OR_NONE, special=SpecialTerms(all_or_none=True, minimum_lots=5)),
+        Reason.UNSUPPORTED_ORDER_ATTRIBUTES,
+    ),
+    Refused(replace(PEGGED, special=pegged(all_or_none=True)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     # Orders that follow a price
     Refused(replace(PEGGED, special=None), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(PEGGED, special=SpecialTerms(hidden=True)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),

@@ -138,6 +138,7 @@ def parse_order(account_id: int, side: Side, amount: str, options: list[str]) ->
         trail,
         next((PEGS[option] for option in options if option in PEGS), PegPrice.NONE),
         int(options[options.index("offset") + 1]) if "offset" in options else 0,
+        "all-or-none" in options,
     )
     is_market = price in ("market", "best")
     order_type = OrderType.MARKET_TO_LIMIT if price == "best" else ORDER_TYPES[is_market, stop > 0]
@@ -242,6 +243,7 @@ def tell_special(special: SpecialTerms) -> str:
         "hidden" if special.hidden else "",
         next((name for name, peg in PEGS.items() if peg is special.peg), ""),
         f"offset {special.peg_offset_ticks}" if special.peg_offset_ticks else "",
+        "all-or-none" if special.all_or_none else "",
         f"minimum {special.minimum_lots}" if special.minimum_lots else "",
         "reprice" if special.reprice else "",
         f"until {special.expire_time_ns}" if special.expire_time_ns else "",

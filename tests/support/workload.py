@@ -136,6 +136,7 @@ class Workload:
             self.place_until: 6,
             self.place_particular: 8,
             self.place_pegged: 6,
+            self.place_all_or_none: 6,
             self.advance_clock: 2,
             self.cancel: 14,
             self.replace: 16,
@@ -290,6 +291,15 @@ class Workload:
         return msgspec.structs.replace(
             order, order_type=OrderType.PEGGED, price_ticks=min(max(1, limit), 2**31 - 1), special=special
         )
+
+    def place_all_or_none(self) -> c.PlaceOrder:
+        """Of any kind that may be it, now and then of another."""
+        order = self.random.choice((self.place, self.place, self.place, self.place_stop, self.place_until))()
+        if self.random.random() < 0.95:
+            in_time = TimeInForce.GTC if order.time_in_force.is_immediate else order.time_in_force
+            order = msgspec.structs.replace(order, time_in_force=in_time, post_only=False)
+        special = msgspec.structs.replace(order.special or SpecialTerms(), all_or_none=True)
+        return msgspec.structs.replace(order, special=special)
 
     def advance_clock(self) -> c.AdvanceClock:
         return c.AdvanceClock()

@@ -72,6 +72,14 @@ def expiry_a_moment_early(order: RestingOrder, special: terms.SpecialTerms) -> t
     return special.expire_time_ns - 20_000, order.order_id, order.account_id
 
 
+def first_all_or_none(orders: list[RestingOrder], incoming: RestingOrder) -> RestingOrder | None:
+    crossing = incoming.side is Side.BUY
+    for order in orders:
+        if (order.price_ticks <= incoming.price_ticks) == crossing:
+            return order
+    return None
+
+
 fill_special = PriceLevel.fill_special
 trigger = Venue._trigger
 
@@ -127,6 +135,9 @@ FAULTS = {
         "pegged_price",
         lambda of, order: pegs.followed_price(of.book, order.side, order.special.peg) or 0,
     ),
+    "all-or-none orders are filled in part": (order_book, "next_all_or_none", first_all_or_none),
+    "all-or-none orders wait for ever": (Venue, "_fill_all_or_none", lambda *_: False),
+    "all-or-none orders are passed over": (order_book, "next_all_or_none", lambda *_: None),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

@@ -181,7 +181,7 @@ def test_every_event_is_handled_or_said_to_have_nothing_to_do_with_books() -> No
 
 def test_terms_that_decide_what_is_displayed_are_all_known_here() -> None:
     """A new term may change what the public sees: look into `market_data/books.py`, then add it."""
-    displayed_by = {"stop_price_ticks", "display_lots", "hidden", "peg"}
+    displayed_by = {"stop_price_ticks", "display_lots", "hidden", "peg", "all_or_none"}
     of_no_account = {"expire_time_ns", "minimum_lots", "reprice", "trail_ticks", "peg_offset_ticks"}
     assert displayed_by | of_no_account == set(SpecialTerms.__struct_fields__)
 

@@ -189,6 +189,20 @@ class VenueMachine(RuleBasedStateMachine):
         good = c.PlaceOrder(1, "", 1, Side.BUY, OrderType.PEGGED, TimeInForce.DAY, 1, special=special)
         self.do(replace(good, **fields))
 
+    @rule(
+        account_id=st.integers(1, 3),
+        side=sides,
+        price_ticks=st.integers(1, 7),
+        quantity_lots=st.integers(1, 9),
+        self_trade_prevention=st.sampled_from(SelfTradePrevention),
+        stop_price_ticks=st.sampled_from([0, 0, 5]),
+    )
+    def place_all_or_none(self, stop_price_ticks: int, **fields: int) -> None:
+        special = SpecialTerms(stop_price_ticks, all_or_none=True)
+        kind = OrderType.STOP_LIMIT if stop_price_ticks else OrderType.LIMIT
+        good = c.PlaceOrder(1, "", 1, Side.BUY, kind, TimeInForce.DAY, 1, special=special)
+        self.do(replace(good, **fields))
+
     @rule()
     def advance_clock(self) -> None:
         self.do(c.AdvanceClock())

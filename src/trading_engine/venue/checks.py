@@ -78,6 +78,19 @@ def is_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
         and (special.trail_ticks == 0 or (is_stop and 0 < special.trail_ticks <= PRICE_TICKS_MAX))
         and not (is_concealed and command.time_in_force.is_immediate)
         and is_peg_supported(command, special)
+        and not (special.all_or_none and not may_be_all_or_none(command, special))
+    )
+
+
+def may_be_all_or_none(command: c.PlaceOrder, special: SpecialTerms) -> bool:
+    """It displays nothing anyway, may take when it is filled, and as an immediate order is called fill-or-kill."""
+    return not (
+        command.time_in_force.is_immediate
+        or command.post_only
+        or command.order_type is OrderType.PEGGED
+        or special.hidden
+        or special.display_lots
+        or special.minimum_lots
     )
 
 

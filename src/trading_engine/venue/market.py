@@ -39,4 +39,4 @@ class Market:
     @property
     def has_followers(self) -> bool:
         """Whether there are orders that may move or trade because of what becomes of others."""
-        return bool(self.pegs)
+        return bool(self.pegs or self.book.bids.all_or_none or self.book.asks.all_or_none)

@@ -8,10 +8,14 @@ Orders with special terms may conceal something. Of an iceberg only the displaye
 the next one enters at the back, so that whoever wants more than is displayed takes everybody's slice first. Hidden orders have a queue
 of their own, behind the displayed one. What a level shows, and what the world is told, is displayed quantity only.
 
+All-or-none orders stand beside the levels, at their price behind everything else. Whoever has not enough for all of such an order passes
+it over, so one may stay at a price that crosses the levels; those never cross each other.
+
 The book knows nothing of accounts, fees or refusals: `Venue` checks and holds before it calls, and settles after.
 """
 
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Iterator
 
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
@@ -93,7 +97,12 @@ class RestingOrder:
 
     @property
     def is_hidden(self) -> bool:
-        return self.special is not None and self.special.hidden
+        """Whether it displays nothing."""
+        return self.special is not None and (self.special.hidden or self.special.all_or_none)
+
+    @property
+    def is_all_or_none(self) -> bool:
+        return self.special is not None and self.special.all_or_none
 
     def show_slice(self) -> None:
         """Keep back what an iceberg does not display."""
@@ -176,12 +185,14 @@ class PriceLevel:
 class BookSide:
     """One side of the book. `prices` is sorted upwards on both sides; the best price is its last element for bids, its first for asks."""
 
-    __slots__ = ("levels", "prices", "side")
+    __slots__ = ("all_or_none", "levels", "prices", "side")
 
     def __init__(self, side: Side) -> None:
         self.side = side
         self.levels: dict[int, PriceLevel] = {}
         self.prices: list[int] = []
+        self.all_or_none: list[RestingOrder] = []
+        """Best price first, at one price first come first served."""
 
     @property
     def best(self) -> int | None:
@@ -203,11 +214,16 @@ class BookSide:
         return reversed(self.prices) if self.side is Side.BUY else iter(self.prices)
 
     def __iter__(self) -> Iterator[RestingOrder]:
-        """In order of priority."""
+        """The levels in order of priority, then the all-or-none orders in theirs."""
         for price_ticks in self.prices_best_first():
             yield from self.levels[price_ticks]
+        yield from self.all_or_none
 
     def add(self, order: RestingOrder) -> None:
+        if order.is_all_or_none:
+            sign = -1 if self.side is Side.BUY else 1
+            insort(self.all_or_none, order, key=lambda other: sign * other.price_ticks)
+            return
         level = self.levels.get(order.price_ticks)
         if level is None:
             level = self.levels[order.price_ticks] = PriceLevel()
@@ -219,6 +235,9 @@ class BookSide:
         level.quantity_lots += order.leaves_lots
 
     def remove(self, order: RestingOrder) -> None:
+        if order.is_all_or_none:
+            self.all_or_none.remove(order)
+            return
         level = self.levels[order.price_ticks]
         if order.special is not None:
             level.remove_special(order)
@@ -233,6 +252,9 @@ class BookSide:
     def reduce(self, order: RestingOrder, lots: int) -> None:
         """Take `lots` off an order that stays: it keeps its place."""
         assert 0 < lots < order.leaves_lots
+        if order.is_all_or_none:
+            order.leaves_lots -= lots
+            return
         if order.special is not None:
             self.levels[order.price_ticks].reduce_special(order, lots)
             return
@@ -253,12 +275,12 @@ class OrderBook:
         return self.bids if side is Side.BUY else self.asks
 
     def crosses(self, side: Side, price_ticks: int) -> bool:
-        """Whether an order of `side` with this limit would trade at once."""
+        """Whether an order of `side` with this limit would trade with the levels at once."""
         best = self.side(side.opposite).best
         return best is not None and within_limit(side, price_ticks, best)
 
     def fillable_lots(self, side: Side, price_ticks: int, enough_lots: int) -> int:
-        """How many lots an order of `side` with this limit would trade at once; counting stops when there are enough."""
+        """How many lots an order of `side` with this limit would trade with the levels at once; counting stops when there are enough."""
         opposite = self.side(side.opposite)
         total = 0
         for price in opposite.prices_best_first():
@@ -270,15 +292,25 @@ class OrderBook:
     def slices(self, side: Side, price_ticks: int) -> Iterator[tuple[RestingOrder, int]]:
         """(order, lots) that an order of `side` with this limit would meet."""
         opposite = self.side(side.opposite)
+        waiting = deque(order for order in opposite.all_or_none if within_limit(side, price_ticks, order.price_ticks))
         for price in opposite.prices_best_first():
             if not within_limit(side, price_ticks, price):
-                return
+                break
+            while waiting and not within_limit(side, waiting[0].price_ticks, price):
+                order = waiting.popleft()
+                yield order, order.leaves_lots
             yield from opposite.levels[price].slices()
+        for order in waiting:
+            yield order, order.leaves_lots
 
     def next_match(self, incoming: RestingOrder) -> RestingOrder | None:
         """The resting order that has priority against `incoming`, None when nothing within its limit is left."""
         opposite = self.side(incoming.side.opposite)
         best = opposite.best
+        if opposite.all_or_none:
+            order = next_all_or_none(opposite.all_or_none, incoming)
+            if order is not None and (best is None or not within_limit(incoming.side, order.price_ticks, best)):
+                return order
         if best is None or not within_limit(incoming.side, incoming.price_ticks, best):
             return None
         return next(iter(opposite.levels[best]))
@@ -293,6 +325,18 @@ class OrderBook:
             side.levels[resting.price_ticks].fill_special(resting, lots)
         else:
             side.reduce(resting, lots)
+
+
+def next_all_or_none(orders: list[RestingOrder], incoming: RestingOrder) -> RestingOrder | None:
+    """The first of the all-or-none orders that `incoming` would fill whole; a post-only order takes nothing."""
+    if incoming.post_only:
+        return None
+    for order in orders:
+        if not within_limit(incoming.side, incoming.price_ticks, order.price_ticks):
+            return None
+        if order.leaves_lots <= incoming.leaves_lots:
+            return order
+    return None
 
 
 def within_limit(side: Side, limit_ticks: int, price_ticks: int) -> bool:

@@ -111,6 +111,8 @@ class SpecialTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a PEGGED order follows."""
     peg_offset_ticks: int = 0
     """Added to what a PEGGED order follows, whichever side it is on (FIX PegOffsetValue)."""
+    all_or_none: bool = False
+    """The order trades only when all of it can be filled in one go; until then it rests undisplayed (FIX ExecInst G)."""
 
 
 class PhaseRule(NamedTuple):

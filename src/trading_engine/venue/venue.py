@@ -8,13 +8,15 @@ events. Two venues that were given the same commands are equal to the last bit (
 the standby rest on.
 
 Invariants, whenever `apply` has returned:
-- the book is not crossed; an order is in the book or waits for a price exactly if it is among its account's open orders;
+- no level crosses another, and no all-or-none order could be filled;
+- an order is in the book or waits for a price exactly if it is among its account's open orders;
 - every pegged order stands at its price (`pegs.pegged_price`), or waits where it has none;
 - what an account holds is the sum of what its open orders need (`accounts.hold_needed`), and never more than it has;
 - the cash of all accounts together is what was paid in less what was paid out; the same for every instrument's lots.
 
 Within a batch the order of events is: what became of the command, the trades and ends it caused, one after the other what those set
-off with theirs (stops that were elected, pegged orders that follow), then the balances, then the book.
+off with theirs (stops that were elected, pegged orders that follow, all-or-none orders that can be filled now), then the balances, then
+the book.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -181,15 +183,15 @@ class Venue:
     def _follow_up(self) -> None:
         """What the command has set off, one thing after the other until nothing more comes of it.
 
-        It ends: whatever trades or is prevented takes lots off open orders, each stop is elected once, and without either
-        nothing changes that a pegged order follows, so each moves once.
+        It ends: whatever trades or is prevented takes lots off open orders, an all-or-none order that enters trades, each stop is
+        elected once, and without any of it nothing changes that a pegged order follows, so each moves once.
         """
         while self._elected or self._unsettled:
             if self._elected:
                 self._trigger(self._elected.popleft())
                 continue
             market = self._markets[min(self._unsettled)]
-            if not self._reprice_pegs(market):
+            if not self._reprice_pegs(market) and not self._fill_all_or_none(market):
                 self._unsettled.remove(market.instrument.instrument_id)
 
     def _is_new(self, producer: str, producer_sequence: int) -> bool:
@@ -479,6 +481,9 @@ class Venue:
         self._unsettle(market)
         at_once_lots = needed_at_once(order)
         if at_once_lots > 0 and not is_fillable(market.book, order, at_once_lots, self._have_one_owner):
+            if order.is_all_or_none:
+                self._rest(market, order)
+                return
             is_fok = order.time_in_force is TimeInForce.FOK
             reason = EndReason.FOK_NOT_FILLABLE if is_fok else EndReason.MINIMUM_NOT_FILLABLE
             self._cancel_outside(market, order, reason)
@@ -496,10 +501,13 @@ class Venue:
         elif order.time_in_force.is_immediate:
             self._cancel_outside(market, order, EndReason.IOC_REMAINDER)
         else:
-            if order.special is not None:
-                order.show_slice()
-            market.book.side(order.side).add(order)
-            self._touch_level(order)
+            self._rest(market, order)
+
+    def _rest(self, market: Market, order: RestingOrder) -> None:
+        if order.special is not None:
+            order.show_slice()
+        market.book.side(order.side).add(order)
+        self._touch_level(order)
 
     def _unsettle(self, market: Market) -> None:
         if market.has_followers:
@@ -524,6 +532,17 @@ class Venue:
             told = len(self._events)
             self._match_and_rest(market, order)
             if len(self._events) > told:
+                return True
+        return False
+
+    def _fill_all_or_none(self, market: Market) -> bool:
+        """Fill the first all-or-none order for which there is enough now, buys before sells; returns whether there was one."""
+        if not market.phase_rule.match:
+            return False
+        for order in [*market.book.bids.all_or_none, *market.book.asks.all_or_none]:
+            if is_fillable(market.book, order, order.leaves_lots, self._have_one_owner):
+                market.book.side(order.side).remove(order)
+                self._match_and_rest(market, order)
                 return True
         return False
 
@@ -900,6 +919,8 @@ def needed_at_once(order: RestingOrder) -> int:
         return order.leaves_lots
     if order.special is None:
         return 0
+    if order.special.all_or_none:
+        return order.leaves_lots
     return min(order.special.minimum_lots - order.done_lots, order.leaves_lots)
 
 
@@ -907,15 +928,17 @@ def is_fillable(
     book: OrderBook, order: RestingOrder, lots: int, have_one_owner: Callable[[RestingOrder, RestingOrder], bool]
 ) -> bool:
     """Whether the book can fill so much of an incoming order within its limit, before a trade that would be prevented."""
-    if not order.self_trade_prevention:
+    if not order.self_trade_prevention and not book.side(order.side.opposite).all_or_none:
         return book.fillable_lots(order.side, order.price_ticks, lots) >= lots
-    missing_lots = lots
+    left_lots = order.leaves_lots
     for resting, slice_lots in book.slices(order.side, order.price_ticks):
-        if not have_one_owner(order, resting):
-            missing_lots -= slice_lots
+        if resting.is_all_or_none and slice_lots > left_lots:
+            continue
+        if not order.self_trade_prevention or not have_one_owner(order, resting):
+            left_lots -= slice_lots
         elif order.self_trade_prevention is not SelfTradePrevention.CANCEL_RESTING:
             return False
-        if missing_lots <= 0:
+        if order.leaves_lots - left_lots >= lots:
             return True
     return False
 

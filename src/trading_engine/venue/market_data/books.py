@@ -41,7 +41,7 @@ from trading_engine.venue.market_data.updates import (
 )
 from trading_engine.venue.terms import Side
 
-FORMAT = 2
+FORMAT = 3
 
 NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
     {
@@ -75,6 +75,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     stop_price_ticks: int
     reference: int
     is_pegged: bool
+    is_all_or_none: bool
 
 
 class BookRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -367,7 +368,7 @@ class PublicBooks:
 
     def _rest_incoming(self) -> None:
         order, self._incoming = self._incoming, None
-        if order is not None and order.leaves_lots:
+        if order is not None and order.leaves_lots and order.has_queue:
             self.books[order.instrument_id].join(order)
 
     def _trigger(self, event: e.OrderTriggered) -> None:
@@ -403,6 +404,7 @@ class PublicBooks:
 
     def _trade(self, event: e.TradeExecuted) -> None:
         book = self.books[event.instrument_id]
+        self._take_turn(event.taker_order_id)
         book.trade(event)
         self._reported.setdefault(event.instrument_id, {})
         for order_id, leaves_lots in (
@@ -415,6 +417,7 @@ class PublicBooks:
 
     def _prevent(self, event: e.SelfTradePrevented) -> None:
         book = self.books[event.instrument_id]
+        self._take_turn(event.taker_order_id)
         for order_id, leaves_lots in (
             (event.maker_order_id, event.maker_leaves_lots),
             (event.taker_order_id, event.taker_leaves_lots),
@@ -423,14 +426,19 @@ class PublicBooks:
             if order.leaves_lots != leaves_lots:
                 self._take(book, order, event.prevented_lots, leaves_lots)
 
+    def _take_turn(self, taker_order_id: int) -> None:
+        """Where the taker is not the order on its way in, it is an all-or-none order that has enough to take now."""
+        if self._incoming is None or self._incoming.order_id != taker_order_id:
+            self._enter(self._orders[taker_order_id])
+
     def _take(self, book: PublicBook, order: PublicOrder, lots: int, leaves_lots: int, trade_id: int = 0) -> None:
         """Take `lots` off an order in the book or on its way in, which leaves it with `leaves_lots`."""
         if order.queue is not None:
             book.take(order, lots, trade_id)
         else:
-            assert order is self._incoming, order.order_id
+            assert order is self._incoming or order.is_all_or_none, order.order_id
             order.leaves_lots -= lots
-            if not order.leaves_lots:
+            if not order.leaves_lots and order is self._incoming:
                 self._incoming = None
                 book.delete(order)
         assert order.leaves_lots == leaves_lots, (order.order_id, order.leaves_lots, leaves_lots)
@@ -450,6 +458,10 @@ class PublicBooks:
         book = self.books[order.instrument_id]
         if order.is_pegged:
             self._replace_pegged(book, order, event)
+        elif order.is_all_or_none and not order.stop_price_ticks:
+            order.price_ticks, order.leaves_lots = event.price_ticks, event.leaves_lots
+            if not event.priority_kept:
+                self._enter(order)
         elif order.queue is None:
             assert order.stop_price_ticks, event
             order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
@@ -538,7 +550,7 @@ class PublicBooks:
         self.books[book.instrument.instrument_id] = book
         for order in orders:
             self._orders[order.order_id] = order
-            if not order.waits:
+            if order.has_queue:
                 book.load(order)
         book.loaded()
 
@@ -555,6 +567,7 @@ def _save_order(order: PublicOrder) -> OrderRecord:
         order.stop_price_ticks,
         order.reference,
         order.is_pegged,
+        order.is_all_or_none,
     )
 
 
@@ -573,6 +586,7 @@ def _load_order(record: OrderRecord, book: PublicBook) -> PublicOrder:
     order.stop_price_ticks = record.stop_price_ticks
     order.reference = record.reference
     order.is_pegged = record.is_pegged
+    order.is_all_or_none = record.is_all_or_none
     return order
 
 

@@ -20,6 +20,7 @@ class PublicOrder:
         "block",
         "display_lots",
         "instrument_id",
+        "is_all_or_none",
         "is_hidden",
         "is_pegged",
         "leaves_lots",
@@ -43,7 +44,9 @@ class PublicOrder:
         """0 for a pegged order that waits for a price."""
         self.leaves_lots = lots
         self.display_lots = special.display_lots if special else 0
-        self.is_hidden = special.hidden if special else False
+        self.is_all_or_none = special.all_or_none if special else False
+        """It stands in no queue."""
+        self.is_hidden = special.hidden or special.all_or_none if special else False
         self.stop_price_ticks = special.stop_price_ticks if special else 0
         """What it waits for; 0 once it has entered the book."""
         self.shown_lots = 0
@@ -58,6 +61,10 @@ class PublicOrder:
     def waits(self) -> bool:
         """Whether it is outside the book, for a stop price or for a price to follow."""
         return self.stop_price_ticks != 0 or self.price_ticks == 0
+
+    @property
+    def has_queue(self) -> bool:
+        return not self.waits and not self.is_all_or_none
 
     def show(self) -> None:
         """Display as much as the terms allow."""
