@@ -18,6 +18,7 @@ import msgspec
 
 from support.mirror import FEE_ACCOUNT, LIMITED, MILLION, Mirror, MirrorAccount, MirrorMarket, MirrorOrder
 from support.naive_market import Expected, NaiveMarket, naive, told
+from support.risk_mirror import RiskAsked
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
@@ -25,6 +26,7 @@ from trading_engine.venue import venue as venue_module
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import LiveOrders
 from trading_engine.venue.reasons import EndReason, Reason
+from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, PegPrice, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRECEDENCE = list(Reason)
@@ -126,6 +128,8 @@ class Auditor:
                 return self._with_aftermath(self._expect_clock())
             case c.SetTradingPhase():
                 return self._with_aftermath(self._expect_phase(command))
+            case c.SetRiskLimits() | c.SetKillSwitch():
+                return self._with_aftermath(self._expect_risk(command))
             case _:
                 return [*self._expect_administration(command)]
 
@@ -226,13 +230,20 @@ class Auditor:
         known = account.client_orders.get(command.client_order_id)
         if known and known[1] != msgspec.structs.astuple(command)[2:]:
             broken[Reason.DUPLICATE_CLIENT_ORDER_ID] = known[0]
-        if account.suspended:
-            broken[Reason.ACCOUNT_SUSPENDED] = 0
+        broken |= self._broken_by_standing(command.account_id)
         is_immediate = command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
         if (not is_immediate or is_stop(command)) and len(
             self.mirror.open_orders(command.account_id)
         ) >= account.open_orders_max:
             broken[Reason.MAX_OPEN_ORDERS] = account.open_orders_max
+        return broken
+
+    def _broken_by_standing(self, account_id: int) -> Broken:
+        broken: Broken = {}
+        if self.mirror.accounts[account_id].suspended:
+            broken[Reason.ACCOUNT_SUSPENDED] = 0
+        if self.mirror.risk.is_killed(account_id):
+            broken[Reason.KILL_SWITCH] = 0
         return broken
 
     def _broken_in_market(self, command: c.PlaceOrder, market: MirrorMarket) -> Broken:
@@ -260,6 +271,13 @@ class Auditor:
             accepted = e.OrderAccepted(0, **msgspec.structs.asdict(command))
             order = MirrorOrder(accepted, command.quantity_lots, command.quantity_lots, price_ticks)
             broken |= self._broken_by_cover(market, order, already_held=0)
+            references = {
+                OrderType.LIMIT: market.last_price_ticks,
+                OrderType.PEGGED: market.last_price_ticks,
+                OrderType.STOP_LIMIT: stop_price(command),
+            }
+            reference = references.get(command.order_type, 0)
+            broken |= self.mirror.risk.broken(RiskAsked(order, None, command, reference, self.time_ns))
         return broken
 
     def _broken_by_crossing(self, market: MirrorMarket, side: Side, price_ticks: int) -> Broken:
@@ -350,6 +368,7 @@ class Auditor:
         broken |= broken_by_stop(market, order.side, stop, price_ticks if is_limit else None)
         broken |= broken_by_notional(market, price_ticks, quantity_lots)
         changed = MirrorOrder(order.accepted, quantity_lots, quantity_lots, price_ticks)
+        broken |= self.mirror.risk.broken(RiskAsked(changed, order, None, stop if is_limit else 0, self.time_ns))
         return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
 
     def broken_by_replace(self, command: c.ReplaceOrder, order: MirrorOrder | None) -> Broken:
@@ -357,8 +376,8 @@ class Auditor:
         account = self.mirror.accounts.get(command.account_id)
         if account is None or command.account_id == FEE_ACCOUNT:
             broken[Reason.UNKNOWN_ACCOUNT] = 0
-        elif account.suspended:
-            broken[Reason.ACCOUNT_SUSPENDED] = 0
+        else:
+            broken |= self._broken_by_standing(command.account_id)
         if order is None:
             return broken | {Reason.UNKNOWN_ORDER: 0}
         market = self.mirror.markets[order.instrument_id]
@@ -375,13 +394,16 @@ class Auditor:
             return broken
         broken |= broken_by_quantity(market, quantity_lots)
         broken |= broken_by_slices(order.accepted.special, quantity_lots)
-        if price_ticks != order.limit_ticks or quantity_lots > order.quantity_lots:
+        is_entered_anew = price_ticks != order.limit_ticks or quantity_lots > order.quantity_lots
+        if is_entered_anew:
             broken |= broken_by_band(market, price_ticks, market.last_price_ticks)
         broken |= broken_by_notional(market, price_ticks, quantity_lots)
         if order.accepted.post_only and not order.is_pegged:
             broken |= self._broken_by_crossing(market, order.side, price_ticks)
-        changed = MirrorOrder(order.accepted, 0, 0, price_ticks, order.fee_exact, order.fee_taken)
+        changed = MirrorOrder(order.accepted, quantity_lots, 0, price_ticks, order.fee_exact, order.fee_taken)
         changed.leaves_lots = quantity_lots - order.done_lots
+        reference = market.last_price_ticks if is_entered_anew else 0
+        broken |= self.mirror.risk.broken(RiskAsked(changed, order, None, reference, self.time_ns))
         return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
 
     def _expect_mass_cancel(self, command: c.MassCancel) -> list[e.AnyEvent]:
@@ -474,6 +496,28 @@ class Auditor:
                 return [e.AccountSuspended(account_id, suspended)]
         raise AssertionError(command)
 
+    def _expect_risk(self, command: c.SetRiskLimits | c.SetKillSwitch) -> list[e.AnyEvent]:
+        broken = self._broken_by_scope(command.scope, command.scope_id)
+        if isinstance(command, c.SetRiskLimits) and not are_valid(command.limits):
+            broken[Reason.INVALID_RISK_LIMITS] = 0
+        if broken:
+            is_account = command.scope is RiskScope.ACCOUNT
+            tag = 20 if isinstance(command, c.SetRiskLimits) else 21
+            return [refused(tag, broken, command.scope_id if is_account else 0)]
+        if isinstance(command, c.SetRiskLimits):
+            return [e.RiskLimitsSet(command.scope, command.scope_id, command.limits)]
+        orders = self.mirror.risk.working((command.scope, command.scope_id)) if command.active else []
+        return [
+            e.KillSwitchSet(command.scope, command.scope_id, command.active),
+            *withdrawals(orders, EndReason.KILL_SWITCH),
+        ]
+
+    def _broken_by_scope(self, scope: RiskScope, scope_id: int) -> Broken:
+        if scope is RiskScope.ACCOUNT:
+            return {} if scope_id in self.mirror.accounts and scope_id != FEE_ACCOUNT else {Reason.UNKNOWN_ACCOUNT: 0}
+        ids = {RiskScope.FIRM: range(1, ID_MAX + 1), RiskScope.VENUE: range(1)}
+        return {} if scope_id in ids[scope] else {Reason.INVALID_RISK_SCOPE: 0}
+
     def _broken_by_listing(self, command: c.ListInstrument) -> Broken:
         symbols = {market.instrument.symbol for market in self.mirror.markets.values()}
         taken = command.instrument.instrument_id in self.mirror.markets or command.instrument.symbol in symbols
@@ -489,6 +533,7 @@ class Auditor:
             not 0 < command.account_id <= ID_MAX
             or not 0 <= command.open_orders_max <= ID_MAX
             or not 0 <= command.trade_group_id <= ID_MAX
+            or not 0 <= command.firm_id <= ID_MAX
         ):
             broken[Reason.INVALID_ACCOUNT] = 0
         for issued, entries, unknown in (
@@ -541,10 +586,27 @@ def refused(tag: int, broken: Broken, account_id: int = 0, instrument_id: int = 
     return e.CommandRefused(tag, account_id, instrument_id, reason)
 
 
+def withdrawals(orders: Iterable[MirrorOrder], reason: EndReason) -> list[e.AnyEvent]:
+    """Cancels in order of entry."""
+    by_entry = sorted(orders, key=lambda order: order.order_id)
+    return [e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, reason) for order in by_entry]
+
+
+def are_valid(limits: RiskLimits) -> bool:
+    numbers = msgspec.structs.asdict(limits)
+    has_rate = numbers["orders_per_window_max"] > 0 or numbers["messages_per_window_max"] > 0
+    return (
+        all(0 <= number < 2**63 for number in numbers.values())
+        and numbers["duplicate_window_ns"] <= 60 * 10**9
+        and numbers["price_collar_ppm"] <= 100 * MILLION
+        and has_rate == (numbers["rate_window_ns"] > 0)
+    )
+
+
 def opening_events(command: c.OpenAccount) -> list[e.AnyEvent]:
     account_id = command.account_id
     return [
-        e.AccountOpened(account_id, command.open_orders_max, command.trade_group_id),
+        e.AccountOpened(account_id, command.open_orders_max, command.trade_group_id, command.firm_id),
         *(e.CashAdjusted(account_id, currency, amount, "opening") for currency, amount in command.cash),
         *(e.PositionAdjusted(account_id, instrument_id, lots, "opening") for instrument_id, lots in command.positions),
     ]
@@ -722,6 +784,7 @@ def compare(venue: Venue, auditor: Auditor) -> None:
         ]
         if mirror.pegs(instrument_id) or mirror.all_or_none:
             assert NaiveMarket(mirror, instrument_id).settle() == []
+    compare_risk(venue, mirror)
     held = mirror.held()
     for account_id in mirror.accounts:
         compare_account(venue, mirror, account_id, held)
@@ -754,12 +817,37 @@ def compare_side(venue: Venue, mirror: Mirror, instrument_id: int, side: Side) -
             assert order.held == mirrored.hold(instrument)
 
 
+def compare_risk(venue: Venue, mirror: Mirror) -> None:
+    controls = venue._risk.controls
+    assert set(controls) == set(mirror.risk.controls)
+    for key, control in controls.items():
+        mirrored = mirror.risk.controls[key]
+        assert (control.limits, control.killed) == (mirrored.limits, mirrored.killed)
+        assert {k: v for k, v in control.flow.items() if v} == {k: v for k, v in mirrored.flow.items() if v}, key
+        assert control.turnover == mirrored.turnover, key
+        assert control.open_orders == len(mirror.risk.working(key))
+        for instrument_id, market in mirror.markets.items():
+            orders = [order for order in mirror.risk.working(key) if order.instrument_id == instrument_id]
+            working = control.working_in(instrument_id)
+            assert working.orders == len(orders)
+            assert working.buy_lots == sum(order.leaves_lots for order in orders if order.side is Side.BUY)
+            assert working.sell_lots == sum(order.leaves_lots for order in orders if order.side is Side.SELL)
+            assert control.positions.get(instrument_id, 0) == mirror.risk.position(key, instrument_id)
+            currency = market.instrument.currency
+            assert control.open_notional.get(currency, 0) == mirror.risk.open_notional(key, currency)
+    for instrument_id in mirror.markets:
+        watched = [order for order in mirror.orders.values() if order.instrument_id == instrument_id]
+        count = sum(bool(mirror.risk.keys_of(order.account_id)) for order in watched)
+        assert venue._markets[instrument_id].watched_orders == count
+
+
 def compare_account(venue: Venue, mirror: Mirror, account_id: int, held: dict[tuple[int, str | int], int]) -> None:
     account = venue.account(account_id)
     mirrored = mirror.accounts[account_id]
     assert sorted(account.open_orders) == [order.order_id for order in mirror.open_orders(account_id)]
     assert (account.open_orders_max, account.suspended) == (mirrored.open_orders_max, mirrored.suspended)
-    assert account.trade_group_id == mirrored.trade_group_id
+    assert (account.trade_group_id, account.firm_id) == (mirrored.trade_group_id, mirrored.firm_id)
+    assert account.is_plain == (not mirrored.suspended and not mirror.risk.keys_of(account_id))
     for holdings, quantities in ((account.cash, mirrored.cash), (account.positions, mirrored.lots)):
         actual = {key: (holding.quantity, holding.held) for key, holding in holdings.items()}
         expected = {key: (quantity, held.get((account_id, key), 0)) for key, quantity in quantities.items()}

@@ -10,6 +10,7 @@ An event that does not follow is an assertion with the event in it.
 
 from dataclasses import dataclass, field
 
+from support.risk_mirror import RiskMirror
 from trading_engine.venue import accounts
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
@@ -114,6 +115,7 @@ def ceil_millionths(amount: int) -> int:
 class MirrorAccount:
     open_orders_max: int
     trade_group_id: int = 0
+    firm_id: int = 0
     suspended: bool = False
     cash: dict[str, int] = field(default_factory=dict)
     lots: dict[int, int] = field(default_factory=dict)
@@ -136,6 +138,7 @@ class Mirror:
         self.time_ns = 0
         self.last_order_id = 0
         self.last_trade_id = 0
+        self.risk = RiskMirror(self)
         self.markets: dict[int, MirrorMarket] = {}
         self.accounts: dict[int, MirrorAccount] = {FEE_ACCOUNT: MirrorAccount(0)}
         self.orders: dict[int, MirrorOrder] = {}
@@ -242,6 +245,7 @@ class Mirror:
         assert ranks == sorted(ranks), batch
         for event in batch.events:
             self._apply_one(event)
+            self.risk.see(event)
         self._rest_incoming()
         assert not self._prevented, (self._prevented, batch)
         self._check_reports(batch)
@@ -255,9 +259,9 @@ class Mirror:
                 )
                 self.issued_cash.setdefault(instrument.currency, 0)
                 self.issued_lots[instrument.instrument_id] = 0
-            case e.AccountOpened(account_id, open_orders_max, trade_group_id):
+            case e.AccountOpened(account_id, open_orders_max, trade_group_id, firm_id):
                 assert account_id not in self.accounts, event
-                self.accounts[account_id] = MirrorAccount(open_orders_max, trade_group_id)
+                self.accounts[account_id] = MirrorAccount(open_orders_max, trade_group_id, firm_id)
             case e.CashAdjusted(account_id, currency, amount):
                 self._pay(account_id, currency, amount)
                 self.issued_cash[currency] += amount
@@ -291,6 +295,8 @@ class Mirror:
                 self._change_book(event)
             case e.MassCancelCompleted() | e.ClockAdvanced():
                 """The ends before or after it say all."""
+            case e.RiskLimitsSet() | e.KillSwitchSet():
+                """For the mirror of risk."""
             case _:
                 assert isinstance(event, REFUSALS), event
 

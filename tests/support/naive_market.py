@@ -258,7 +258,7 @@ class NaiveMarket:
 
     def _elect(self, last: int) -> None:
         nearest_first = sorted(
-            self.stops, key=lambda order: order.stop_price_ticks * (1 if order.side is Side.BUY else -1)
+            self.stops, key=lambda order: (order.side, order.stop_price_ticks * (1 if order.side is Side.BUY else -1))
         )
         for order in nearest_first:
             is_buy = order.side is Side.BUY

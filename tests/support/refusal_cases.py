@@ -2,6 +2,7 @@
 
 They are given to a stage with narrow limits: instrument 1 trades around its reference 100 with asks at 105 and no bids, 2 is closed,
 3 is halted, 4 has a bid at 95 and an ask at 105, 5 has wide limits with an iceberg and a stop of Alice's.
+6 is where Lena lost a hundred. Dina, Lena, Oleg and Mary have risk limits, Kira's kill switch is on.
 Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
 and has all she owns in her one order.
 """
@@ -14,6 +15,7 @@ from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, M
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import Reason
+from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, PegPrice, SpecialTerms, TimeInForce, TradingPhase
 
 NARROW = Instrument(
@@ -40,9 +42,25 @@ CLOSED, HALTED, TWO_SIDED, WIDE, UNKNOWN = 2, 3, 4, 5, 99
 
 ALICE_OPEN, ALICE_CLOSED, ALICE_HALTED, CAROL_OPEN, ALICE_BID, ALICE_ASK, ALICE_ICEBERG, ALICE_STOP = range(1, 9)
 """Ids of the orders on the stage."""
+DINA, LENA, OLEG, MARY, KIRA = range(11, 16)
+DINA_BID, LENA_BID, MARY_BID = 10, 11, 15
+LOST = 6
+MINUTE_NS = 60_000_000_000
+DINAS_LIMITS = RiskLimits(
+    order_quantity_lots_max=50,
+    order_notional_max=4_000,
+    open_orders_max=2,
+    open_notional_max=5_600,
+    long_lots_max=75,
+    day_turnover_max=5_500,
+    duplicate_window_ns=MINUTE_NS,
+    price_collar_ppm=50_000,
+)
+ONE_ORDER = RiskLimits(orders_per_window_max=1, rate_window_ns=2**62)
+ONE_MESSAGE = RiskLimits(messages_per_window_max=1, rate_window_ns=2**62)
 
 
-def stage() -> VenueDriver:
+def stage(*, with_limits: bool = True) -> VenueDriver:
     driver = VenueDriver()
     for instrument_id, symbol in enumerate(("OPEN", "CLOSED", "HALTED", "TWO-SIDED"), start=1):
         driver.do(c.ListInstrument(replace(NARROW, instrument_id=instrument_id, symbol=symbol)))
@@ -60,10 +78,32 @@ def stage() -> VenueDriver:
     driver.rest(ALICE, SELL, 10, 105, instrument_id=TWO_SIDED, post_only=True)
     driver.do(c.PlaceOrder(ALICE, "", WIDE, SELL, LIMIT, GTC, 100, 105, special=SpecialTerms(display_lots=1)))
     driver.do(c.PlaceOrder(ALICE, "", WIDE, SELL, OrderType.STOP_LIMIT, GTC, 100, 95, special=SpecialTerms(95, 1)))
+    if with_limits:
+        limit(driver)
     driver.do(c.SetTradingPhase(CLOSED, TradingPhase.CLOSED))
     driver.do(c.SetTradingPhase(HALTED, TradingPhase.HALTED))
     driver.do(c.SuspendAccount(CAROL, suspended=True))
     return driver
+
+
+def limit(driver: VenueDriver) -> None:
+    """Those who have risk limits, each close to some."""
+    driver.do(c.ListInstrument(replace(WIDE_LIMITS, instrument_id=LOST, symbol="LOST", price_band_ppm=0)))
+    driver.do(c.SetTradingPhase(LOST, TradingPhase.CONTINUOUS))
+    for account_id in (DINA, LENA, OLEG, MARY, KIRA):
+        driver.do(c.OpenAccount(account_id, (("USD", 100_000),), ((WIDE, 20), (LOST, 10))))
+    driver.rest(DINA, BUY, 30, 100, instrument_id=WIDE)
+    driver.do(c.SetRiskLimits(RiskScope.ACCOUNT, DINA, DINAS_LIMITS))
+    driver.rest(DINA, BUY, 20, 100, instrument_id=WIDE)
+    driver.do(c.SetRiskLimits(RiskScope.ACCOUNT, LENA, RiskLimits(day_loss_max=100)))
+    driver.rest(LENA, BUY, 1, 80, instrument_id=LOST)
+    driver.rest(OLEG, BUY, 1, 90, instrument_id=LOST)
+    driver.do(c.SetRiskLimits(RiskScope.ACCOUNT, OLEG, ONE_ORDER))
+    driver.rest(OLEG, BUY, 1, 80, instrument_id=LOST)
+    driver.place(KIRA, SELL, 1, 90, instrument_id=LOST)
+    driver.do(c.SetRiskLimits(RiskScope.ACCOUNT, MARY, ONE_MESSAGE))
+    driver.rest(MARY, BUY, 1, 80, instrument_id=LOST)
+    driver.do(c.SetKillSwitch(RiskScope.ACCOUNT, KIRA, active=True))
 
 
 @dataclass(frozen=True)
@@ -73,6 +113,8 @@ class Refused:
     limit: int = 0
 
 
+NOW_NS = 1_000 * (stage().venue.command_sequence + 1)
+"""The time of a command on the stage."""
 PLACE = c.PlaceOrder(ALICE, "", 1, BUY, LIMIT, GTC, 10, 100)
 """Nothing is wrong with this one, nor with those below."""
 STOP = replace(PLACE, quantity_lots=9, order_type=OrderType.STOP, price_ticks=0, special=SpecialTerms(101))
@@ -81,10 +123,15 @@ ICEBERG = replace(PLACE, special=SpecialTerms(display_lots=10))
 BEST = replace(PLACE, order_type=OrderType.MARKET_TO_LIMIT, price_ticks=0)
 MINIMUM = replace(PLACE, special=SpecialTerms(minimum_lots=10))
 REPRICED = replace(PLACE, price_ticks=105, post_only=True, special=SpecialTerms(reprice=True))
-UNTIL = replace(PLACE, time_in_force=TimeInForce.GTD, special=SpecialTerms(expire_time_ns=21_001))
+UNTIL = replace(PLACE, time_in_force=TimeInForce.GTD, special=SpecialTerms(expire_time_ns=NOW_NS + 1))
 PEGGED = replace(PLACE, order_type=OrderType.PEGGED, special=SpecialTerms(peg=PegPrice.MID))
 ALL_OR_NONE = replace(PLACE, special=SpecialTerms(all_or_none=True))
 HIDDEN = replace(PLACE, special=SpecialTerms(hidden=True))
+DINAS = replace(PLACE, account_id=DINA, instrument_id=WIDE, time_in_force=IOC)
+DINAS_REPLACE = c.ReplaceOrder(DINA, DINA_BID, "", 20, 105)
+LOST_BUY = replace(PLACE, account_id=LENA, instrument_id=LOST, quantity_lots=1, price_ticks=80)
+LIMITS = c.SetRiskLimits(RiskScope.FIRM, 1, RiskLimits(order_quantity_lots_max=2**63 - 1))
+KILL = c.SetKillSwitch(RiskScope.VENUE, 0, active=True)
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
 LISTING = c.ListInstrument(replace(NARROW, instrument_id=7, symbol="NEW"))
@@ -106,13 +153,19 @@ ACCEPTED = (
     OPEN,
     LISTING,
     c.AdjustCash(ALICE, "USD", -1_050),
-    c.AdjustCash(ALICE, "USD", 2**62 - 2_000),
+    c.AdjustCash(ALICE, "USD", 2**62 - 502_000),
     c.AdjustPosition(ALICE, 1, -90),
     c.AdjustPosition(ALICE, 1, 2**62 - 110),
     c.SuspendAccount(ALICE, suspended=True),
     c.SetTradingPhase(1, TradingPhase.HALTED),
     c.CancelOrder(CAROL, CAROL_OPEN),
     c.MassCancel(CAROL),
+    DINAS_REPLACE,
+    replace(DINAS, quantity_lots=5),
+    replace(LOST_BUY, side=SELL, quantity_lots=10),
+    c.CancelOrder(MARY, MARY_BID),
+    LIMITS,
+    KILL,
 )
 
 
@@ -173,8 +226,8 @@ REFUSED = (
     Refused(replace(PLACE, time_in_force=TimeInForce.GTD), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(PLACE, special=SpecialTerms(expire_time_ns=2**62)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(UNTIL, special=SpecialTerms(expire_time_ns=2**63)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
-    Refused(replace(UNTIL, special=SpecialTerms(expire_time_ns=21_000)), Reason.EXPIRE_TIME_IN_PAST, 21_000),
-    Refused(replace(UNTIL, special=SpecialTerms(expire_time_ns=0)), Reason.EXPIRE_TIME_IN_PAST, 21_000),
+    Refused(replace(UNTIL, special=SpecialTerms(expire_time_ns=NOW_NS)), Reason.EXPIRE_TIME_IN_PAST, NOW_NS),
+    Refused(replace(UNTIL, special=SpecialTerms(expire_time_ns=0)), Reason.EXPIRE_TIME_IN_PAST, NOW_NS),
     # Orders that conceal something
     Refused(replace(ICEBERG, special=SpecialTerms()), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(ICEBERG, special=SpecialTerms(display_lots=-1)), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
@@ -271,6 +324,45 @@ REFUSED = (
     Refused(c.MassCancel(ALICE, UNKNOWN), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.MassCancel(ALICE, 0, 3), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(c.MassCancel(ALICE, 0, -1), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    # Risk limits
+    Refused(replace(PLACE, account_id=KIRA), Reason.KILL_SWITCH),
+    Refused(replace(REPLACE, account_id=KIRA), Reason.KILL_SWITCH),
+    Refused(replace(LOST_BUY, account_id=MARY), Reason.MESSAGE_RATE_EXCEEDED, 1),
+    Refused(c.ReplaceOrder(MARY, MARY_BID, "", 2), Reason.MESSAGE_RATE_EXCEEDED, 1),
+    Refused(replace(LOST_BUY, account_id=OLEG), Reason.ORDER_RATE_EXCEEDED, 1),
+    Refused(replace(DINAS, quantity_lots=20), Reason.DUPLICATE_ORDER, MINUTE_NS),
+    Refused(replace(DINAS, quantity_lots=51, price_ticks=95), Reason.ORDER_QUANTITY_ABOVE_LIMIT, 50),
+    Refused(replace(DINAS_REPLACE, quantity_lots=51), Reason.ORDER_QUANTITY_ABOVE_LIMIT, 50),
+    Refused(replace(DINAS, quantity_lots=41), Reason.ORDER_NOTIONAL_ABOVE_LIMIT, 4_000),
+    Refused(replace(DINAS_REPLACE, quantity_lots=39), Reason.ORDER_NOTIONAL_ABOVE_LIMIT, 4_000),
+    Refused(replace(DINAS, price_ticks=106), Reason.PRICE_OUTSIDE_COLLAR, 105),
+    Refused(replace(DINAS, side=SELL, price_ticks=94), Reason.PRICE_OUTSIDE_COLLAR, 95),
+    Refused(replace(DINAS_REPLACE, price_ticks=106), Reason.PRICE_OUTSIDE_COLLAR, 105),
+    Refused(replace(DINAS, time_in_force=GTC, quantity_lots=5), Reason.OPEN_ORDERS_ABOVE_LIMIT, 2),
+    Refused(replace(DINAS, quantity_lots=7), Reason.OPEN_NOTIONAL_ABOVE_LIMIT, 5_600),
+    Refused(replace(DINAS_REPLACE, quantity_lots=26, price_ticks=101), Reason.OPEN_NOTIONAL_ABOVE_LIMIT, 5_600),
+    Refused(replace(DINAS, quantity_lots=6, price_ticks=95), Reason.POSITION_ABOVE_LIMIT, 75),
+    Refused(replace(DINAS_REPLACE, quantity_lots=26, price_ticks=95), Reason.POSITION_ABOVE_LIMIT, 75),
+    Refused(replace(DINAS, side=SELL, quantity_lots=5, price_ticks=101), Reason.DAY_TURNOVER_ABOVE_LIMIT, 5_500),
+    Refused(replace(DINAS_REPLACE, quantity_lots=25, price_ticks=102), Reason.DAY_TURNOVER_ABOVE_LIMIT, 5_500),
+    Refused(LOST_BUY, Reason.DAY_LOSS_ABOVE_LIMIT, 100),
+    Refused(c.ReplaceOrder(LENA, LENA_BID, "", 2), Reason.DAY_LOSS_ABOVE_LIMIT, 100),
+    Refused(c.SetRiskLimits(RiskScope.ACCOUNT, UNKNOWN, RiskLimits()), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.SetRiskLimits(RiskScope.ACCOUNT, 0, RiskLimits()), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(LIMITS, scope_id=0), Reason.INVALID_RISK_SCOPE),
+    Refused(replace(LIMITS, scope_id=2**63), Reason.INVALID_RISK_SCOPE),
+    Refused(replace(LIMITS, scope=RiskScope.VENUE), Reason.INVALID_RISK_SCOPE),
+    Refused(replace(LIMITS, limits=RiskLimits(order_notional_max=-1)), Reason.INVALID_RISK_LIMITS),
+    Refused(replace(LIMITS, limits=RiskLimits(order_notional_max=2**63)), Reason.INVALID_RISK_LIMITS),
+    Refused(replace(LIMITS, limits=RiskLimits(rate_window_ns=1)), Reason.INVALID_RISK_LIMITS),
+    Refused(replace(LIMITS, limits=RiskLimits(orders_per_window_max=1)), Reason.INVALID_RISK_LIMITS),
+    Refused(replace(LIMITS, limits=RiskLimits(messages_per_window_max=1)), Reason.INVALID_RISK_LIMITS),
+    Refused(replace(LIMITS, limits=RiskLimits(duplicate_window_ns=MINUTE_NS + 1)), Reason.INVALID_RISK_LIMITS),
+    Refused(replace(LIMITS, limits=RiskLimits(price_collar_ppm=100_000_001)), Reason.INVALID_RISK_LIMITS),
+    Refused(c.SetKillSwitch(RiskScope.ACCOUNT, UNKNOWN, active=True), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.SetKillSwitch(RiskScope.ACCOUNT, 0, active=True), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(KILL, scope=RiskScope.FIRM), Reason.INVALID_RISK_SCOPE),
+    Refused(replace(KILL, scope_id=1), Reason.INVALID_RISK_SCOPE),
     # Accounts
     Refused(replace(OPEN, positions=((UNKNOWN, 5),)), Reason.UNKNOWN_INSTRUMENT),
     Refused(replace(OPEN, account_id=ALICE), Reason.ACCOUNT_EXISTS),
@@ -288,11 +380,13 @@ REFUSED = (
     Refused(replace(OPEN, open_orders_max=2**63), Reason.INVALID_ACCOUNT),
     Refused(replace(OPEN, trade_group_id=-1), Reason.INVALID_ACCOUNT),
     Refused(replace(OPEN, trade_group_id=2**63), Reason.INVALID_ACCOUNT),
+    Refused(replace(OPEN, firm_id=-1), Reason.INVALID_ACCOUNT),
+    Refused(replace(OPEN, firm_id=2**63), Reason.INVALID_ACCOUNT),
     Refused(c.AdjustCash(UNKNOWN, "USD", 5), Reason.UNKNOWN_ACCOUNT),
     Refused(c.AdjustCash(ALICE, "XXX", 5), Reason.UNKNOWN_CURRENCY),
     Refused(c.AdjustCash(ALICE, "USD", -1_051), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(c.AdjustCash(BOB, "USD", -1), Reason.AMOUNT_OUT_OF_RANGE),
-    Refused(c.AdjustCash(ALICE, "USD", 2**62 - 1_999), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.AdjustCash(ALICE, "USD", 2**62 - 501_999), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(c.AdjustPosition(UNKNOWN, 1, 5), Reason.UNKNOWN_ACCOUNT),
     Refused(c.AdjustPosition(ALICE, UNKNOWN, 5), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.AdjustPosition(ALICE, 1, -91), Reason.AMOUNT_OUT_OF_RANGE),

@@ -25,6 +25,7 @@ from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -52,6 +53,7 @@ ORDER_TYPES = {
     (True, True): OrderType.STOP,
     (False, True): OrderType.STOP_LIMIT,
 }
+SCOPES = ("venue", "firm")
 CASH = 10_000
 LOTS = 100
 
@@ -96,12 +98,20 @@ def scenes(path: Path) -> dict[str, str]:
 def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of command.
     words = text.split()
     match words:
+        case ["phase", "all", phase, "day", "ends"]:
+            return c.SetTradingPhase(0, TradingPhase[phase.upper()], trading_day_ends=True)
         case ["phase", phase, *rest]:
             return c.SetTradingPhase(1, TradingPhase[phase.upper()], trading_day_ends=rest == ["day", "ends"])
         case ["clock"]:
             return c.AdvanceClock()
         case ["suspend" | "reinstate" as verb, name]:
             return c.SuspendAccount(ACCOUNTS[name], suspended=verb == "suspend")
+        case ["limit", *scope] if scope[0] in SCOPES or scope[0] in ACCOUNTS:
+            key, settings = parse_scope(scope)
+            values = {field: int(value) for field, value in (setting.split("=") for setting in settings)}
+            return c.SetRiskLimits(*key, RiskLimits(**values))
+        case ["kill" | "release" as verb, *scope]:
+            return c.SetKillSwitch(*parse_scope(scope)[0], active=verb == "kill")
         case [name, "buy" | "sell" as side, amount, *options]:
             return parse_order(ACCOUNTS[name], Side[side.upper()], amount, options)
         case [name, "cancel", "all", *side]:
@@ -112,13 +122,27 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
             lots, _, price = amount.partition("@")
             stop = int(options[1]) if options else 0
             return c.ReplaceOrder(ACCOUNTS[name], *parse_reference(order), int(lots or 0), int(price or 0), stop)
-        case ["open", name, "group", group]:
-            return c.OpenAccount(ACCOUNTS[name], (("USD", CASH),), ((1, LOTS),), trade_group_id=int(group))
+        case ["open", name, "group" | "firm" as kind, number]:
+            opening = c.OpenAccount(ACCOUNTS[name], (("USD", CASH),), ((1, LOTS),))
+            field = "trade_group_id" if kind == "group" else "firm_id"
+            return msgspec.structs.replace(opening, **{field: int(number)})
         case [name, "deposit" | "withdraw" as verb, amount]:
             return c.AdjustCash(ACCOUNTS[name], "USD", int(amount) * (1 if verb == "deposit" else -1))
         case [name, "receive" | "deliver" as verb, lots]:
             return c.AdjustPosition(ACCOUNTS[name], 1, int(lots) * (1 if verb == "receive" else -1))
     raise ValueError(text)
+
+
+def parse_scope(words: list[str]) -> tuple[tuple[RiskScope, int], list[str]]:
+    """Whom a limit is for (`alice`, `firm 1`, `venue`), and the words after that."""
+    match words:
+        case ["venue", *rest]:
+            return (RiskScope.VENUE, 0), rest
+        case ["firm", number, *rest]:
+            return (RiskScope.FIRM, int(number)), rest
+        case [name, *rest]:
+            return (RiskScope.ACCOUNT, ACCOUNTS[name]), rest
+    raise ValueError(words)
 
 
 def parse_order(account_id: int, side: Side, amount: str, options: list[str]) -> c.PlaceOrder:
@@ -209,6 +233,11 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"{'suspended' if suspended else 'reinstated'}: {NAMES[account_id]}"
         case e.TradingPhaseChanged(_, phase, day_ends):
             return f"phase: {phase.name}{', day ends' if day_ends else ''}"
+        case e.RiskLimitsSet(scope, scope_id, limits):
+            said = [f"{field} {value}" for field, value in msgspec.structs.asdict(limits).items() if value]
+            return f"limits of {tell_scope(scope, scope_id)}: {', '.join(said) or 'none'}"
+        case e.KillSwitchSet(scope, scope_id, active):
+            return f"kill switch of {tell_scope(scope, scope_id)}: {'on' if active else 'off'}"
         case e.CashChanged(account_id, _, balance, held):
             return f"cash {NAMES[account_id]} {balance} held {held}"
         case e.PositionChanged(account_id, _, lots, held):
@@ -216,6 +245,12 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
         case e.BookChanged(levels=levels):
             return f"book: {', '.join(tell_level(*level) for level in levels)}"
     raise AssertionError(event)
+
+
+def tell_scope(scope: RiskScope, scope_id: int) -> str:
+    if scope is RiskScope.VENUE:
+        return "the venue"
+    return NAMES[scope_id] if scope is RiskScope.ACCOUNT else f"firm {scope_id}"
 
 
 def tell_accepted(event: e.OrderAccepted) -> str:

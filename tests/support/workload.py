@@ -14,6 +14,7 @@ import msgspec
 from support.mirror import Mirror
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -109,8 +110,8 @@ class Workload:
             [(10**12, 10**9, many), (10**9, 10**6, many), (10**7, 5_000, 8), (300_000, 100, 5), (0, 0, 5)], start=1
         ):
             positions = tuple((instrument.instrument_id, lots) for instrument in INSTRUMENTS)
-            group = self.random.choice((0, 7))
-            yield c.OpenAccount(account_id, (("USD", cash), ("EUR", cash)), positions, open_orders_max, group)
+            group, firm = self.random.choice((0, 7)), self.random.choice((0, 1, 2))
+            yield c.OpenAccount(account_id, (("USD", cash), ("EUR", cash)), positions, open_orders_max, group, firm)
 
     def numbered(self, command: c.AnyCommand) -> tuple[str, int]:
         """Producer and its number; now and then one that was used, or one that leaves a gap."""
@@ -148,6 +149,8 @@ class Workload:
             self.adjust_position: 2,
             self.open_account: 0.3,
             self.list_instrument: 0.3,
+            self.set_risk_limits: 1.5,
+            self.set_kill_switch: 6 if self._killed() else 0.2,
         }
         command = self.random.choices(list(kinds), list(kinds.values()))[0]()
         return self.spoil(command) if self.random.random() < self.hostility else command
@@ -349,6 +352,47 @@ class Workload:
     def open_account(self) -> c.OpenAccount:
         account_id = self.random.randint(1, 8)
         return c.OpenAccount(account_id, (("USD", 10**6),), ((1, 100), (2, 100)), self.random.choice((3, 30)))
+
+    def _scope(self) -> tuple[RiskScope, int]:
+        if self.mirror.risk.controls and self.random.random() < 0.5:
+            return self.random.choice(list(self.mirror.risk.controls))
+        scope = self.random.choices(list(RiskScope), (6, 3, 1))[0]
+        scope_id = {RiskScope.ACCOUNT: self._account(), RiskScope.FIRM: self.random.choice((1, 2, 9))}.get(scope, 0)
+        return scope, scope_id if self.random.random() > 0.02 else self.random.choice(EXTREMES)
+
+    def set_risk_limits(self) -> c.SetRiskLimits:
+        """Some limits, near what is usual here; often all are lifted."""
+        limits = RiskLimits()
+        choices = {
+            "order_quantity_lots_max": (5, 30),
+            "order_notional_max": (1_000, 20_000),
+            "open_orders_max": (1, 5, 50),
+            "instrument_open_orders_max": (1, 3, 20),
+            "open_notional_max": (2_000, 100_000, 10**6),
+            "long_lots_max": (20, 200, 5_200),
+            "short_lots_max": (1, 20, 200),
+            "day_turnover_max": (10_000, 10**6),
+            "day_loss_max": (1, 1, 100, 5_000),
+            "duplicate_window_ns": (1_000, 20_000, 60 * 10**9),
+            "price_collar_ppm": (10_000, 30_000, 100_000),
+        }
+        if self.random.random() < 0.6:
+            names = self.random.sample(list(choices), self.random.choice((1, 2, 4, 11)))
+            limits = RiskLimits(**{name: self.random.choice(choices[name]) for name in names})
+        if self.random.random() < 0.2:
+            rates = {"orders_per_window_max": self.random.choice((0, 3, 10)), "messages_per_window_max": 8}
+            limits = msgspec.structs.replace(limits, rate_window_ns=50_000, **rates)
+        if self.random.random() < self.hostility:
+            limits = spoiled(limits, self.random)
+        return c.SetRiskLimits(*self._scope(), limits)
+
+    def set_kill_switch(self) -> c.SetKillSwitch:
+        if self._killed() and self.random.random() < 0.7:
+            return c.SetKillSwitch(*self.random.choice(self._killed()), active=False)
+        return c.SetKillSwitch(*self._scope(), active=self.random.random() < 0.8)
+
+    def _killed(self) -> list[tuple[RiskScope, int]]:
+        return [key for key, control in self.mirror.risk.controls.items() if control.killed]
 
     def list_instrument(self) -> c.ListInstrument:
         instrument_id = self.random.randint(1, 7)

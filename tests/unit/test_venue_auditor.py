@@ -9,6 +9,7 @@ from trading_engine.venue import accounts, checks, market, order_book, pegs, sna
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Account, Holding, round_up
 from trading_engine.venue.order_book import BookSide, OrderBook, PriceLevel, RestingOrder
+from trading_engine.venue.risk import RiskControls
 from trading_engine.venue.terms import Side
 from trading_engine.venue.venue import Venue
 
@@ -91,6 +92,15 @@ def trigger_and_forget_what_it_elects(of: Venue, order: RestingOrder) -> None:
         of._elected.pop()
 
 
+bind = RiskControls.bind
+
+
+def bind_to_own_limits_only(of: RiskControls, account: Account) -> None:
+    firm_id, account.firm_id = account.firm_id, 0
+    bind(of, account)
+    account.firm_id = firm_id
+
+
 save_market = snapshot._save_market
 
 FAULTS = {
@@ -138,6 +148,12 @@ FAULTS = {
     "all-or-none orders are filled in part": (order_book, "next_all_or_none", first_all_or_none),
     "all-or-none orders wait for ever": (Venue, "_fill_all_or_none", lambda *_: False),
     "all-or-none orders are passed over": (order_book, "next_all_or_none", lambda *_: None),
+    "risk limits are not checked": (venue_module, "check_controls", nothing),
+    "the kill switch bars nobody": (Account, "barred_by", None),
+    "what works is not counted": (venue_module, "count_leaves", nothing),
+    "messages are not counted": (venue_module, "count_message", nothing),
+    "the day never begins": (RiskControls, "begin_day", nothing),
+    "firms have no limits": (RiskControls, "bind", bind_to_own_limits_only),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from support.refusal_cases import REFUSED
-from trading_engine.venue import accounts, checks, instrument, venue
+from trading_engine.venue import accounts, checks, instrument, risk_limits, venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.market_data.updates import AnyOrderDelta, MarketUpdate
@@ -51,6 +51,12 @@ def test_documented_fields_are_those_of_the_code(heading: str, union: object) ->
 
 def test_documented_special_terms_are_those_of_the_code() -> None:
     assert tuple(row[0] for row in table("Term | Of which orders | What it means")) == SpecialTerms.__struct_fields__
+
+
+def test_documented_risk_limits_are_those_of_the_code() -> None:
+    rows = table("Limit of `RiskLimits` | Reason | What is limited")
+    assert tuple(row[0] for row in rows) == risk_limits.RiskLimits.__struct_fields__
+    assert {row[1] for row in rows if row[1]} <= {reason.name for reason in Reason}
 
 
 def test_documented_refusals_stand_in_the_order_of_precedence_with_text_and_commands() -> None:
@@ -95,7 +101,7 @@ def test_documented_phases_are_the_table_of_the_code() -> None:
 
 
 def test_documented_limits_are_those_of_the_code() -> None:
-    modules = (instrument, checks, accounts, venue)
+    modules = (instrument, checks, accounts, venue, risk_limits)
     for name, value, *_ in table("Limit | Value | Of what"):
         values = {getattr(module, name) for module in modules if hasattr(module, name)}
         assert values == {int(value)}, name

@@ -7,6 +7,8 @@ a balance below zero.
 
 from trading_engine.venue.instrument import PPM, Instrument
 from trading_engine.venue.order_book import RestingOrder
+from trading_engine.venue.reasons import Reason
+from trading_engine.venue.risk_limits import RiskControl
 from trading_engine.venue.terms import Side, SpecialTerms
 
 FEE_ACCOUNT_ID = 0
@@ -39,7 +41,9 @@ class Account:
         "account_id",
         "cash",
         "client_orders",
+        "controls",
         "ended_client_order_ids",
+        "firm_id",
         "open_orders",
         "open_orders_max",
         "positions",
@@ -47,11 +51,14 @@ class Account:
         "trade_group_id",
     )
 
-    def __init__(self, account_id: int, open_orders_max: int, trade_group_id: int = 0) -> None:
+    def __init__(self, account_id: int, open_orders_max: int, trade_group_id: int = 0, firm_id: int = 0) -> None:
         self.account_id = account_id
         self.open_orders_max = open_orders_max
         self.trade_group_id = trade_group_id
+        self.firm_id = firm_id
         self.suspended = False
+        self.controls: tuple[RiskControl, ...] = ()
+        """Limits and kill switches that it is under: its own, its firm's, the venue's, as far as there are any."""
         self.cash: dict[str, Holding] = {}
         self.positions: dict[int, Holding] = {}
         self.open_orders: dict[int, RestingOrder] = {}
@@ -63,7 +70,14 @@ class Account:
     @property
     def is_plain(self) -> bool:
         """Whether its orders meet no rule that not every account has."""
-        return not self.suspended
+        return not self.suspended and not self.controls
+
+    @property
+    def barred_by(self) -> Reason | None:
+        """Why it may do nothing but cancel."""
+        if self.suspended:
+            return Reason.ACCOUNT_SUSPENDED
+        return Reason.KILL_SWITCH if self.controls and any(control.killed for control in self.controls) else None
 
     def cash_in(self, currency: str) -> Holding:
         return self.cash.setdefault(currency, Holding())

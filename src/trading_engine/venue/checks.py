@@ -40,6 +40,13 @@ class Refusal(Exception):
 # Orders
 
 
+def check_standing(account: Account) -> None:
+    """Refuse whoever may do nothing but cancel."""
+    reason = account.barred_by
+    if reason is not None:
+        raise Refusal(reason)
+
+
 def phase_refusal(market: Market) -> Refusal:
     """What meets a command that the market's phase does not allow."""
     reason = market.phase_rule.refusal
@@ -169,13 +176,18 @@ def checked_stop_limit(
 
 
 def check_band(market: Market, price_ticks: int, reference: int) -> None:
-    if not market.instrument.price_band_ppm or not reference:
+    check_ppm_around(reference, market.instrument.price_band_ppm, price_ticks, Reason.PRICE_OUTSIDE_BAND)
+
+
+def check_ppm_around(reference: int, width_ppm: int, price_ticks: int, reason: Reason) -> None:
+    """Refuse a price further than `width_ppm` from the reference; 0 of either: there is no such bound."""
+    if not width_ppm or not reference:
         return
-    width = reference * market.instrument.price_band_ppm // PPM
+    width = reference * width_ppm // PPM
     if price_ticks > reference + width:
-        raise Refusal(Reason.PRICE_OUTSIDE_BAND, reference + width)
+        raise Refusal(reason, reference + width)
     if price_ticks < reference - width:
-        raise Refusal(Reason.PRICE_OUTSIDE_BAND, reference - width)
+        raise Refusal(reason, reference - width)
 
 
 def check_notional(instrument: Instrument, price_ticks: int, quantity_lots: int) -> None:
@@ -280,6 +292,7 @@ def is_step(text: str) -> bool:
         return False
 
 
-def check_account(account_id: int, open_orders_max: int, trade_group_id: int) -> None:
-    if not (0 < account_id <= ID_MAX and 0 <= open_orders_max <= ID_MAX and 0 <= trade_group_id <= ID_MAX):
+def check_account(account_id: int, open_orders_max: int, trade_group_id: int, firm_id: int) -> None:
+    numbers = (open_orders_max, trade_group_id, firm_id)
+    if not (0 < account_id <= ID_MAX and all(0 <= number <= ID_MAX for number in numbers)):
         raise Refusal(Reason.INVALID_ACCOUNT)

@@ -7,6 +7,7 @@ a default; none is ever removed, reordered or given another type, so that an old
 import msgspec
 
 from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 
@@ -31,6 +32,8 @@ class OpenAccount(Command, frozen=True, tag=2):
     open_orders_max: int = 1000
     trade_group_id: int = 0
     """Accounts of one group have one owner, for self-trade prevention; 0: the account stands by itself."""
+    firm_id: int = 0
+    """The firm whose risk limits and kill switch hold for the account as well; 0: none."""
 
 
 class AdjustCash(Command, frozen=True, tag=3):
@@ -124,6 +127,22 @@ class MassCancel(Command, frozen=True, tag=13):
     side: int = 0
 
 
+class SetRiskLimits(Command, frozen=True, tag=20):
+    """Set all risk limits of an account, a firm or (with `scope_id` 0) the venue; a limit of 0 is lifted."""
+
+    scope: RiskScope
+    scope_id: int
+    limits: RiskLimits
+
+
+class SetKillSwitch(Command, frozen=True, tag=21):
+    """Cancel all working orders of an account, a firm or (with `scope_id` 0) the venue and refuse new ones until it is turned off."""
+
+    scope: RiskScope
+    scope_id: int
+    active: bool
+
+
 AnyCommand = (
     ListInstrument
     | OpenAccount
@@ -136,6 +155,8 @@ AnyCommand = (
     | CancelOrder
     | ReplaceOrder
     | MassCancel
+    | SetRiskLimits
+    | SetKillSwitch
 )
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
+from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 
@@ -24,6 +25,7 @@ class AccountOpened(Event, frozen=True, tag=2):
     account_id: int
     open_orders_max: int
     trade_group_id: int = 0
+    firm_id: int = 0
 
 
 class CashAdjusted(Event, frozen=True, tag=3):
@@ -259,6 +261,22 @@ class BookChanged(Event, frozen=True, tag=32):
     levels: tuple[tuple[int, int, int, int], ...]
 
 
+class RiskLimitsSet(Event, frozen=True, tag=40):
+    """All limits of the scope are now as said here."""
+
+    scope: RiskScope
+    scope_id: int
+    limits: RiskLimits
+
+
+class KillSwitchSet(Event, frozen=True, tag=41):
+    """Turned on or off; when it is turned on an `OrderCanceled` for each working order follows."""
+
+    scope: RiskScope
+    scope_id: int
+    active: bool
+
+
 AnyEvent = (
     InstrumentListed
     | AccountOpened
@@ -284,6 +302,8 @@ AnyEvent = (
     | CashChanged
     | PositionChanged
     | BookChanged
+    | RiskLimitsSet
+    | KillSwitchSet
 )
 
 

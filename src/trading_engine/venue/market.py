@@ -7,7 +7,17 @@ from trading_engine.venue.terms import PHASE_RULES, PhaseRule, TradingPhase
 
 
 class Market:
-    __slots__ = ("book", "instrument", "issued_lots", "last_price_ticks", "market_sequence", "pegs", "phase", "stops")
+    __slots__ = (
+        "book",
+        "instrument",
+        "issued_lots",
+        "last_price_ticks",
+        "market_sequence",
+        "pegs",
+        "phase",
+        "stops",
+        "watched_orders",
+    )
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -21,6 +31,8 @@ class Market:
         self.market_sequence = 0
         self.issued_lots = 0
         """Lots in all accounts together."""
+        self.watched_orders = 0
+        """Working orders of accounts whose trades are counted."""
 
     @property
     def phase_rule(self) -> PhaseRule:
@@ -33,6 +45,7 @@ class Market:
             self.phase is TradingPhase.CONTINUOUS
             and not self.stops.count
             and not self.has_followers
+            and not self.watched_orders
             and self.instrument.maker_fee_ppm >= 0
         )
 

@@ -27,6 +27,8 @@ class RestingOrder:
     __slots__ = (
         "account_id",
         "client_order_id",
+        "counted_lots",
+        "counted_value",
         "fee_credit",
         "held",
         "hidden_lots",
@@ -84,6 +86,9 @@ class RestingOrder:
         self.fee_credit = 0
         """By how much the fees taken so far, which are whole minor units, exceed the exact ones, in millionths: less than one unit, but for
         rebates that are still owed."""
+        self.counted_lots = 0
+        """How much of it the risk controls of its account count as working, and what that is worth in minor units."""
+        self.counted_value = 0
 
     @property
     def done_lots(self) -> int:

@@ -16,6 +16,7 @@ class Reason(IntEnum):
     CLIENT_ORDER_ID_TOO_LONG = 22
     DUPLICATE_CLIENT_ORDER_ID = 2
     ACCOUNT_SUSPENDED = 3
+    KILL_SWITCH = 70
     UNKNOWN_ORDER = 4
     UNKNOWN_INSTRUMENT = 5
     MARKET_CLOSED = 6
@@ -37,6 +38,17 @@ class Reason(IntEnum):
     NOTIONAL_ABOVE_MAXIMUM = 17
     MAX_OPEN_ORDERS = 18
     POST_ONLY_WOULD_CROSS = 19
+    MESSAGE_RATE_EXCEEDED = 71
+    ORDER_RATE_EXCEEDED = 72
+    DUPLICATE_ORDER = 73
+    ORDER_QUANTITY_ABOVE_LIMIT = 74
+    ORDER_NOTIONAL_ABOVE_LIMIT = 75
+    PRICE_OUTSIDE_COLLAR = 76
+    OPEN_ORDERS_ABOVE_LIMIT = 77
+    OPEN_NOTIONAL_ABOVE_LIMIT = 78
+    POSITION_ABOVE_LIMIT = 79
+    DAY_TURNOVER_ABOVE_LIMIT = 80
+    DAY_LOSS_ABOVE_LIMIT = 81
     INSUFFICIENT_FUNDS = 20
     INSUFFICIENT_POSITION = 21
 
@@ -46,6 +58,8 @@ class Reason(IntEnum):
     AMOUNT_OUT_OF_RANGE = 43
     INVALID_INSTRUMENT = 44
     INVALID_ACCOUNT = 46
+    INVALID_RISK_SCOPE = 84
+    INVALID_RISK_LIMITS = 85
     PHASE_UNCHANGED = 45
 
     PRICE_NOT_ON_TICK = 100
@@ -57,6 +71,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.CLIENT_ORDER_ID_TOO_LONG: "The client order id has too many characters.",
     Reason.DUPLICATE_CLIENT_ORDER_ID: "This client order id was used before in this account, for a different order.",
     Reason.ACCOUNT_SUSPENDED: "The account is suspended: it may cancel, not trade.",
+    Reason.KILL_SWITCH: "The kill switch of the account, its firm or the venue is on: orders may be canceled, not entered or changed.",
     Reason.UNKNOWN_ORDER: "No working order with this id belongs to this account.",
     Reason.UNKNOWN_INSTRUMENT: "The venue does not list this instrument.",
     Reason.MARKET_CLOSED: "The market is closed.",
@@ -78,6 +93,17 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NOTIONAL_ABOVE_MAXIMUM: "The order's value is above the instrument's maximum.",
     Reason.MAX_OPEN_ORDERS: "The account has as many working orders as it may have.",
     Reason.POST_ONLY_WOULD_CROSS: "A post-only order would trade at once at this price.",
+    Reason.MESSAGE_RATE_EXCEEDED: "There were as many messages in this time as the risk limits allow.",
+    Reason.ORDER_RATE_EXCEEDED: "There were as many orders in this time as the risk limits allow.",
+    Reason.DUPLICATE_ORDER: "An order of the same content was entered a moment ago.",
+    Reason.ORDER_QUANTITY_ABOVE_LIMIT: "The quantity is above the risk limit for one order.",
+    Reason.ORDER_NOTIONAL_ABOVE_LIMIT: "The order's value is above the risk limit for one order.",
+    Reason.PRICE_OUTSIDE_COLLAR: "The price is further from the reference price than the risk limits allow.",
+    Reason.OPEN_ORDERS_ABOVE_LIMIT: "There are as many working orders as the risk limits allow.",
+    Reason.OPEN_NOTIONAL_ABOVE_LIMIT: "The working orders would be worth more than the risk limits allow.",
+    Reason.POSITION_ABOVE_LIMIT: "The position would be greater than the risk limits allow, were all working orders filled.",
+    Reason.DAY_TURNOVER_ABOVE_LIMIT: "What was traded today, and what is working, would be worth more than the risk limits allow.",
+    Reason.DAY_LOSS_ABOVE_LIMIT: "Today's loss has reached the risk limit: only orders that close a position are taken.",
     Reason.INSUFFICIENT_FUNDS: "The available cash does not cover the order at its limit price with the highest fee.",
     Reason.INSUFFICIENT_POSITION: "The available position does not cover the quantity to sell.",
     Reason.ACCOUNT_EXISTS: "An account with this id is open already.",
@@ -85,7 +111,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_CURRENCY: "No instrument of this venue trades in this currency.",
     Reason.AMOUNT_OUT_OF_RANGE: "The amount would take the balance below what open orders hold, or beyond the largest balance.",
     Reason.INVALID_INSTRUMENT: "The instrument's definition breaks a rule.",
-    Reason.INVALID_ACCOUNT: "The account's id, its trade group, or the number of working orders that it may have, is out of range.",
+    Reason.INVALID_ACCOUNT: "The account's id, its trade group, its firm or its number of working orders is out of range.",
+    Reason.INVALID_RISK_SCOPE: "Risk limits and kill switches are for an account, a firm with an id in range, or for the venue with id 0.",
+    Reason.INVALID_RISK_LIMITS: "A risk limit is out of range, or a rate and the window for it do not come together.",
     Reason.PHASE_UNCHANGED: "The market is in this phase already.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
     Reason.QUANTITY_NOT_ON_LOT: "The quantity is not a multiple of the instrument's lot size.",
@@ -112,3 +140,5 @@ class EndReason(IntEnum):
     """A GTD order, by the venue's clock (FIX: Expired)."""
     MINIMUM_NOT_FILLABLE = 9
     """The book could not fill the order's minimum quantity within its limit (FIX: Canceled)."""
+    KILL_SWITCH = 18
+    """The kill switch of its account, firm or venue was turned on (FIX: Canceled)."""

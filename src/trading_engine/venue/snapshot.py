@@ -13,12 +13,13 @@ from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, Orde
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import RestingOrder
+from trading_engine.venue.risk_limits import RecentOrder, RiskControl, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 4
+FORMAT = 5
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -59,11 +60,27 @@ class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
     account_id: int
     open_orders_max: int
     trade_group_id: int
+    firm_id: int
     suspended: bool
     cash: list[tuple[str, int]]
     positions: list[tuple[int, int]]
     client_orders: list[tuple[str, int, OrderContent]]
     ended_client_order_ids: list[str]
+
+
+class RiskControlRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What is open and what is owned is not stored but counted again."""
+
+    scope: RiskScope
+    scope_id: int
+    limits: RiskLimits
+    killed: bool
+    flow: list[tuple[str, int]]
+    turnover: list[tuple[str, int]]
+    window: int
+    orders_in_window: int
+    messages_in_window: int
+    recent: list[tuple[RecentOrder, int]]
 
 
 class VenueRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -77,6 +94,7 @@ class VenueRecord(msgspec.Struct, frozen=True, array_like=True):
     issued_cash: list[tuple[str, int]]
     markets: list[MarketRecord]
     accounts: list[AccountRecord]
+    risk_controls: list[RiskControlRecord]
 
 
 class SnapshotError(ValueError):
@@ -95,6 +113,7 @@ def save(venue: "Venue") -> bytes:
         sorted(venue._issued_cash.items()),
         [_save_market(market) for _, market in sorted(venue._markets.items())],
         [_save_account(account) for _, account in sorted(venue._accounts.items())],
+        [_save_control(key, venue._risk.controls[key]) for key in sorted(venue._risk.controls)],
     )
     return msgspec.msgpack.encode(record)
 
@@ -140,6 +159,7 @@ def _save_account(account: Account) -> AccountRecord:
         account.account_id,
         account.open_orders_max,
         account.trade_group_id,
+        account.firm_id,
         account.suspended,
         sorted((currency, cash.quantity) for currency, cash in account.cash.items() if cash.quantity),
         sorted(
@@ -152,6 +172,20 @@ def _save_account(account: Account) -> AccountRecord:
             for client_order_id, (order_id, content) in account.client_orders.items()
         ),
         list(account.ended_client_order_ids),
+    )
+
+
+def _save_control(key: tuple[RiskScope, int], control: RiskControl) -> RiskControlRecord:
+    return RiskControlRecord(
+        *key,
+        control.limits,
+        control.killed,
+        sorted((currency, amount) for currency, amount in control.flow.items() if amount),
+        sorted((currency, amount) for currency, amount in control.turnover.items() if amount),
+        control.window,
+        control.orders_in_window,
+        control.messages_in_window,
+        list(control.recent.items()),
     )
 
 
@@ -179,15 +213,32 @@ def load(data: bytes) -> "Venue":
     venue._last_trade_id = record.last_trade_id
     venue._producers = dict(record.producers)
     venue._issued_cash = dict(record.issued_cash)
-    venue._accounts = {account.account_id: _load_account(account) for account in record.accounts}
+    venue._accounts.update((account.account_id, _load_account(account)) for account in record.accounts)
     for market in record.markets:
         _load_market(venue, market)
+    for control in record.risk_controls:
+        _load_control(venue, control)
+    for account in venue._accounts.values():
+        venue._risk.bind(account)
     assert FEE_ACCOUNT_ID in venue._accounts
     return venue
 
 
+def _load_control(venue: "Venue", record: RiskControlRecord) -> None:
+    control = venue._risk.controls[record.scope, record.scope_id] = RiskControl()
+    venue._risk.take_over(control, venue._risk.accounts_in(record.scope, record.scope_id))
+    control.limits = record.limits
+    control.killed = record.killed
+    control.flow = dict(record.flow)
+    control.turnover = dict(record.turnover)
+    control.window = record.window
+    control.orders_in_window = record.orders_in_window
+    control.messages_in_window = record.messages_in_window
+    control.recent = dict(record.recent)
+
+
 def _load_account(record: AccountRecord) -> Account:
-    account = Account(record.account_id, record.open_orders_max, record.trade_group_id)
+    account = Account(record.account_id, record.open_orders_max, record.trade_group_id, record.firm_id)
     account.suspended = record.suspended
     account.cash = {currency: Holding(quantity) for currency, quantity in record.cash}
     account.positions = {instrument_id: Holding(quantity) for instrument_id, quantity in record.positions}

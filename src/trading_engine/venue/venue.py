@@ -47,6 +47,7 @@ from trading_engine.venue.checks import (
     check_quantity,
     check_slices,
     check_special_quantities,
+    check_standing,
     checked_stop_limit,
     phase_refusal,
     protected_price,
@@ -58,6 +59,18 @@ from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.pegs import pegged_price
 from trading_engine.venue.reasons import EndReason, Reason
+from trading_engine.venue.risk import (
+    RiskControls,
+    check_controls,
+    check_limits,
+    count_end,
+    count_leaves,
+    count_message,
+    count_order,
+    request_to_place,
+    request_to_replace,
+)
+from trading_engine.venue.risk_limits import RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRODUCERS_REMEMBERED = 10_000
@@ -75,6 +88,7 @@ class Venue:
         self._issued_cash: dict[str, int] = {}
         self._accounts: dict[int, Account] = {FEE_ACCOUNT_ID: Account(FEE_ACCOUNT_ID, 0)}
         self._markets: dict[int, Market] = {}
+        self._risk = RiskControls(self._accounts, self._markets)
         self._open_order_count = 0
         self._expiries: list[tuple[int, int, int]] = []
         """(expire time, order id, account id) of the open GTD orders, sorted."""
@@ -98,6 +112,8 @@ class Venue:
             c.CancelOrder: self._cancel_order,
             c.ReplaceOrder: self._replace_order,
             c.MassCancel: self._mass_cancel,
+            c.SetRiskLimits: self._set_risk_limits,
+            c.SetKillSwitch: self._set_kill_switch,
         }
 
     # What the outside may ask
@@ -255,10 +271,13 @@ class Venue:
         for currency, _ in command.cash:
             self._check_currency(currency)
         self._check_opening_amounts(command)
-        check_account(command.account_id, command.open_orders_max, command.trade_group_id)
-        account = Account(command.account_id, command.open_orders_max, command.trade_group_id)
+        check_account(command.account_id, command.open_orders_max, command.trade_group_id, command.firm_id)
+        account = Account(command.account_id, command.open_orders_max, command.trade_group_id, command.firm_id)
         self._accounts[command.account_id] = account
-        self._events.append(e.AccountOpened(account.account_id, account.open_orders_max, account.trade_group_id))
+        self._risk.bind(account)
+        self._events.append(
+            e.AccountOpened(account.account_id, account.open_orders_max, account.trade_group_id, account.firm_id)
+        )
         for currency, amount in command.cash:
             self._move_cash_in(account, currency, amount, "opening")
         for instrument_id, lots in command.positions:
@@ -306,7 +325,10 @@ class Venue:
 
     def _move_lots_in(self, account: Account, instrument_id: int, lots: int, reference: str) -> None:
         account.position_in(instrument_id).quantity += lots
-        self._markets[instrument_id].issued_lots += lots
+        market = self._markets[instrument_id]
+        market.issued_lots += lots
+        for control in account.controls:
+            control.deliver(market, lots)
         self._positions_touched[account.account_id, instrument_id] = None
         self._events.append(e.PositionAdjusted(account.account_id, instrument_id, lots, reference))
 
@@ -345,6 +367,8 @@ class Venue:
             self._unsettle(market)
         self._events.append(e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends))
         if command.trading_day_ends:
+            if not command.instrument_id:
+                self._risk.begin_day()
             for market in markets:
                 self._expire_day_orders(market)
 
@@ -367,6 +391,25 @@ class Venue:
             canceled_lots = self._take_out(self._markets[order.instrument_id], order)
             self._events.append(e.OrderExpired(order_id, account_id, canceled_lots, EndReason.EXPIRE_TIME_REACHED))
 
+    def _set_risk_limits(self, command: c.SetRiskLimits) -> None:
+        self._risk.check_scope(command.scope, command.scope_id)
+        check_limits(command.limits)
+        self._risk.set_limits(command.scope, command.scope_id, command.limits)
+        self._events.append(e.RiskLimitsSet(command.scope, command.scope_id, command.limits))
+
+    def _set_kill_switch(self, command: c.SetKillSwitch) -> None:
+        self._risk.check_scope(command.scope, command.scope_id)
+        self._risk.set_killed(command.scope, command.scope_id, command.active)
+        self._events.append(e.KillSwitchSet(command.scope, command.scope_id, command.active))
+        if command.active:
+            for order in self._risk.orders_in(command.scope, command.scope_id):
+                self._withdraw(order, EndReason.KILL_SWITCH)
+
+    def _withdraw(self, order: RestingOrder, reason: EndReason) -> None:
+        """Cancel an order for its owner's or everybody's safety, whatever the phase."""
+        canceled_lots = self._take_out(self._markets[order.instrument_id], order)
+        self._events.append(e.OrderCanceled(order.order_id, order.account_id, canceled_lots, reason))
+
     # Orders
 
     def _place_order(self, command: c.PlaceOrder) -> None:
@@ -379,6 +422,8 @@ class Venue:
         self._last_order_id = order.order_id
         self._open_order_count += 1
         account.order_begins(order, content_of(command))
+        if account.controls:
+            count_order(account, market, order, command, self.time_ns)
         self._events.append(
             e.OrderAccepted(
                 order.order_id,
@@ -428,8 +473,7 @@ class Venue:
 
     def _checked_order(self, account: Account, command: c.PlaceOrder) -> tuple[RestingOrder, Market]:
         """The order, ready to be held for and matched."""
-        if account.suspended:
-            raise Refusal(Reason.ACCOUNT_SUSPENDED)
+        check_standing(account)
         market = self._find_market(command.instrument_id)
         instrument = market.instrument
         if not market.phase_rule.new:
@@ -452,6 +496,9 @@ class Venue:
         check_open_orders(account, command)
         if command.post_only and command.order_type is not OrderType.PEGGED:
             check_post_only(market, command.side, price_ticks)
+        if account.controls:
+            request = request_to_place(account, market, self._markets, self.time_ns, command, price_ticks)
+            check_controls(request)
         needed = hold_needed(instrument, command.side, price_ticks, command.quantity_lots)
         check_cover(account, instrument, command.side, needed)
         order = RestingOrder(
@@ -660,6 +707,8 @@ class Venue:
             cash.quantity += value - fee
             position.quantity -= lots
             self._cash_touched[account.account_id, market.instrument.currency] = None
+        for control in account.controls:
+            control.trade(market.instrument, order.side, lots, value, fee)
 
     def _hold(self, market: Market, order: RestingOrder) -> None:
         """Bring what the account holds for this order to what it needs now."""
@@ -674,10 +723,15 @@ class Venue:
             account.position_in(market.instrument.instrument_id).held += needed - order.held
             self._positions_touched[account.account_id, market.instrument.instrument_id] = None
         order.held = needed
+        if account.controls:
+            count_leaves(account, market.instrument, order)
 
     def _end(self, order: RestingOrder) -> None:
         assert order.held == 0
-        self._accounts[order.account_id].order_ends(order)
+        account = self._accounts[order.account_id]
+        account.order_ends(order)
+        if account.controls:
+            count_end(account, self._markets[order.instrument_id], order)
         self._open_order_count -= 1
         if order.special is not None:
             self._end_special(order, order.special)
@@ -723,6 +777,7 @@ class Venue:
         account = self._find_trading_account(command.account_id)
         order, market = self._find_order(account, command.order_id, command.client_order_id)
         self._cancel(market, order, EndReason.REQUESTED)
+        count_message(account, self.time_ns)
 
     def _mass_cancel(self, command: c.MassCancel) -> None:
         account = self._find_trading_account(command.account_id)
@@ -737,6 +792,7 @@ class Venue:
         ]
         for order in orders:
             self._cancel(self._markets[order.instrument_id], order, EndReason.MASS_CANCELED)
+        count_message(account, self.time_ns)
         self._events.append(e.MassCancelCompleted(command.account_id, command.instrument_id, command.side, len(orders)))
 
     def _cancel(self, market: Market, order: RestingOrder, reason: EndReason) -> None:
@@ -746,14 +802,14 @@ class Venue:
 
     def _replace_order(self, command: c.ReplaceOrder) -> None:
         account = self._find_trading_account(command.account_id)
-        if account.suspended:
-            raise Refusal(Reason.ACCOUNT_SUSPENDED)
+        check_standing(account)
         order, market = self._find_order(account, command.order_id, command.client_order_id)
         if not market.phase_rule.replace:
             raise phase_refusal(market)
         quantity_lots = command.quantity_lots or order.quantity_lots
         if order.stop_price_ticks:
             self._replace_stop(account, market, order, quantity_lots, command)
+            count_message(account, self.time_ns)
             return
         if command.stop_price_ticks:
             raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
@@ -767,6 +823,7 @@ class Venue:
             self._replace_pegged(market, order, quantity_lots, price_ticks)
         else:
             self._enter_anew(market, order, quantity_lots, price_ticks)
+        count_message(account, self.time_ns)
 
     def _check_replace(
         self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int
@@ -780,18 +837,36 @@ class Venue:
         check_price(instrument, price_ticks)
         if ends_order:
             return
-        if not keeps_priority(
-            order, quantity_lots, price_ticks
-        ):  # Who only takes quantity off need not chase the market.
-            check_band(market, price_ticks, market.last_price_ticks)
+        # Who only takes quantity off need not chase the market.
+        reference = 0 if keeps_priority(order, quantity_lots, price_ticks) else market.last_price_ticks
+        check_band(market, price_ticks, reference)
         check_notional(instrument, price_ticks, quantity_lots)
         if order.post_only and not order.peg_limit_ticks:
             check_post_only(market, order.side, price_ticks)
-        self._check_more_cover(account, market, order, quantity_lots, price_ticks)
+        self._check_more_cover(account, market, order, quantity_lots, price_ticks, reference)
 
     def _check_more_cover(
-        self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int
+        self,
+        account: Account,
+        market: Market,
+        order: RestingOrder,
+        quantity_lots: int,
+        price_ticks: int,
+        collar_reference_ticks: int,
     ) -> None:
+        if account.controls:
+            check_controls(
+                request_to_replace(
+                    account,
+                    market,
+                    self._markets,
+                    self.time_ns,
+                    order,
+                    quantity_lots,
+                    price_ticks,
+                    collar_reference_ticks,
+                )
+            )
         leaves_lots = quantity_lots - order.done_lots
         needed = hold_needed(market.instrument, order.side, price_ticks, leaves_lots, order.fee_credit)
         if needed > order.held:
@@ -811,7 +886,8 @@ class Venue:
             market, order.side, order.order_type, command.price_ticks or order.price_ticks, stop_price_ticks
         )
         check_notional(market.instrument, price_ticks, quantity_lots)
-        self._check_more_cover(account, market, order, quantity_lots, price_ticks)
+        reference = stop_price_ticks if order.order_type.has_limit else 0
+        self._check_more_cover(account, market, order, quantity_lots, price_ticks, reference)
         keeps = stop_price_ticks == order.stop_price_ticks
         if not keeps:
             market.stops.remove(order)
@@ -976,6 +1052,9 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
             return command_refused(command, refusal.reason, instrument_id=command.instrument_id)
         case c.OpenAccount() | c.AdjustCash() | c.SuspendAccount():
             return command_refused(command, refusal.reason, command.account_id)
+        case c.SetRiskLimits() | c.SetKillSwitch():
+            is_account = command.scope is RiskScope.ACCOUNT
+            return command_refused(command, refusal.reason, command.scope_id if is_account else 0)
     raise AssertionError(command)
 
 

@@ -59,6 +59,8 @@ NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
         e.MassCancelCompleted,
         e.CashChanged,
         e.PositionChanged,
+        e.RiskLimitsSet,
+        e.KillSwitchSet,
     }
 )
 """Events that change nothing here. One that is neither among these nor handled is a bug."""
