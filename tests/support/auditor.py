@@ -26,7 +26,7 @@ from trading_engine.venue import venue as venue_module
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import LiveOrders
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.risk_limits import RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, PegPrice, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRECEDENCE = list(Reason)
@@ -130,6 +130,8 @@ class Auditor:
                 return self._with_aftermath(self._expect_phase(command))
             case c.SetRiskLimits() | c.SetKillSwitch():
                 return self._with_aftermath(self._expect_risk(command))
+            case c.ReportDisconnect():
+                return self._with_aftermath(self._expect_disconnect(command))
             case _:
                 return [*self._expect_administration(command)]
 
@@ -462,7 +464,22 @@ class Auditor:
                 e.OrderExpired(order.order_id, order.account_id, order.leaves_lots, EndReason.EXPIRE_TIME_REACHED)
                 for order in expired
             ),
+            *self._expect_elapsed({order.order_id for order in expired}),
         ]
+
+    def _expect_elapsed(self, ended: set[int]) -> Iterable[e.AnyEvent]:
+        """Countdowns that are over; `ended` are the orders that have ended before."""
+        countdowns = self.mirror.risk.countdowns
+        due = sorted((deadline_ns, *of) for of, deadline_ns in countdowns.items() if deadline_ns <= self.time_ns)
+        for _, account_id, instrument_id in due:
+            orders = [
+                order
+                for order in self.mirror.open_orders(account_id)
+                if instrument_id in (0, order.instrument_id) and order.order_id not in ended
+            ]
+            ended |= {order.order_id for order in orders}
+            yield e.CountdownElapsed(account_id, instrument_id)
+            yield from withdrawals(orders, EndReason.CONNECTION_LOST)
 
     def _in_order_of_priority(self, instrument_id: int) -> Iterable[MirrorOrder]:
         for side in (Side.BUY, Side.SELL):
@@ -479,6 +496,12 @@ class Auditor:
                 broken = self._broken_by_listing(command)
                 refusal = refused(1, broken, instrument_id=instrument.instrument_id) if broken else None
                 return [refusal or e.InstrumentListed(instrument)]
+            case c.SetCancelOnDisconnect(account_id, action):
+                if account_id not in self.mirror.accounts or account_id == FEE_ACCOUNT:
+                    return [refused(22, {Reason.UNKNOWN_ACCOUNT: 0}, account_id)]
+                return [e.CancelOnDisconnectSet(account_id, action)]
+            case c.SetCountdown():
+                return self._expect_countdown(command)
             case c.OpenAccount(account_id):
                 broken = self._broken_by_opening(command)
                 return [refused(2, broken, account_id)] if broken else opening_events(command)
@@ -511,6 +534,33 @@ class Auditor:
             e.KillSwitchSet(command.scope, command.scope_id, command.active),
             *withdrawals(orders, EndReason.KILL_SWITCH),
         ]
+
+    def _expect_disconnect(self, command: c.ReportDisconnect) -> list[e.AnyEvent]:
+        if command.account_id not in self.mirror.accounts or command.account_id == FEE_ACCOUNT:
+            return [refused(23, {Reason.UNKNOWN_ACCOUNT: 0}, command.account_id)]
+        action = self.mirror.risk.disconnect_actions.get(command.account_id, DisconnectAction.KEEP)
+        stay = {
+            DisconnectAction.KEEP: list(TimeInForce),
+            DisconnectAction.CANCEL_DAY: [TimeInForce.GTC, TimeInForce.GTD],
+            DisconnectAction.CANCEL_ALL: [],
+        }[action]
+        orders = [
+            order for order in self.mirror.open_orders(command.account_id) if order.accepted.time_in_force not in stay
+        ]
+        return [e.DisconnectReported(command.account_id), *withdrawals(orders, EndReason.CONNECTION_LOST)]
+
+    def _expect_countdown(self, command: c.SetCountdown) -> list[e.AnyEvent]:
+        broken: Broken = {}
+        if command.account_id not in self.mirror.accounts or command.account_id == FEE_ACCOUNT:
+            broken[Reason.UNKNOWN_ACCOUNT] = 0
+        if command.instrument_id not in (0, *self.mirror.markets):
+            broken[Reason.UNKNOWN_INSTRUMENT] = 0
+        if not 0 <= command.timeout_ns < 2**63 - self.time_ns:
+            broken[Reason.INVALID_COUNTDOWN] = 0
+        if broken:
+            return [refused(24, broken, command.account_id, command.instrument_id)]
+        deadline_ns = command.timeout_ns and self.time_ns + command.timeout_ns
+        return [e.CountdownSet(command.account_id, command.instrument_id, deadline_ns)]
 
     def _broken_by_scope(self, scope: RiskScope, scope_id: int) -> Broken:
         if scope is RiskScope.ACCOUNT:
@@ -756,6 +806,8 @@ def compare(venue: Venue, auditor: Auditor) -> None:
         order_id: (order.leaves_lots, order.price_ticks, order.stop_price_ticks)
         for order_id, order in mirror.orders.items()
     }
+    expiries = [due for due in (expire_time(order.accepted) for order in mirror.orders.values()) if due]
+    assert venue.next_expiry_ns == min([*expiries, *mirror.risk.countdowns.values()], default=0)
     assert venue.account_ids == frozenset(mirror.accounts)
     assert venue.instruments == {i: market.instrument for i, market in mirror.markets.items()}
     for instrument_id, market in mirror.markets.items():
@@ -847,7 +899,10 @@ def compare_account(venue: Venue, mirror: Mirror, account_id: int, held: dict[tu
     assert sorted(account.open_orders) == [order.order_id for order in mirror.open_orders(account_id)]
     assert (account.open_orders_max, account.suspended) == (mirrored.open_orders_max, mirrored.suspended)
     assert (account.trade_group_id, account.firm_id) == (mirrored.trade_group_id, mirrored.firm_id)
-    assert account.is_plain == (not mirrored.suspended and not mirror.risk.keys_of(account_id))
+    countdowns = {of: deadline for (owner, of), deadline in mirror.risk.countdowns.items() if owner == account_id}
+    assert account.countdowns == countdowns
+    assert account.disconnect_action is mirror.risk.disconnect_actions.get(account_id, DisconnectAction.KEEP)
+    assert account.is_plain == (not mirrored.suspended and not mirror.risk.keys_of(account_id) and not countdowns)
     for holdings, quantities in ((account.cash, mirrored.cash), (account.positions, mirrored.lots)):
         actual = {key: (holding.quantity, holding.held) for key, holding in holdings.items()}
         expected = {key: (quantity, held.get((account_id, key), 0)) for key, quantity in quantities.items()}

@@ -295,7 +295,14 @@ class Mirror:
                 self._change_book(event)
             case e.MassCancelCompleted() | e.ClockAdvanced():
                 """The ends before or after it say all."""
-            case e.RiskLimitsSet() | e.KillSwitchSet():
+            case (
+                e.RiskLimitsSet()
+                | e.KillSwitchSet()
+                | e.CancelOnDisconnectSet()
+                | e.DisconnectReported()
+                | e.CountdownSet()
+                | e.CountdownElapsed()
+            ):
                 """For the mirror of risk."""
             case _:
                 assert isinstance(event, REFUSALS), event

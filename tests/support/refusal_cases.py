@@ -15,7 +15,7 @@ from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, M
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.risk_limits import RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, PegPrice, SpecialTerms, TimeInForce, TradingPhase
 
 NARROW = Instrument(
@@ -131,6 +131,7 @@ DINAS = replace(PLACE, account_id=DINA, instrument_id=WIDE, time_in_force=IOC)
 DINAS_REPLACE = c.ReplaceOrder(DINA, DINA_BID, "", 20, 105)
 LOST_BUY = replace(PLACE, account_id=LENA, instrument_id=LOST, quantity_lots=1, price_ticks=80)
 LIMITS = c.SetRiskLimits(RiskScope.FIRM, 1, RiskLimits(order_quantity_lots_max=2**63 - 1))
+COUNTDOWN = c.SetCountdown(ALICE, 2**63 - 1 - NOW_NS, 1)
 KILL = c.SetKillSwitch(RiskScope.VENUE, 0, active=True)
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
@@ -166,6 +167,9 @@ ACCEPTED = (
     c.CancelOrder(MARY, MARY_BID),
     LIMITS,
     KILL,
+    COUNTDOWN,
+    c.SetCancelOnDisconnect(ALICE, DisconnectAction.CANCEL_ALL),
+    c.ReportDisconnect(ALICE),
 )
 
 
@@ -359,6 +363,15 @@ REFUSED = (
     Refused(replace(LIMITS, limits=RiskLimits(messages_per_window_max=1)), Reason.INVALID_RISK_LIMITS),
     Refused(replace(LIMITS, limits=RiskLimits(duplicate_window_ns=MINUTE_NS + 1)), Reason.INVALID_RISK_LIMITS),
     Refused(replace(LIMITS, limits=RiskLimits(price_collar_ppm=100_000_001)), Reason.INVALID_RISK_LIMITS),
+    Refused(replace(COUNTDOWN, account_id=UNKNOWN), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(COUNTDOWN, account_id=0), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(COUNTDOWN, instrument_id=UNKNOWN), Reason.UNKNOWN_INSTRUMENT),
+    Refused(replace(COUNTDOWN, timeout_ns=-1), Reason.INVALID_COUNTDOWN),
+    Refused(replace(COUNTDOWN, timeout_ns=2**63 - NOW_NS), Reason.INVALID_COUNTDOWN),
+    Refused(c.SetCancelOnDisconnect(UNKNOWN, DisconnectAction.KEEP), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.SetCancelOnDisconnect(0, DisconnectAction.KEEP), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.ReportDisconnect(UNKNOWN), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.ReportDisconnect(0), Reason.UNKNOWN_ACCOUNT),
     Refused(c.SetKillSwitch(RiskScope.ACCOUNT, UNKNOWN, active=True), Reason.UNKNOWN_ACCOUNT),
     Refused(c.SetKillSwitch(RiskScope.ACCOUNT, 0, active=True), Reason.UNKNOWN_ACCOUNT),
     Refused(replace(KILL, scope=RiskScope.FIRM), Reason.INVALID_RISK_SCOPE),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.risk_limits import RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, Side, TimeInForce
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class RiskMirror:
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror
         self.controls: dict[tuple[RiskScope, int], MirrorControl] = {}
+        self.countdowns: dict[tuple[int, int], int] = {}
+        """Deadline by account and instrument."""
+        self.disconnect_actions: dict[int, DisconnectAction] = {}
 
     def accounts_in(self, key: tuple[RiskScope, int]) -> list[int]:
         return [account_id for account_id in self.mirror.accounts if self.is_in(key, account_id)]
@@ -114,6 +117,14 @@ class RiskMirror:
             case e.KillSwitchSet(scope, scope_id, active):
                 self._control((scope, scope_id)).killed = active
                 self._drop_idle()
+            case e.CancelOnDisconnectSet(account_id, action):
+                self.disconnect_actions[account_id] = action
+            case e.CountdownSet(account_id, instrument_id, deadline_ns):
+                self.countdowns.pop((account_id, instrument_id), None)
+                if deadline_ns:
+                    self.countdowns[account_id, instrument_id] = deadline_ns
+            case e.CountdownElapsed(account_id, instrument_id):
+                assert self.countdowns.pop((account_id, instrument_id)) <= self.mirror.time_ns, event
             case e.TradingPhaseChanged(0, _, True):
                 for key, control in self.controls.items():
                     self._begin_day(key, control)

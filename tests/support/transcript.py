@@ -25,7 +25,7 @@ from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.risk_limits import RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -110,6 +110,12 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
             key, settings = parse_scope(scope)
             values = {field: int(value) for field, value in (setting.split("=") for setting in settings)}
             return c.SetRiskLimits(*key, RiskLimits(**values))
+        case [name, "disconnects"]:
+            return c.ReportDisconnect(ACCOUNTS[name])
+        case [name, "on", "disconnect", *action]:
+            return c.SetCancelOnDisconnect(ACCOUNTS[name], DisconnectAction["_".join(action).upper()])
+        case [name, "countdown", timeout, *instrument]:
+            return c.SetCountdown(ACCOUNTS[name], int(timeout), int(instrument[0]) if instrument else 0)
         case ["kill" | "release" as verb, *scope]:
             return c.SetKillSwitch(*parse_scope(scope)[0], active=verb == "kill")
         case [name, "buy" | "sell" as side, amount, *options]:
@@ -236,6 +242,14 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
         case e.RiskLimitsSet(scope, scope_id, limits):
             said = [f"{field} {value}" for field, value in msgspec.structs.asdict(limits).items() if value]
             return f"limits of {tell_scope(scope, scope_id)}: {', '.join(said) or 'none'}"
+        case e.CancelOnDisconnectSet(account_id, action):
+            return f"on disconnect of {NAMES[account_id]}: {action.name}"
+        case e.DisconnectReported(account_id):
+            return f"disconnected: {NAMES[account_id]}"
+        case e.CountdownSet(account_id, instrument_id, deadline_ns):
+            return f"countdown of {NAMES[account_id]}{f' in {instrument_id}' if instrument_id else ''}: {deadline_ns or 'none'}"
+        case e.CountdownElapsed(account_id, instrument_id):
+            return f"countdown elapsed: {NAMES[account_id]}{f' in {instrument_id}' if instrument_id else ''}"
         case e.KillSwitchSet(scope, scope_id, active):
             return f"kill switch of {tell_scope(scope, scope_id)}: {'on' if active else 'off'}"
         case e.CashChanged(account_id, _, balance, held):

@@ -14,7 +14,7 @@ import msgspec
 from support.mirror import Mirror
 from trading_engine.venue import commands as c
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.risk_limits import RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -150,6 +150,9 @@ class Workload:
             self.open_account: 0.3,
             self.list_instrument: 0.3,
             self.set_risk_limits: 1.5,
+            self.set_countdown: 1,
+            self.report_disconnect: 0.4,
+            self.set_cancel_on_disconnect: 0.3,
             self.set_kill_switch: 6 if self._killed() else 0.2,
         }
         command = self.random.choices(list(kinds), list(kinds.values()))[0]()
@@ -390,6 +393,16 @@ class Workload:
         if self._killed() and self.random.random() < 0.7:
             return c.SetKillSwitch(*self.random.choice(self._killed()), active=False)
         return c.SetKillSwitch(*self._scope(), active=self.random.random() < 0.8)
+
+    def set_countdown(self) -> c.SetCountdown:
+        timeout_ns = self.random.choice((0, 1, 5_000, 20_000, 60_000))
+        return c.SetCountdown(self._account(), timeout_ns, self.random.choice((0, self._instrument())))
+
+    def report_disconnect(self) -> c.ReportDisconnect:
+        return c.ReportDisconnect(self._account())
+
+    def set_cancel_on_disconnect(self) -> c.SetCancelOnDisconnect:
+        return c.SetCancelOnDisconnect(self._account(), self.random.choice(list(DisconnectAction)))
 
     def _killed(self) -> list[tuple[RiskScope, int]]:
         return [key for key, control in self.mirror.risk.controls.items() if control.killed]

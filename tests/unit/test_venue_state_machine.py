@@ -14,6 +14,7 @@ from support.venue_driver import VenueDriver
 from support.workload import EXTREMES
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
+from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -48,8 +49,8 @@ class VenueMachine(RuleBasedStateMachine):
         for instrument in INSTRUMENTS:
             self.do(c.ListInstrument(instrument))
         self.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
-        self.do(c.OpenAccount(1, (("USD", cash),), ((1, lots), (2, lots)), open_orders_max))
-        self.do(c.OpenAccount(2, (("USD", 10_000),), ((1, 1_000), (2, 1_000)), trade_group_id=5))
+        self.do(c.OpenAccount(1, (("USD", cash),), ((1, lots), (2, lots)), open_orders_max, firm_id=1))
+        self.do(c.OpenAccount(2, (("USD", 10_000),), ((1, 1_000), (2, 1_000)), trade_group_id=5, firm_id=1))
         self.do(c.OpenAccount(3, (("USD", 10_000),), ((1, 1_000), (2, 1_000)), trade_group_id=5))
 
     def do(self, command: c.AnyCommand) -> None:
@@ -255,6 +256,40 @@ class VenueMachine(RuleBasedStateMachine):
     @rule(instrument_id=st.integers(0, 3), phase=st.sampled_from(TradingPhase), day_ends=st.booleans())
     def set_phase(self, instrument_id: int, phase: TradingPhase, day_ends: bool) -> None:
         self.do(c.SetTradingPhase(instrument_id, phase, day_ends))
+
+    @rule(
+        scope=st.sampled_from(RiskScope),
+        scope_id=st.integers(0, 3),
+        limits=st.fixed_dictionaries(
+            {},
+            optional={
+                "order_quantity_lots_max": st.integers(1, 8),
+                "open_orders_max": st.integers(1, 3),
+                "open_notional_max": st.integers(1, 60),
+                "long_lots_max": st.integers(1, 1_005),
+                "short_lots_max": st.integers(1, 5),
+                "day_turnover_max": st.integers(1, 99),
+                "day_loss_max": st.integers(1, 20),
+                "duplicate_window_ns": st.integers(1, 5_000),
+                "price_collar_ppm": st.integers(1, 300_000),
+            },
+        ),
+    )
+    def set_risk_limits(self, scope: RiskScope, scope_id: int, limits: dict[str, int]) -> None:
+        self.do(c.SetRiskLimits(scope, scope_id, RiskLimits(**limits)))
+
+    @rule(scope=st.sampled_from(RiskScope), scope_id=st.integers(0, 3), active=st.booleans())
+    def set_kill_switch(self, scope: RiskScope, scope_id: int, active: bool) -> None:
+        self.do(c.SetKillSwitch(scope, scope_id, active))
+
+    @rule(account_id=account_ids, timeout_ns=st.integers(0, 5_000), instrument_id=st.integers(0, 3))
+    def set_countdown(self, account_id: int, timeout_ns: int, instrument_id: int) -> None:
+        self.do(c.SetCountdown(account_id, timeout_ns, instrument_id))
+
+    @rule(account_id=account_ids, action=st.sampled_from(DisconnectAction))
+    def disconnect(self, account_id: int, action: DisconnectAction) -> None:
+        self.do(c.SetCancelOnDisconnect(account_id, action))
+        self.do(c.ReportDisconnect(account_id))
 
     @rule()
     def reopen_markets(self) -> None:

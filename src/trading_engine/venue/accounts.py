@@ -8,7 +8,7 @@ a balance below zero.
 from trading_engine.venue.instrument import PPM, Instrument
 from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.risk_limits import RiskControl
+from trading_engine.venue.risk_limits import DisconnectAction, RiskControl
 from trading_engine.venue.terms import Side, SpecialTerms
 
 FEE_ACCOUNT_ID = 0
@@ -42,6 +42,8 @@ class Account:
         "cash",
         "client_orders",
         "controls",
+        "countdowns",
+        "disconnect_action",
         "ended_client_order_ids",
         "firm_id",
         "open_orders",
@@ -59,6 +61,9 @@ class Account:
         self.suspended = False
         self.controls: tuple[RiskControl, ...] = ()
         """Limits and kill switches that it is under: its own, its firm's, the venue's, as far as there are any."""
+        self.countdowns: dict[int, int] = {}
+        """When the orders in an instrument (0: all) are canceled unless the owner is heard of, in nanoseconds since the Unix epoch."""
+        self.disconnect_action = DisconnectAction.KEEP
         self.cash: dict[str, Holding] = {}
         self.positions: dict[int, Holding] = {}
         self.open_orders: dict[int, RestingOrder] = {}
@@ -70,7 +75,7 @@ class Account:
     @property
     def is_plain(self) -> bool:
         """Whether its orders meet no rule that not every account has."""
-        return not self.suspended and not self.controls
+        return not self.suspended and not self.controls and not self.countdowns
 
     @property
     def barred_by(self) -> Reason | None:

@@ -7,7 +7,7 @@ a default; none is ever removed, reordered or given another type, so that an old
 import msgspec
 
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.risk_limits import RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 
@@ -143,6 +143,30 @@ class SetKillSwitch(Command, frozen=True, tag=21):
     active: bool
 
 
+class SetCancelOnDisconnect(Command, frozen=True, tag=22):
+    """Say what becomes of an account's orders when its connection is lost; at first they stay."""
+
+    account_id: int
+    action: DisconnectAction
+
+
+class ReportDisconnect(Command, frozen=True, tag=23):
+    """The edge lost the account's connection, the last one where there were several."""
+
+    account_id: int
+
+
+class SetCountdown(Command, frozen=True, tag=24):
+    """Cancel an account's orders, optionally of one instrument only (0: any), unless this command comes again within `timeout_ns`.
+
+    The first `AdvanceClock` at or after the end of that time cancels them. 0 ends the countdown.
+    """
+
+    account_id: int
+    timeout_ns: int
+    instrument_id: int = 0
+
+
 AnyCommand = (
     ListInstrument
     | OpenAccount
@@ -157,6 +181,9 @@ AnyCommand = (
     | MassCancel
     | SetRiskLimits
     | SetKillSwitch
+    | SetCancelOnDisconnect
+    | ReportDisconnect
+    | SetCountdown
 )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.risk_limits import RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 
@@ -277,6 +277,32 @@ class KillSwitchSet(Event, frozen=True, tag=41):
     active: bool
 
 
+class CancelOnDisconnectSet(Event, frozen=True, tag=42):
+    account_id: int
+    action: DisconnectAction
+
+
+class DisconnectReported(Event, frozen=True, tag=43):
+    """An `OrderCanceled` follows for each order that does not outlast the connection."""
+
+    account_id: int
+
+
+class CountdownSet(Event, frozen=True, tag=44):
+    """Unless it is set anew, the orders are canceled at `deadline_ns`; 0: there is no countdown any more."""
+
+    account_id: int
+    instrument_id: int
+    deadline_ns: int
+
+
+class CountdownElapsed(Event, frozen=True, tag=45):
+    """The countdown is over, and an `OrderCanceled` for each order follows."""
+
+    account_id: int
+    instrument_id: int
+
+
 AnyEvent = (
     InstrumentListed
     | AccountOpened
@@ -304,6 +330,10 @@ AnyEvent = (
     | BookChanged
     | RiskLimitsSet
     | KillSwitchSet
+    | CancelOnDisconnectSet
+    | DisconnectReported
+    | CountdownSet
+    | CountdownElapsed
 )
 
 

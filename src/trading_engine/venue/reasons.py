@@ -60,6 +60,7 @@ class Reason(IntEnum):
     INVALID_ACCOUNT = 46
     INVALID_RISK_SCOPE = 84
     INVALID_RISK_LIMITS = 85
+    INVALID_COUNTDOWN = 86
     PHASE_UNCHANGED = 45
 
     PRICE_NOT_ON_TICK = 100
@@ -114,6 +115,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.INVALID_ACCOUNT: "The account's id, its trade group, its firm or its number of working orders is out of range.",
     Reason.INVALID_RISK_SCOPE: "Risk limits and kill switches are for an account, a firm with an id in range, or for the venue with id 0.",
     Reason.INVALID_RISK_LIMITS: "A risk limit is out of range, or a rate and the window for it do not come together.",
+    Reason.INVALID_COUNTDOWN: "The countdown is negative or ends after the latest time there is.",
     Reason.PHASE_UNCHANGED: "The market is in this phase already.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
     Reason.QUANTITY_NOT_ON_LOT: "The quantity is not a multiple of the instrument's lot size.",
@@ -142,3 +144,5 @@ class EndReason(IntEnum):
     """The book could not fill the order's minimum quantity within its limit (FIX: Canceled)."""
     KILL_SWITCH = 18
     """The kill switch of its account, firm or venue was turned on (FIX: Canceled)."""
+    CONNECTION_LOST = 19
+    """Its owner was disconnected, or let a countdown elapse (FIX: Canceled)."""

@@ -10,12 +10,12 @@ from typing import NamedTuple
 from trading_engine.venue import commands as c
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, notional
 from trading_engine.venue.checks import Refusal, check_ppm_around
-from trading_engine.venue.instrument import ID_MAX, Instrument
+from trading_engine.venue.instrument import ID_MAX, TIME_NS_MAX, Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.risk_limits import RecentOrder, RiskControl, RiskLimits, RiskScope
-from trading_engine.venue.terms import OrderType, Side
+from trading_engine.venue.risk_limits import DisconnectAction, RecentOrder, RiskControl, RiskLimits, RiskScope
+from trading_engine.venue.terms import OrderType, Side, TimeInForce
 
 
 class RiskRequest(NamedTuple):
@@ -234,6 +234,17 @@ def check_controls(request: RiskRequest) -> None:
 def check_limits(limits: RiskLimits) -> None:
     if not limits.is_valid:
         raise Refusal(Reason.INVALID_RISK_LIMITS)
+
+
+def check_countdown(timeout_ns: int, now_ns: int) -> None:
+    if timeout_ns < 0 or now_ns + timeout_ns > TIME_NS_MAX:
+        raise Refusal(Reason.INVALID_COUNTDOWN)
+
+
+def outlasts_connection(order: RestingOrder, action: DisconnectAction) -> bool:
+    if action is DisconnectAction.CANCEL_DAY:
+        return order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+    return action is DisconnectAction.KEEP
 
 
 # What is counted

@@ -38,6 +38,15 @@ class RiskScope(IntEnum):
     VENUE = 3
 
 
+class DisconnectAction(IntEnum):
+    """What becomes of an account's orders when its connection is reported lost."""
+
+    KEEP = 0
+    CANCEL_DAY = 1
+    """Those good till canceled or till a date stay."""
+    CANCEL_ALL = 2
+
+
 class RiskLimits(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Each limit is the most that is allowed; 0: no limit."""
 

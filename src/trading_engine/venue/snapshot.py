@@ -13,13 +13,13 @@ from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, Orde
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import RestingOrder
-from trading_engine.venue.risk_limits import RecentOrder, RiskControl, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, RecentOrder, RiskControl, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 5
+FORMAT = 6
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -62,6 +62,8 @@ class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
     trade_group_id: int
     firm_id: int
     suspended: bool
+    countdowns: list[tuple[int, int]]
+    disconnect_action: DisconnectAction
     cash: list[tuple[str, int]]
     positions: list[tuple[int, int]]
     client_orders: list[tuple[str, int, OrderContent]]
@@ -161,6 +163,8 @@ def _save_account(account: Account) -> AccountRecord:
         account.trade_group_id,
         account.firm_id,
         account.suspended,
+        sorted(account.countdowns.items()),
+        account.disconnect_action,
         sorted((currency, cash.quantity) for currency, cash in account.cash.items() if cash.quantity),
         sorted(
             (instrument_id, position.quantity)
@@ -220,6 +224,8 @@ def load(data: bytes) -> "Venue":
         _load_control(venue, control)
     for account in venue._accounts.values():
         venue._risk.bind(account)
+        for instrument_id, deadline_ns in account.countdowns.items():
+            insort(venue._countdowns, (deadline_ns, account.account_id, instrument_id))
     assert FEE_ACCOUNT_ID in venue._accounts
     return venue
 
@@ -240,6 +246,8 @@ def _load_control(venue: "Venue", record: RiskControlRecord) -> None:
 def _load_account(record: AccountRecord) -> Account:
     account = Account(record.account_id, record.open_orders_max, record.trade_group_id, record.firm_id)
     account.suspended = record.suspended
+    account.countdowns = dict(record.countdowns)
+    account.disconnect_action = record.disconnect_action
     account.cash = {currency: Holding(quantity) for currency, quantity in record.cash}
     account.positions = {instrument_id: Holding(quantity) for instrument_id, quantity in record.positions}
     account.client_orders = {

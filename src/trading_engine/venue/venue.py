@@ -62,11 +62,13 @@ from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.risk import (
     RiskControls,
     check_controls,
+    check_countdown,
     check_limits,
     count_end,
     count_leaves,
     count_message,
     count_order,
+    outlasts_connection,
     request_to_place,
     request_to_replace,
 )
@@ -92,6 +94,8 @@ class Venue:
         self._open_order_count = 0
         self._expiries: list[tuple[int, int, int]] = []
         """(expire time, order id, account id) of the open GTD orders, sorted."""
+        self._countdowns: list[tuple[int, int, int]] = []
+        """(deadline, account id, instrument id or 0) of the countdowns that run, sorted."""
         self._events: list[e.AnyEvent] = []
         self._elected: deque[RestingOrder] = deque()
         """Stops that trades of this command have reached, and that enter the book when what is going on is done."""
@@ -114,6 +118,9 @@ class Venue:
             c.MassCancel: self._mass_cancel,
             c.SetRiskLimits: self._set_risk_limits,
             c.SetKillSwitch: self._set_kill_switch,
+            c.SetCancelOnDisconnect: self._set_cancel_on_disconnect,
+            c.ReportDisconnect: self._report_disconnect,
+            c.SetCountdown: self._set_countdown,
         }
 
     # What the outside may ask
@@ -124,8 +131,8 @@ class Venue:
 
     @property
     def next_expiry_ns(self) -> int:
-        """When the next GTD order expires, 0 when there is none: the time for an `AdvanceClock`."""
-        return self._expiries[0][0] if self._expiries else 0
+        """When the next GTD order expires or countdown elapses, 0 when there is none: the time for an `AdvanceClock`."""
+        return min((due[0][0] for due in (self._expiries, self._countdowns) if due), default=0)
 
     @property
     def instruments(self) -> Mapping[int, Instrument]:
@@ -390,6 +397,8 @@ class Venue:
             order = self._accounts[account_id].open_orders[order_id]
             canceled_lots = self._take_out(self._markets[order.instrument_id], order)
             self._events.append(e.OrderExpired(order_id, account_id, canceled_lots, EndReason.EXPIRE_TIME_REACHED))
+        while self._countdowns and self._countdowns[0][0] <= self.time_ns:
+            self._elapse_next()
 
     def _set_risk_limits(self, command: c.SetRiskLimits) -> None:
         self._risk.check_scope(command.scope, command.scope_id)
@@ -404,6 +413,45 @@ class Venue:
         if command.active:
             for order in self._risk.orders_in(command.scope, command.scope_id):
                 self._withdraw(order, EndReason.KILL_SWITCH)
+
+    def _set_cancel_on_disconnect(self, command: c.SetCancelOnDisconnect) -> None:
+        account = self._find_trading_account(command.account_id)
+        account.disconnect_action = command.action
+        self._events.append(e.CancelOnDisconnectSet(command.account_id, command.action))
+
+    def _report_disconnect(self, command: c.ReportDisconnect) -> None:
+        account = self._find_trading_account(command.account_id)
+        self._events.append(e.DisconnectReported(command.account_id))
+        for _, order in sorted(account.open_orders.items()):
+            if not outlasts_connection(order, account.disconnect_action):
+                self._withdraw(order, EndReason.CONNECTION_LOST)
+
+    def _set_countdown(self, command: c.SetCountdown) -> None:
+        account = self._find_trading_account(command.account_id)
+        if command.instrument_id:
+            self._find_market(command.instrument_id)
+        check_countdown(command.timeout_ns, self.time_ns)
+        self._end_countdown(account, command.instrument_id)
+        deadline_ns = self.time_ns + command.timeout_ns if command.timeout_ns else 0
+        if deadline_ns:
+            account.countdowns[command.instrument_id] = deadline_ns
+            insort(self._countdowns, (deadline_ns, account.account_id, command.instrument_id))
+        self._events.append(e.CountdownSet(command.account_id, command.instrument_id, deadline_ns))
+
+    def _end_countdown(self, account: Account, instrument_id: int) -> None:
+        deadline_ns = account.countdowns.pop(instrument_id, 0)
+        if deadline_ns:
+            del self._countdowns[bisect_left(self._countdowns, (deadline_ns, account.account_id, instrument_id))]
+
+    def _elapse_next(self) -> None:
+        """Cancel what the owner of the next countdown wanted canceled, had he not been heard of."""
+        _, account_id, instrument_id = self._countdowns[0]
+        account = self._accounts[account_id]
+        self._end_countdown(account, instrument_id)
+        self._events.append(e.CountdownElapsed(account_id, instrument_id))
+        for _, order in sorted(account.open_orders.items()):
+            if instrument_id in (0, order.instrument_id):
+                self._withdraw(order, EndReason.CONNECTION_LOST)
 
     def _withdraw(self, order: RestingOrder, reason: EndReason) -> None:
         """Cancel an order for its owner's or everybody's safety, whatever the phase."""
@@ -1044,9 +1092,11 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
             return e.ReplaceRejected(
                 command.account_id, command.order_id, command.client_order_id, refusal.reason, refusal.limit
             )
+        case c.SetCancelOnDisconnect() | c.ReportDisconnect():
+            return command_refused(command, refusal.reason, command.account_id)
         case c.ListInstrument():
             return command_refused(command, refusal.reason, instrument_id=command.instrument.instrument_id)
-        case c.AdjustPosition() | c.MassCancel():
+        case c.AdjustPosition() | c.MassCancel() | c.SetCountdown():
             return command_refused(command, refusal.reason, command.account_id, command.instrument_id)
         case c.SetTradingPhase():
             return command_refused(command, refusal.reason, instrument_id=command.instrument_id)

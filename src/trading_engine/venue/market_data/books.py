@@ -61,6 +61,10 @@ NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
         e.PositionChanged,
         e.RiskLimitsSet,
         e.KillSwitchSet,
+        e.CancelOnDisconnectSet,
+        e.DisconnectReported,
+        e.CountdownSet,
+        e.CountdownElapsed,
     }
 )
 """Events that change nothing here. One that is neither among these nor handled is a bug."""
