@@ -8,8 +8,8 @@ Three kinds of rule, each a function that yields findings:
 - Of every file of the repository: no host of a package index. Lists and locks then install the same from any mirror.
 
 A module is dead when no entry point reaches it: `main.py`, a script, a benchmark, a module that can be run with `-m`, the entry points of
-pyproject.toml, and the migrations, which Alembic finds by their place. Reaching is importing, or naming the module in a string, as
-servers and `python -m` do. Tests do not count: what only tests use is dead.
+pyproject.toml, the migrations, which Alembic finds by their place, and the matching algorithms, which the OBS finds by theirs. Reaching
+is importing, or naming the module in a string, as servers and `python -m` do. Tests do not count: what only tests use is dead.
 
 Every rule has a violating and a clean sample in tests/unit/test_house_lint.py. There is no way to switch a rule off for one line: a rule
 that needs that is the wrong rule.
@@ -239,7 +239,7 @@ def _declared_entry_points(root: Path) -> Iterator[str]:
 
 
 def _is_entry_point(path: Path, tree: ast.Module) -> bool:
-    if path.name == "__main__.py" or "migrations" in path.parts:
+    if path.name == "__main__.py" or "migrations" in path.parts or path.parent.parts[-2:] == ("obs", "strategy"):
         return True
     return any(isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'" for node in tree.body)
 

@@ -8,7 +8,7 @@ import pytest
 
 from support.public_client import Follower, GapFound, LevelReplica, OrderReplica
 from support.simulation import simulate
-from support.venue_driver import VenueDriver
+from support.venue_driver import STRATEGIES, VenueDriver
 from trading_engine.venue import Venue
 from trading_engine.venue.market_data.books import PublicBooks
 from trading_engine.venue.market_data.updates import LevelSnapshot, MarketUpdate, OrderSnapshot
@@ -43,7 +43,7 @@ def test_books_restored_from_their_bytes_go_on_as_if_nothing_had_happened(seed: 
 def test_books_begun_with_a_snapshot_of_the_venue_tell_the_same_under_new_references(seed: int) -> None:
     driver = run_of(seed)
     middle = len(driver.commands) // 2
-    venue, books, late = Venue(), PublicBooks(), PublicBooks()
+    venue, books, late = Venue(STRATEGIES), PublicBooks(), PublicBooks()
     for number, command in enumerate(driver.commands):
         if number == middle:
             late = PublicBooks.of_venue(venue.snapshot())

@@ -18,12 +18,13 @@ import msgspec
 
 from support.mirror import FEE_ACCOUNT, LIMITED, MILLION, Mirror, MirrorAccount, MirrorMarket, MirrorOrder
 from support.naive_market import Expected, NaiveMarket, naive, told
+from support.naive_sharing import ALGORITHMS
 from support.risk_mirror import RiskAsked
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue import venue as venue_module
-from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.order_state import LiveOrders
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
@@ -573,7 +574,11 @@ class Auditor:
         taken = command.instrument.instrument_id in self.mirror.markets or command.instrument.symbol in symbols
         if taken:
             return {Reason.INSTRUMENT_EXISTS: 0}
-        return {} if is_valid(command.instrument) else {Reason.INVALID_INSTRUMENT: 0}
+        if not is_valid(command.instrument):
+            return {Reason.INVALID_INSTRUMENT: 0}
+        rules = command.instrument.matching
+        is_known = rules is None or rules.algorithm in ALGORITHMS
+        return {} if is_known else {Reason.UNKNOWN_MATCHING_ALGORITHM: 0}
 
     def _broken_by_opening(self, command: c.OpenAccount) -> Broken:
         broken: Broken = {}
@@ -670,7 +675,19 @@ def is_valid(instrument: Instrument) -> bool:
         and instrument.notional_min <= instrument.notional_max
         and instrument.reference_price_ticks <= instrument.price_ticks_max
         and instrument.maker_fee_ppm + instrument.taker_fee_ppm >= 0
+        and (instrument.matching is None or not any(faults_of(instrument.matching)))
     )
+
+
+def faults_of(rules: MatchingRules) -> Iterable[object]:
+    """What may not be the case of matching rules."""
+    yield not all(1 <= lots <= 2**31 - 1 for lots in (rules.top_lots_min, rules.pro_rata_lots_min))
+    yield not 0 <= rules.top_lots_max <= 2**31 - 1
+    yield rules.fifo_percent not in range(101)
+    yield len(rules.lead_market_makers) > 16
+    yield len(dict(rules.lead_market_makers)) < len(rules.lead_market_makers)
+    yield any(not 1 <= account_id <= ID_MAX or percent < 1 for account_id, percent in rules.lead_market_makers)
+    yield sum(percent for _, percent in rules.lead_market_makers) > 100
 
 
 def broken_by_quantity(market: MirrorMarket, quantity_lots: int) -> Broken:
@@ -814,6 +831,7 @@ def compare(venue: Venue, auditor: Auditor) -> None:
         assert venue.phase(instrument_id) is market.phase
         for side in (Side.BUY, Side.SELL):
             compare_side(venue, mirror, instrument_id, side)
+            assert venue.top_order(instrument_id, side) == mirror.tops.get((instrument_id, side))
         assert [
             (order.order_id, order.stop_price_ticks, order.price_ticks, order.leaves_lots, order.held)
             for order in venue.stops(instrument_id)

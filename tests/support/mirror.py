@@ -155,6 +155,8 @@ class Mirror:
         self.reported_cash: dict[tuple[int, str], tuple[int, int]] = {}
         self.reported_lots: dict[tuple[int, int], tuple[int, int]] = {}
         self.reported_levels: dict[LevelKey, tuple[int, int]] = {}
+        self.tops: dict[tuple[int, Side], tuple[int, int]] = {}
+        """By instrument and side, the order that is filled first, and how much of it."""
         self._incoming: MirrorOrder | None = None
         """The order that is on its way in: it may take, and joins its queue when the batch is over."""
         self._prevented: set[int] = set()
@@ -400,9 +402,11 @@ class Mirror:
         assert not (taker.accepted.self_trade_prevention and self.have_one_owner(maker.account_id, taker.account_id)), (
             event
         )
-        assert maker is self.first_match(taker), event
-        assert event.price_ticks == maker.price_ticks, event
-        assert event.quantity_lots == min(maker.shown_lots, taker.leaves_lots) > 0, event
+        assert maker.price_ticks == event.price_ticks == self.first_match(taker).price_ticks, event
+        assert 0 < event.quantity_lots <= min(maker.shown_lots, taker.leaves_lots), event
+        if market.instrument.matching is None:  # Else who shares in what is for the auditor to say.
+            assert maker is self.first_match(taker), event
+            assert event.quantity_lots == min(maker.shown_lots, taker.leaves_lots), event
         assert event.trade_id == self.last_trade_id + 1, event
         assert market.phase is TradingPhase.CONTINUOUS, event
         self._next_market_sequence(market, event.market_sequence)
@@ -440,6 +444,8 @@ class Mirror:
     def _prevent(self, event: e.SelfTradePrevented) -> None:
         taker = self._taker(event.taker_order_id)
         maker = self.first_match(taker)
+        if self.markets[event.instrument_id].instrument.matching is not None:
+            maker = self.orders[event.maker_order_id]
         assert self.have_one_owner(maker.account_id, taker.account_id), event
         mode = taker.accepted.self_trade_prevention
         assert mode is not SelfTradePrevention.NONE, event
@@ -477,6 +483,9 @@ class Mirror:
         maker.leaves_lots -= lots
         maker.shown_lots -= lots
         assert not (maker.is_all_or_none and maker.leaves_lots), maker
+        top_id, first_lots = self.tops.get((maker.instrument_id, maker.side), (0, 0))
+        if top_id == maker.order_id:
+            self._set_top(maker, max(0, first_lots - lots))
         if maker.shown_lots == 0 < maker.leaves_lots:
             maker.show()
             self.queues[maker.level].remove(maker.order_id)
@@ -529,7 +538,25 @@ class Mirror:
             if len(account.ended) > accounts.CLIENT_ORDER_IDS_REMEMBERED:
                 del account.client_orders[account.ended.pop(0)]
 
+    def _set_top(self, order: MirrorOrder, first_lots: int) -> None:
+        self.tops[order.instrument_id, order.side] = (order.order_id, first_lots)
+        if first_lots == 0:
+            del self.tops[order.instrument_id, order.side]
+
+    def _become_top(self, order: MirrorOrder) -> None:
+        """Of an order that is about to rest: it is filled first if it betters what its side displays."""
+        rules = self.markets[order.instrument_id].instrument.matching
+        if rules is None or not rules.top or order.is_hidden:
+            return
+        prices = [price for (of, side, price) in self.levels() if (of, side) == (order.instrument_id, order.side)]
+        sign = 1 if order.side is Side.BUY else -1
+        if all(sign * (order.price_ticks - price) > 0 for price in prices):
+            counts = order.shown_lots >= rules.top_lots_min
+            self._set_top(order, min(order.shown_lots, rules.top_lots_max or order.shown_lots) if counts else 0)
+
     def _leave_queue(self, order: MirrorOrder) -> None:
+        if self.tops.get((order.instrument_id, order.side), (0, 0))[0] == order.order_id:
+            self._set_top(order, 0)
         queue = self.queues[order.level]
         queue.remove(order.order_id)
         if not queue:
@@ -555,6 +582,9 @@ class Mirror:
         else:
             order.price_ticks = event.price_ticks
         order.shown_lots = min(order.shown_lots, leaves_lots)
+        top_id, first_lots = self.tops.get((order.instrument_id, order.side), (0, 0))
+        if top_id == order.order_id:
+            self._set_top(order, min(first_lots, order.shown_lots))
 
     def _take_out(self, order: MirrorOrder) -> None:
         """Out of its queue, to enter the book anew."""
@@ -610,6 +640,7 @@ class Mirror:
             return
         assert not self.matches(order.instrument_id, order.side, order.price_ticks), order
         order.show()
+        self._become_top(order)
         self.queues.setdefault(order.level, []).append(order.order_id)
 
     @staticmethod

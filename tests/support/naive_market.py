@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
 
+import msgspec
+
 from support.mirror import Mirror, MirrorOrder
+from support.naive_sharing import NaiveOffer, shares
 from trading_engine.venue import events as e
+from trading_engine.venue.instrument import MatchingRules
 from trading_engine.venue.reasons import EndReason
 from trading_engine.venue.terms import OrderType, PegPrice, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
@@ -86,11 +90,16 @@ class NaiveMarket:
         ]
         """Those in the book and those that wait, in order of entry."""
         self.phase = mirror.markets[instrument_id].phase
+        self.tops = {side: mirror.tops.get((instrument_id, side), (0, 0)) for side in Side}
+        """(order id, lots) of what is filled first, by side."""
         self.elected: list[NaiveOrder] = []
         self.outcome: list[Expected] = []
+        self.displaying_anew: set[int] = set()
+        """Orders that go to the back of their queue without leaving their price."""
 
     def leave(self, order_id: int) -> None:
         """Take a resting order out without a word."""
+        self.tops = {side: (0, 0) if top[0] == order_id else top for side, top in self.tops.items()}
         self.resting = [order for order in self.resting if order.order_id != order_id]
 
     def end(self, order_id: int) -> None:
@@ -188,24 +197,76 @@ class NaiveMarket:
             return self._cancel(order, EndReason.MINIMUM_NOT_FILLABLE)
         if order.all_or_none and not self._can_fill(order, order.leaves_lots):
             return self._rest(order)
-        met = self._meets(order)
-        while order.leaves_lots and met:
-            if self._is_self_trade(order, met[0]):
-                self._prevent(met[0], order)
-            else:
-                self._trade(met[0], order)
-            if order.leaves_lots < 0:
-                return None
-            met = self._meets(order)
+        if self.mirror.markets[self.instrument_id].instrument.matching:
+            self._share(order)
+        else:
+            self._meet_one_by_one(order)
+        if order.leaves_lots < 0:
+            return None
         if order.leaves_lots and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
             self._cancel(order, EndReason.IOC_REMAINDER)
         elif order.leaves_lots:
             self._rest(order)
         return None
 
+    def _meet_one_by_one(self, order: NaiveOrder) -> None:
+        while order.leaves_lots > 0 and (met := self._meets(order)):
+            if self._is_self_trade(order, met[0]):
+                self._prevent(met[0], order)
+            else:
+                self._trade(met[0], order)
+
     def _rest(self, order: NaiveOrder) -> None:
         order.shown_lots = min(order.leaves_lots, order.display_lots or order.leaves_lots)
+        if order.order_id not in self.displaying_anew:
+            self._become_top(order)
         self.resting.append(order)
+
+    def _become_top(self, order: NaiveOrder) -> None:
+        rules = self.mirror.markets[self.instrument_id].instrument.matching
+        if not rules or not rules.top or order.hidden or order.all_or_none:
+            return
+        displayed = [other for other in self.resting if not other.hidden and not other.all_or_none]
+        prices = [other.price_ticks for other in displayed if other.side is order.side]
+        is_best = order.price_ticks > max(prices, default=0)
+        if order.side is Side.SELL:
+            is_best = order.price_ticks < min(prices, default=order.price_ticks + 1)
+        if is_best:
+            first = order.shown_lots if rules.top_lots_max == 0 else min(order.shown_lots, rules.top_lots_max)
+            self.tops[order.side] = (order.order_id, first) if order.shown_lots >= rules.top_lots_min else (0, 0)
+
+    def _share(self, order: NaiveOrder) -> None:
+        """Match in a market whose orders share: price by price, and at each price as often as there is anything new to share."""
+        while order.leaves_lots > 0 and (met := self._meets(order)):
+            level = [other for other in met if other.price_ticks == met[0].price_ticks and not other.all_or_none]
+            for other, lots in self._next_shares(order, level or met[:1]):
+                if order.leaves_lots < 0:
+                    break
+                if not self._is_self_trade(order, other):
+                    self._trade(other, order, lots)
+                    continue
+                self._prevent(other, order)
+                if order.self_trade_prevention is SelfTradePrevention.CANCEL_RESTING:
+                    break
+
+    def _next_shares(self, order: NaiveOrder, level: list[NaiveOrder]) -> list[tuple[NaiveOrder, int]]:
+        """Who gets what before anything is displayed anew; where all are met at once an own order comes by itself."""
+        rules = self.mirror.markets[self.instrument_id].instrument.matching
+        assert rules
+        shown = [other for other in level if not other.hidden and not other.all_or_none]
+        if not shown:
+            return [(level[0], min(level[0].leaves_lots, order.leaves_lots))]
+        offers = [NaiveOffer(other.account_id, other.shown_lots, self._first_lots(other)) for other in shown]
+        if order.leaves_lots >= sum(other.leaves_lots for other in level):
+            rules = replace_algorithm(rules, "price-time")
+        own = [other for other in shown if self._is_self_trade(order, other)]
+        if own and rules.algorithm != "price-time":
+            return [(own[0], min(own[0].shown_lots, order.leaves_lots))]
+        return [(shown[which], lots) for which, lots in shares(rules, order.leaves_lots, offers)]
+
+    def _first_lots(self, order: NaiveOrder) -> int:
+        top_id, lots = self.tops[order.side]
+        return lots if top_id == order.order_id else 0
 
     def _meets(self, order: NaiveOrder) -> list[NaiveOrder]:
         """What the order could trade with now, the one with priority first."""
@@ -234,6 +295,7 @@ class NaiveMarket:
         """Whether the order could trade so much before self-trade prevention gets in its way."""
         trial = NaiveMarket(self.mirror, self.instrument_id)
         trial.resting = [replace(other) for other in self.resting]
+        trial.tops = dict(self.tops)
         mode = order.self_trade_prevention
         if mode is SelfTradePrevention.DECREMENT:
             mode = SelfTradePrevention.CANCEL_INCOMING
@@ -249,8 +311,8 @@ class NaiveMarket:
         filled_lots = sum(item[3] for item in trial.outcome if isinstance(item, tuple))
         return filled_lots >= lots
 
-    def _trade(self, maker: NaiveOrder, taker: NaiveOrder) -> None:
-        lots = min(maker.shown_lots, taker.leaves_lots)
+    def _trade(self, maker: NaiveOrder, taker: NaiveOrder, share: int | None = None) -> None:
+        lots = min(maker.shown_lots, taker.leaves_lots) if share is None else share
         self.outcome.append((maker.order_id, taker.order_id, maker.price_ticks, lots))
         self._take_off(maker, lots)
         taker.leaves_lots -= lots
@@ -288,10 +350,15 @@ class NaiveMarket:
     def _take_off(self, maker: NaiveOrder, lots: int) -> None:
         maker.leaves_lots -= lots
         maker.shown_lots -= lots
+        top_id, first = self.tops[maker.side]
+        if top_id == maker.order_id:
+            self.tops[maker.side] = (top_id, first - lots) if first > lots else (0, 0)
         if maker.shown_lots == 0:
             self.leave(maker.order_id)
             if maker.leaves_lots:
+                self.displaying_anew.add(maker.order_id)
                 self._rest(maker)
+                self.displaying_anew.remove(maker.order_id)
 
     def _prevent(self, maker: NaiveOrder, taker: NaiveOrder) -> None:
         mode = taker.self_trade_prevention
@@ -322,6 +389,10 @@ class NaiveMarket:
         self.leave(order.order_id)
         self.outcome.append(e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, reason))
         order.leaves_lots = -1
+
+
+def replace_algorithm(rules: MatchingRules, name: str) -> MatchingRules:
+    return msgspec.structs.replace(rules, algorithm=name)
 
 
 def told(event: e.AnyEvent) -> Expected | None:

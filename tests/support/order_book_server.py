@@ -13,6 +13,7 @@ from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.obs.journal import read_journal
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.servers.obs.server import OrderBookServer
+from trading_engine.servers.obs.strategy import strategies
 from trading_engine.shared.config import (
     Config,
     CurrencyConfig,
@@ -189,7 +190,7 @@ def copied(data_dir: Path, to: Path) -> Path:
 
 def replayed(data_dir: Path) -> tuple[Venue, list[EventBatch]]:
     """A venue made from the journal's first command on, and all that came of it."""
-    venue = Venue()
+    venue = Venue(strategies())
     batches = [venue.apply(command) for command in journaled(data_dir)]
     return venue, [batch for batch in batches if batch is not None]
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, MARKET, SELL, VenueDriver
 from trading_engine.venue import commands as c
-from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, PegPrice, SpecialTerms, TimeInForce, TradingPhase
@@ -136,6 +136,7 @@ KILL = c.SetKillSwitch(RiskScope.VENUE, 0, active=True)
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
 LISTING = c.ListInstrument(replace(NARROW, instrument_id=7, symbol="NEW"))
+SHARED = c.ListInstrument(replace(LISTING.instrument, matching=MatchingRules("pro-rata")))
 ACCEPTED = (
     PLACE,
     STOP,
@@ -153,6 +154,7 @@ ACCEPTED = (
     REPLACE,
     OPEN,
     LISTING,
+    SHARED,
     c.AdjustCash(ALICE, "USD", -1_050),
     c.AdjustCash(ALICE, "USD", 2**62 - 502_000),
     c.AdjustPosition(ALICE, 1, -90),
@@ -447,6 +449,8 @@ REFUSED = (
     Refused(listing(taker_fee_ppm=100_001), Reason.INVALID_INSTRUMENT),
     Refused(listing(reference_price_ticks=-1), Reason.INVALID_INSTRUMENT),
     Refused(listing(reference_price_ticks=201), Reason.INVALID_INSTRUMENT),
+    Refused(listing(matching=MatchingRules("pro-rata", pro_rata_lots_min=0)), Reason.INVALID_INSTRUMENT),
+    Refused(listing(matching=MatchingRules("newest-first")), Reason.UNKNOWN_MATCHING_ALGORITHM),
     # Phases
     Refused(c.SetTradingPhase(UNKNOWN, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.SetTradingPhase(-1, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),

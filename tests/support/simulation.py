@@ -6,7 +6,7 @@ import msgspec
 
 from support.auditor import decode_sequenced
 from support.market_watch import MarketWatch
-from support.venue_driver import VenueDriver
+from support.venue_driver import STRATEGIES, VenueDriver
 from support.workload import Workload
 from trading_engine.venue import Venue
 
@@ -34,7 +34,7 @@ def simulate(seed: int, commands_count: int) -> VenueDriver:
 
 def restarted(venue: Venue) -> Venue:
     data = venue.snapshot()
-    restored = Venue.restore(data)
+    restored = Venue.restore(data, STRATEGIES)
     assert restored.snapshot() == data
     return restored
 
@@ -44,7 +44,7 @@ def check_replay(driver: VenueDriver, seed: int) -> None:
     public books."""
     encoded = [msgspec.msgpack.encode(sequenced) for sequenced in driver.commands]
     middle = Random(seed).randrange(len(encoded))
-    replayed = Venue()
+    replayed = Venue(STRATEGIES)
     batches = []
     watch = MarketWatch()
     snapshot = replayed.snapshot()
@@ -57,6 +57,6 @@ def check_replay(driver: VenueDriver, seed: int) -> None:
             watch.see(replayed, batch)
     assert [batch for batch in batches if batch] == driver.batches, f"SIM_SEED={seed}"
     assert replayed.state_hash() == driver.venue.state_hash(), f"SIM_SEED={seed}"
-    resumed = Venue.restore(snapshot)
+    resumed = Venue.restore(snapshot, STRATEGIES)
     assert [resumed.apply(decode_sequenced(data)) for data in encoded[middle:]] == batches[middle:], f"SIM_SEED={seed}"
     assert resumed.snapshot() == replayed.snapshot(), f"SIM_SEED={seed}"

@@ -11,20 +11,22 @@ writes it again from what happened, so a test is `play(text) == text`, and a dif
     cash bob 9298 held 202
     …
 
-Accounts start with 10,000 in cash and 100 lots each; a line `! cash=500 taker_fee_ppm=100` changes that, or fields of the instrument.
+Accounts start with 10,000 in cash and 100 lots each; a line `! cash=500 taker_fee_ppm=100` changes that, or fields of the instrument
+and of its matching rules.
 The clock stands at 6000 when a scene begins and goes on by 1000 with each command.
 
 Every command is audited as well, so fields that the text leaves out (accounts, numbers, sides of trades) are checked there.
 """
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
-from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
@@ -62,10 +64,26 @@ REFUSALS = (e.CommandRefused, e.OrderRejected, e.CancelRejected, e.ReplaceReject
 
 def scene(settings: str = "") -> VenueDriver:
     """The venue at the start, with settings such as `cash=500 taker_fee_ppm=100`."""
-    values = {name: int(value) for name, value in (setting.split("=") for setting in settings.split())}
+    texts = dict(setting.split("=") for setting in settings.split())
+    rules = {name: texts.pop(name) for name in MatchingRules.__struct_fields__ if name in texts}
+    values: dict[str, Any] = {name: int(value) for name, value in texts.items()}
+    values["matching"] = parse_rules(rules) if rules else None
     cash = values.pop("cash", CASH)
     lots = values.pop("lots", LOTS)
     return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS[name] for name in OPENED), cash, lots)
+
+
+def parse_rules(texts: dict[str, str]) -> MatchingRules:
+    """Matching rules from settings such as `algorithm=split fifo_percent=40 top=1 lead_market_makers=bob:10,carol:5`."""
+    makers = (maker.split(":") for maker in texts.pop("lead_market_makers", "").split(",") if maker)
+    algorithm = texts.pop("algorithm")
+    return MatchingRules(
+        algorithm,
+        bool(int(texts.pop("top", 0))),
+        lead_market_makers=tuple((ACCOUNTS[name], int(percent)) for name, percent in makers),
+        leveling=bool(int(texts.pop("leveling", 0))),
+        **{name: int(value) for name, value in texts.items()},
+    )
 
 
 def play(transcript: str) -> str:

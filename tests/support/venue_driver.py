@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from support.auditor import Auditor
+from trading_engine.servers.obs.strategy import strategies
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
@@ -11,6 +12,8 @@ from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhas
 
 AAPL = Instrument(1, "AAPL", "Apple Inc", "USD", "0.01", "1", 1, price_ticks_max=1_000_000, notional_max=10**12)
 MSFT = Instrument(2, "MSFT", "Microsoft Corp", "USD", "0.01", "1", 1, maker_fee_ppm=100, taker_fee_ppm=300)
+
+STRATEGIES = strategies()
 
 ALICE, BOB, CAROL = 1, 2, 3
 STARTING_CASH = 10_000_000_00
@@ -26,7 +29,7 @@ class VenueDriver:
 
     def __init__(self, venue: Venue | None = None, *, audited: bool = True) -> None:
         self.auditor = Auditor() if audited and venue is None else None
-        self.venue = venue or Venue()
+        self.venue = venue or Venue(STRATEGIES)
         self.commands: list[c.SequencedCommand] = []
         self.batches: list[e.EventBatch] = []
 

@@ -13,7 +13,7 @@ import msgspec
 
 from support.mirror import Mirror
 from trading_engine.venue import commands as c
-from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
@@ -26,6 +26,13 @@ from trading_engine.venue.terms import (
 )
 
 EXTREMES = (-(2**63), -(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
+
+
+def shared(instrument_id: int, rules: MatchingRules) -> Instrument:
+    """An instrument with matching rules."""
+    symbol = f"SHARED{instrument_id}"
+    return Instrument(instrument_id, symbol, rules.algorithm, "USD", "0.01", "1", 3, taker_fee_ppm=777, matching=rules)
+
 
 INSTRUMENTS = (
     Instrument(1, "PLAIN", "No fees, no band", "USD", "0.01", "1", 1, price_ticks_max=10_000),
@@ -85,6 +92,12 @@ INSTRUMENTS = (
         maker_fee_ppm=-700,
         taker_fee_ppm=700,
     ),
+    shared(6, MatchingRules("pro-rata")),
+    shared(7, MatchingRules("pro-rata", True, 5, 30, lead_market_makers=((2, 30), (3, 5)), pro_rata_lots_min=1)),
+    shared(8, MatchingRules("lead-market-maker", True, 1, 3, ((1, 20), (2, 40)))),
+    shared(9, MatchingRules("split", True, 2, 0, ((2, 10),), 3, 40, leveling=True)),
+    shared(10, MatchingRules("size-time")),
+    shared(11, MatchingRules("price-time", True)),
 )
 
 
@@ -96,12 +109,26 @@ class Workload:
         self.mirror = mirror
         self.hostility = hostility
         self.middle = 100
+        self.instruments: dict[int, float] = dict.fromkeys(range(6, 12), 9) | {
+            1: 36,
+            2: 36,
+            3: 18,
+            4: 6,
+            5: 16,
+            99: 0.5,
+        }
+        """How often each is traded."""
+        self.spread = 6
+        """Of prices around the middle, in ticks."""
+        if random.random() < 0.4:  # Many orders at few prices, mostly in a market where they share.
+            self.instruments[random.choice(range(5, 12))] = 300
+            self.spread = 1
         self.sent = 0
         self.remembered: list[c.PlaceOrder] = []
         self.producer_sequences = {"tes-1": 0, "tes-2": 0, "tes-3": 0, "admin": 0}
 
     def opening(self) -> Iterator[c.AnyCommand]:
-        """Four instruments; accounts from rich to empty."""
+        """All instruments; accounts from rich to empty."""
         for instrument in self.random.sample(INSTRUMENTS, len(INSTRUMENTS)):
             yield c.ListInstrument(instrument)
         yield c.SetTradingPhase(0, TradingPhase.CONTINUOUS)
@@ -178,13 +205,14 @@ class Workload:
         return self.random.choices(account_ids, [1 / account_id for account_id in account_ids])[0]
 
     def _instrument(self) -> int:
-        return self.random.choices((1, 2, 3, 4, 5, 99), (36, 36, 18, 6, 16, 0.5))[0]
+        (instrument_id,) = self.random.choices(list(self.instruments), list(self.instruments.values()))
+        return instrument_id
 
     def _price(self, instrument_id: int, side: Side | None = None) -> int:
         """Near the middle, mostly on the passive side of it."""
         if instrument_id == 4:
             return self.random.choice((1, 2**30, 2**31 - 2, 2**31 - 1))
-        distance = round(self.random.gauss(0, 6))
+        distance = round(self.random.gauss(0, self.spread))
         if side and self.random.random() < 0.7:
             distance = abs(distance) * (-1 if side is Side.BUY else 1)
         return max(1, self.middle + distance)
@@ -408,11 +436,29 @@ class Workload:
         return [key for key, control in self.mirror.risk.controls.items() if control.killed]
 
     def list_instrument(self) -> c.ListInstrument:
-        instrument_id = self.random.randint(1, 7)
+        instrument_id = self.random.choice((1, 3, 12, 13))
         instrument = self.random.choice(INSTRUMENTS)
+        if instrument.matching is not None:
+            instrument = msgspec.structs.replace(instrument, matching=self._matching(instrument.matching))
         return c.ListInstrument(
             msgspec.structs.replace(instrument, instrument_id=instrument_id, symbol=f"NEW{instrument_id}")
         )
+
+    def _matching(self, rules: MatchingRules) -> MatchingRules:
+        """The rules, or some that nobody should ask for."""
+        choice = self.random.choice(("as they are", "unknown", "extreme", "lead market makers"))
+        if choice == "unknown":
+            return msgspec.structs.replace(rules, algorithm=self.random.choice(("", "first-seen", "Pro-rata")))
+        if choice == "extreme":
+            extreme: MatchingRules = spoiled(rules, self.random)
+            return extreme
+        if choice == "lead market makers":
+            makers = tuple(
+                (self.random.choice((1, 2, *EXTREMES)), self.random.choice((1, 20, *EXTREMES)))
+                for _ in range(self.random.choice((1, 2, 17)))
+            )
+            return msgspec.structs.replace(rules, lead_market_makers=makers)
+        return rules
 
 
 def integer_fields(struct: msgspec.Struct) -> list[str]:

@@ -196,6 +196,7 @@ def make_project(root: Path, files: dict[str, str]) -> Path:
         ({"src/trading_engine/lost.py": "if __name__ == '__main__':\n    pass"}, []),
         ({"src/trading_engine/__main__.py": "import trading_engine.cli"}, []),
         ({"src/trading_engine/database/migrations/versions/0001_users.py": "x = 1"}, []),
+        ({"src/trading_engine/servers/obs/strategy/newest_first.py": "NAME = 'newest-first'"}, []),
         (
             {
                 "src/trading_engine/one.py": "import trading_engine.two",
@@ -216,7 +217,7 @@ def make_project(root: Path, files: dict[str, str]) -> Path:
             "by name",
             "in prose",
         ),
-        *("runs by itself", "package runs", "migration", "circle"),
+        *("runs by itself", "package runs", "migration", "matching algorithm", "circle"),
     ],
 )
 def test_dead_module_rule_finds_what_no_entry_point_reaches(

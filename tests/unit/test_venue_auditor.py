@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from support.simulation import simulate
-from trading_engine.venue import accounts, checks, market, order_book, pegs, snapshot, stops, terms
+from trading_engine.venue import accounts, checks, market, matching, order_book, pegs, snapshot, stops, terms
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Account, Holding, round_up
+from trading_engine.venue.market import Market
+from trading_engine.venue.matching import Strategy
 from trading_engine.venue.order_book import BookSide, OrderBook, PriceLevel, RestingOrder
 from trading_engine.venue.risk import RiskControls
 from trading_engine.venue.terms import Side
@@ -101,6 +103,23 @@ def bind_to_own_limits_only(of: RiskControls, account: Account) -> None:
     account.firm_id = firm_id
 
 
+def one_after_the_other(_strategy: Any, _rules: Any, displayed: Any, hidden: Any, left_lots: int, _: Any) -> Any:
+    waiting = [*displayed, *hidden][0]
+    return [(waiting, min(waiting.displayed_lots, left_lots))]
+
+
+def newest_first_of_all(_rules: Any, incoming_lots: int, offers: Any) -> Any:
+    return list(reversed(take_in_time_order(_rules, incoming_lots, offers)))
+
+
+def pro_rata_rounded_up(of: matching.Allocation, lots: int, _lots_min: int) -> list[int]:
+    room = [of.open_lots(position) for position in range(len(of.offers))]
+    for position, own in enumerate(room):
+        of.give(position, -(-lots * own // max(1, sum(room))))
+    return []
+
+
+take_in_time_order = matching.in_time_order
 save_market = snapshot._save_market
 
 FAULTS = {
@@ -137,6 +156,13 @@ FAULTS = {
         "repriced",
         lambda of, side, price: checks.repriced(of, side, price) - (1 if side is Side.BUY else -1),
     ),
+    "orders of one price do not share": (matching, "_round", one_after_the_other),
+    "everything at a price is shared as well": (matching, "in_time_order", newest_first_of_all),
+    "own orders share before they are prevented": (Strategy, "in_time_order", True),
+    "nobody is on top": (Market, "order_rests", nothing),
+    "the top is never lost": (Market, "order_leaves", nothing),
+    "the top is filled first for ever": (Market, "order_taken", nothing),
+    "shares are rounded up": (matching.Allocation, "pro_rata", pro_rata_rounded_up),
     "trailing stops stay": (stops, "trailed_stop", lambda order, _: order.stop_price_ticks),
     "pegged orders stay where they are": (Venue, "_reprice_pegs", lambda *_: False),
     "pegged orders follow each other": (BookSide, "best_to_follow", BookSide.best),

@@ -9,9 +9,11 @@ import msgspec
 import pytest
 
 from support.refusal_cases import REFUSED
+from support.venue_driver import STRATEGIES
 from trading_engine.venue import accounts, checks, instrument, risk_limits, venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
+from trading_engine.venue.instrument import MatchingRules
 from trading_engine.venue.market_data.updates import AnyOrderDelta, MarketUpdate
 from trading_engine.venue.reasons import REASON_TEXT, EndReason, Reason
 from trading_engine.venue.terms import PHASE_RULES, SpecialTerms
@@ -57,6 +59,15 @@ def test_documented_risk_limits_are_those_of_the_code() -> None:
     rows = table("Limit of `RiskLimits` | Reason | What is limited")
     assert tuple(row[0] for row in rows) == risk_limits.RiskLimits.__struct_fields__
     assert {row[1] for row in rows if row[1]} <= {reason.name for reason in Reason}
+
+
+def test_documented_matching_parameters_are_those_of_the_code() -> None:
+    documented = ", ".join(row[0] for row in table("Parameter | What it means"))
+    assert documented == fields(MatchingRules)
+
+
+def test_documented_algorithms_are_those_of_the_order_book_server() -> None:
+    assert sorted(row[0] for row in table("Algorithm | Steps | CME")) == sorted(STRATEGIES)
 
 
 def test_documented_refusals_stand_in_the_order_of_precedence_with_text_and_commands() -> None:

@@ -27,7 +27,7 @@ from support.refusal_cases import (
     Refused,
     stage,
 )
-from support.venue_driver import ALICE, BOB, CAROL, VenueDriver
+from support.venue_driver import ALICE, BOB, CAROL, STRATEGIES, VenueDriver
 from support.workload import EXTREMES, integer_fields
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
@@ -189,10 +189,10 @@ HOSTILE = [
 def test_integers_beyond_the_domain_never_raise_and_never_unbalance() -> None:
     """Also those beyond what the wire can carry, which a caller in the same process could send."""
     for kind, name, command in HOSTILE:
-        venue = Venue.restore(stage_snapshot())
+        venue = Venue.restore(stage_snapshot(), STRATEGIES)
         batch = VenueDriver(venue).do(command)
         assert batch, (kind, name, command)
-        assert Venue.restore(venue.snapshot()).state_hash() == venue.state_hash(), command
+        assert Venue.restore(venue.snapshot(), STRATEGIES).state_hash() == venue.state_hash(), command
 
 
 @cache

@@ -10,10 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from support.transcript import PLAIN
-from support.venue_driver import VenueDriver
+from support.venue_driver import STRATEGIES, VenueDriver
 from support.workload import EXTREMES
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
+from trading_engine.venue.instrument import MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
@@ -28,10 +29,13 @@ from trading_engine.venue.terms import (
 INSTRUMENTS = (
     replace(PLAIN, instrument_id=2, symbol="TWO", tick_value=3, maker_fee_ppm=3_333, taker_fee_ppm=77_777),
     replace(PLAIN, market_protection_ticks=1, quantity_lots_max=9, notional_max=70, price_band_ppm=500_000),
+    replace(
+        PLAIN, instrument_id=3, symbol="THREE", matching=MatchingRules("split", True, 2, 3, ((3, 30),), 1, 30, True)
+    ),
 )
 
 account_ids = st.integers(1, 4) | st.just(9)
-instrument_ids = st.integers(1, 2) | st.just(9)
+instrument_ids = st.integers(1, 3) | st.just(9)
 order_ids = st.integers(0, 25)
 client_order_ids = st.sampled_from(["", "", "a", "b", "c"])
 prices = st.integers(0, 12) | st.sampled_from(EXTREMES)
@@ -44,14 +48,14 @@ class VenueMachine(RuleBasedStateMachine):
     @initialize(cash=st.integers(0, 300), lots=st.integers(0, 30), open_orders_max=st.integers(0, 4))
     def open(self, cash: int, lots: int, open_orders_max: int) -> None:
         self.driver = VenueDriver()
-        self.twin = Venue()
+        self.twin = Venue(STRATEGIES)
         self.number = 0
         for instrument in INSTRUMENTS:
             self.do(c.ListInstrument(instrument))
         self.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
-        self.do(c.OpenAccount(1, (("USD", cash),), ((1, lots), (2, lots)), open_orders_max, firm_id=1))
-        self.do(c.OpenAccount(2, (("USD", 10_000),), ((1, 1_000), (2, 1_000)), trade_group_id=5, firm_id=1))
-        self.do(c.OpenAccount(3, (("USD", 10_000),), ((1, 1_000), (2, 1_000)), trade_group_id=5))
+        self.do(c.OpenAccount(1, (("USD", cash),), ((1, lots), (2, lots), (3, lots)), open_orders_max, firm_id=1))
+        self.do(c.OpenAccount(2, (("USD", 10_000),), ((1, 1_000), (2, 1_000), (3, 1_000)), trade_group_id=5, firm_id=1))
+        self.do(c.OpenAccount(3, (("USD", 10_000),), ((1, 1_000), (2, 1_000), (3, 1_000)), trade_group_id=5))
 
     def do(self, command: c.AnyCommand) -> None:
         self.number += 1
@@ -80,6 +84,7 @@ class VenueMachine(RuleBasedStateMachine):
 
     @rule(
         side=sides,
+        instrument_id=st.sampled_from([1, 3]),
         account_id=st.integers(1, 3),
         quantity_lots=st.integers(1, 9),
         price_ticks=st.integers(1, 7),
@@ -128,6 +133,7 @@ class VenueMachine(RuleBasedStateMachine):
 
     @rule(
         account_id=st.integers(1, 3),
+        instrument_id=st.sampled_from([1, 3]),
         side=sides,
         price_ticks=st.integers(1, 7),
         quantity_lots=st.integers(1, 9),
@@ -303,7 +309,7 @@ class VenueMachine(RuleBasedStateMachine):
 
     @rule()
     def restart_twin(self) -> None:
-        self.twin = Venue.restore(self.driver.venue.snapshot())
+        self.twin = Venue.restore(self.driver.venue.snapshot(), STRATEGIES)
 
     @invariant()
     def twin_is_equal(self) -> None:

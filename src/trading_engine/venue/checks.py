@@ -12,14 +12,17 @@ from trading_engine.venue.instrument import (
     FEE_PPM_MAX,
     ICEBERG_SLICES_MAX,
     ID_MAX,
+    LEAD_MARKET_MAKERS_MAX,
     MONEY_MAX,
     NAME_CHARACTERS_MAX,
+    PERCENT,
     PPM,
     PRICE_TICKS_MAX,
     QUANTITY_LOTS_MAX,
     SYMBOL_CHARACTERS_MAX,
     TIME_NS_MAX,
     Instrument,
+    MatchingRules,
 )
 from trading_engine.venue.market import Market
 from trading_engine.venue.reasons import Reason
@@ -275,8 +278,23 @@ def check_instrument(instrument: Instrument) -> None:
         and 0 <= instrument.taker_fee_ppm <= FEE_PPM_MAX
         and -instrument.taker_fee_ppm <= instrument.maker_fee_ppm <= FEE_PPM_MAX
         and 0 <= instrument.reference_price_ticks <= instrument.price_ticks_max
+        and (instrument.matching is None or are_matching_rules(instrument.matching))
     ):
         raise Refusal(Reason.INVALID_INSTRUMENT)
+
+
+def are_matching_rules(rules: MatchingRules) -> bool:
+    """Whether the parameters are within their bounds. Lead market makers may be accounts that are still to be opened."""
+    account_ids = {account_id for account_id, _ in rules.lead_market_makers}
+    return (
+        0 < rules.top_lots_min <= QUANTITY_LOTS_MAX
+        and 0 <= rules.top_lots_max <= QUANTITY_LOTS_MAX
+        and 0 < rules.pro_rata_lots_min <= QUANTITY_LOTS_MAX
+        and 0 <= rules.fifo_percent <= PERCENT
+        and len(account_ids) == len(rules.lead_market_makers) <= LEAD_MARKET_MAKERS_MAX
+        and all(0 < account_id <= ID_MAX and percent > 0 for account_id, percent in rules.lead_market_makers)
+        and sum(percent for _, percent in rules.lead_market_makers) <= PERCENT
+    )
 
 
 def is_name(text: str, characters_max: int) -> bool:

@@ -10,13 +10,40 @@ ID_MAX = 2**63 - 1
 """Largest account or instrument id: databases and other languages keep ids in signed 64-bit integers."""
 TIME_NS_MAX = 2**63 - 1
 """Latest time at which an order can expire: in the year 2262."""
+LEAD_MARKET_MAKERS_MAX = 16
+"""Accounts that one instrument's matching rules can prefer."""
 ICEBERG_SLICES_MAX = 100
 """Into so many slices an iceberg may cut its quantity: each is a trade of its own."""
 PPM = 1_000_000
+PERCENT = 100
 FEE_PPM_MAX = 100_000
 SYMBOL_CHARACTERS_MAX = 32
 CURRENCY_CHARACTERS_MAX = 16
 NAME_CHARACTERS_MAX = 200
+
+
+class MatchingRules(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How the orders of one price level share what an incoming order takes, where it is not first come, first served.
+
+    `algorithm` is the name of a strategy that the venue was given; the other fields are its parameters, and one that an algorithm has
+    no step for means nothing to it. The steps are those of CME Globex: see `trading_engine.venue.matching`.
+    """
+
+    algorithm: str
+    top: bool = False
+    """Whether the first order that betters its side of the market is filled first."""
+    top_lots_min: int = 1
+    """An order that displays less is not filled first."""
+    top_lots_max: int = 0
+    """So much of an order is filled first; 0: all that it displays."""
+    lead_market_makers: tuple[tuple[int, int], ...] = ()
+    """(account id, percent of the incoming quantity that the account's orders get before the others)."""
+    pro_rata_lots_min: int = 2
+    """A proportional share below this is none."""
+    fifo_percent: int = 0
+    """Of a split algorithm: how much of the quantity goes first come, first served; the rest is shared in proportion."""
+    leveling: bool = False
+    """Of a split algorithm: whether orders without a proportional share get one lot each, largest first, of what rounding left."""
 
 
 class Instrument(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +77,8 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     taker_fee_ppm: int = 0
     reference_price_ticks: int = 0
     """Reference for the price band until the first trade; 0 if there is none."""
+    matching: MatchingRules | None = None
+    """None: price, then time."""
 
     @property
     def fee_ppm_max(self) -> int:

@@ -1,9 +1,12 @@
 """One instrument's market: its book, its phase, and what is counted for it."""
 
+from collections.abc import Callable, Iterator
+
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.order_book import OrderBook, RestingOrder
+from trading_engine.venue.matching import Meeting, Strategy, TopOrder, meetings
+from trading_engine.venue.order_book import OrderBook, PriceLevel, RestingOrder
 from trading_engine.venue.stops import Stops
-from trading_engine.venue.terms import PHASE_RULES, PhaseRule, TradingPhase
+from trading_engine.venue.terms import PHASE_RULES, PhaseRule, Side, TradingPhase
 
 
 class Market:
@@ -16,10 +19,12 @@ class Market:
         "pegs",
         "phase",
         "stops",
+        "strategy",
+        "tops",
         "watched_orders",
     )
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, strategy: Strategy | None = None) -> None:
         self.instrument = instrument
         self.book = OrderBook()
         self.stops = Stops()
@@ -33,6 +38,10 @@ class Market:
         """Lots in all accounts together."""
         self.watched_orders = 0
         """Working orders of accounts whose trades are counted."""
+        self.strategy = strategy
+        """How the orders of one price level share a quantity; None: first come, first served."""
+        self.tops: dict[Side, TopOrder] = {}
+        """By side, the order that is filled first because it bettered the market; only where the instrument's rules have that."""
 
     @property
     def phase_rule(self) -> PhaseRule:
@@ -46,6 +55,7 @@ class Market:
             and not self.stops.count
             and not self.has_followers
             and not self.watched_orders
+            and self.strategy is None
             and self.instrument.maker_fee_ppm >= 0
         )
 
@@ -53,3 +63,60 @@ class Market:
     def has_followers(self) -> bool:
         """Whether there are orders that may move or trade because of what becomes of others."""
         return bool(self.pegs or self.book.bids.all_or_none or self.book.asks.all_or_none)
+
+    # Where orders of one price share what is taken
+
+    def meetings(
+        self, level: PriceLevel, incoming: RestingOrder, lots: int, is_own: Callable[[RestingOrder], bool]
+    ) -> Iterator[Meeting]:
+        """What `lots` of an incoming order meet at a level, in a market that has a strategy."""
+        assert self.strategy is not None
+        assert self.instrument.matching is not None
+        top = self.tops.get(incoming.side.opposite)
+        prevention = incoming.self_trade_prevention
+        return meetings(self.strategy, self.instrument.matching, level, top, lots, prevention, is_own)
+
+    def slices(
+        self, level: PriceLevel, incoming: RestingOrder, lots: int, is_own: Callable[[RestingOrder], bool]
+    ) -> Iterator[tuple[RestingOrder, int]]:
+        """(order, lots) that `lots` of an incoming order would meet at a level; with one strategy or none."""
+        if self.strategy is None:
+            yield from level.slices()
+            return
+        for resting, share_lots, _ in self.meetings(level, incoming, lots, is_own):
+            yield resting, share_lots
+
+    def order_rests(self, order: RestingOrder) -> None:
+        """Tell of an order that is about to enter the book: one that betters its side of the market takes the top from any other."""
+        rules = self.instrument.matching
+        if rules is None or not rules.top or order.is_hidden:
+            return
+        best = self.book.side(order.side).best_displayed
+        if best is not None and (order.price_ticks <= best if order.side is Side.BUY else order.price_ticks >= best):
+            return
+        self.tops.pop(order.side, None)
+        displayed_lots = order.leaves_lots - order.hidden_lots
+        if displayed_lots >= rules.top_lots_min:
+            self.tops[order.side] = TopOrder(order.order_id, min(displayed_lots, rules.top_lots_max or displayed_lots))
+
+    def order_taken(self, order: RestingOrder, lots: int) -> None:
+        """Tell that so much was taken off a resting order: what is filled first becomes less by it, down to nothing."""
+        top = self.tops.get(order.side)
+        if top is not None and top.order_id == order.order_id:
+            if top.lots > lots:
+                self.tops[order.side] = TopOrder(order.order_id, top.lots - lots)
+            else:
+                del self.tops[order.side]
+
+    def order_reduced(self, order: RestingOrder) -> None:
+        """Tell that quantity was taken off an order that keeps its place: no more of it is filled first than it displays."""
+        top = self.tops.get(order.side)
+        if top is not None and top.order_id == order.order_id:
+            displayed_lots = order.leaves_lots - order.hidden_lots
+            self.tops[order.side] = TopOrder(order.order_id, min(top.lots, displayed_lots))
+
+    def order_leaves(self, order: RestingOrder) -> None:
+        """Tell that an order has left the book, or loses its place in it."""
+        top = self.tops.get(order.side)
+        if top is not None and top.order_id == order.order_id:
+            del self.tops[order.side]

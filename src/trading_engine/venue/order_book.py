@@ -16,7 +16,7 @@ The book knows nothing of accounts, fees or refusals: `Venue` checks and holds b
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
 
@@ -215,6 +215,11 @@ class BookSide:
                 return price_ticks
         return None
 
+    @property
+    def best_displayed(self) -> int | None:
+        """The best price at which anything is displayed, None where nothing is."""
+        return next((price for price in self.prices_best_first() if self.levels[price].orders), None)
+
     def prices_best_first(self) -> Iterator[int]:
         return reversed(self.prices) if self.side is Side.BUY else iter(self.prices)
 
@@ -294,8 +299,13 @@ class OrderBook:
             total += opposite.levels[price].quantity_lots + opposite.levels[price].hidden_lots
         return total
 
-    def slices(self, side: Side, price_ticks: int) -> Iterator[tuple[RestingOrder, int]]:
-        """(order, lots) that an order of `side` with this limit would meet."""
+    def slices(
+        self,
+        side: Side,
+        price_ticks: int,
+        in_one_level: Callable[[PriceLevel], Iterator[tuple[RestingOrder, int]]] = PriceLevel.slices,
+    ) -> Iterator[tuple[RestingOrder, int]]:
+        """(order, lots) that an order of `side` with this limit would meet, `in_one_level` by level."""
         opposite = self.side(side.opposite)
         waiting = deque(order for order in opposite.all_or_none if within_limit(side, price_ticks, order.price_ticks))
         for price in opposite.prices_best_first():
@@ -304,7 +314,7 @@ class OrderBook:
             while waiting and not within_limit(side, waiting[0].price_ticks, price):
                 order = waiting.popleft()
                 yield order, order.leaves_lots
-            yield from opposite.levels[price].slices()
+            yield from in_one_level(opposite.levels[price])
         for order in waiting:
             yield order, order.leaves_lots
 

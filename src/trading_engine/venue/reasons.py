@@ -57,6 +57,7 @@ class Reason(IntEnum):
     UNKNOWN_CURRENCY = 42
     AMOUNT_OUT_OF_RANGE = 43
     INVALID_INSTRUMENT = 44
+    UNKNOWN_MATCHING_ALGORITHM = 60
     INVALID_ACCOUNT = 46
     INVALID_RISK_SCOPE = 84
     INVALID_RISK_LIMITS = 85
@@ -112,6 +113,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_CURRENCY: "No instrument of this venue trades in this currency.",
     Reason.AMOUNT_OUT_OF_RANGE: "The amount would take the balance below what open orders hold, or beyond the largest balance.",
     Reason.INVALID_INSTRUMENT: "The instrument's definition breaks a rule.",
+    Reason.UNKNOWN_MATCHING_ALGORITHM: "This venue has no matching algorithm of this name.",
     Reason.INVALID_ACCOUNT: "The account's id, its trade group, its firm or its number of working orders is out of range.",
     Reason.INVALID_RISK_SCOPE: "Risk limits and kill switches are for an account, a firm with an id in range, or for the venue with id 0.",
     Reason.INVALID_RISK_LIMITS: "A risk limit is out of range, or a rate and the window for it do not come together.",

@@ -5,6 +5,7 @@ else it is sorted, so equal states have equal bytes. Sums over orders (what an a
 """
 
 from bisect import insort
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, OrderContent
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
+from trading_engine.venue.matching import Strategy, TopOrder, UnknownStrategy
 from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.risk_limits import DisconnectAction, RecentOrder, RiskControl, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
@@ -54,6 +56,8 @@ class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     """In the order in which they would be elected."""
     pegs: list[OrderRecord]
     """The pegged orders that are not in the book, in order of entry."""
+    tops: list[tuple[Side, int, int]]
+    """(side, order id, lots that are still filled first)."""
 
 
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -131,6 +135,7 @@ def _save_market(market: Market) -> MarketRecord:
         orders,
         [_save_order(order) for order in market.stops],
         [_save_order(order) for order in market.pegs.values() if not order.price_ticks],
+        [(side, top.order_id, top.lots) for side, top in sorted(market.tops.items())],
     )
 
 
@@ -204,12 +209,12 @@ def decode(data: bytes) -> VenueRecord:
     return record
 
 
-def load(data: bytes) -> "Venue":
-    """Raises `SnapshotError`."""
+def load(data: bytes, strategies: Mapping[str, Strategy]) -> "Venue":
+    """Raises `SnapshotError`, `UnknownStrategy`."""
     from trading_engine.venue.venue import Venue
 
     record = decode(data)
-    venue = Venue()
+    venue = Venue(strategies)
     venue.command_sequence = record.command_sequence
     venue.event_sequence = record.event_sequence
     venue.time_ns = record.time_ns
@@ -259,7 +264,12 @@ def _load_account(record: AccountRecord) -> Account:
 
 def _load_market(venue: "Venue", record: MarketRecord) -> None:
     instrument = record.instrument
-    market = venue._markets[instrument.instrument_id] = Market(instrument)
+    strategy = None
+    if instrument.matching is not None:
+        strategy = venue._strategies.get(instrument.matching.algorithm)
+        if strategy is None:
+            raise UnknownStrategy(f"{instrument.symbol} needs the matching algorithm {instrument.matching.algorithm}")
+    market = venue._markets[instrument.instrument_id] = Market(instrument, strategy)
     market.phase = record.phase
     market.last_price_ticks = record.last_price_ticks
     market.market_sequence = record.market_sequence
@@ -272,6 +282,7 @@ def _load_market(venue: "Venue", record: MarketRecord) -> None:
     waiting = [_load_order(venue, instrument, item) for item in record.pegs]
     pegs = [order for side in (market.book.bids, market.book.asks) for order in side if order.peg_limit_ticks]
     market.pegs = {order.order_id: order for order in sorted([*pegs, *waiting], key=lambda order: order.order_id)}
+    market.tops = {side: TopOrder(order_id, lots) for side, order_id, lots in record.tops}
 
 
 def _load_order(venue: "Venue", instrument: Instrument, record: OrderRecord) -> RestingOrder:

@@ -21,7 +21,7 @@ the book.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -56,7 +56,8 @@ from trading_engine.venue.checks import (
 )
 from trading_engine.venue.instrument import MONEY_MAX, Instrument
 from trading_engine.venue.market import Market
-from trading_engine.venue.order_book import OrderBook, RestingOrder
+from trading_engine.venue.matching import NO_STRATEGIES, Strategy, TopOrder
+from trading_engine.venue.order_book import OrderBook, PriceLevel, RestingOrder
 from trading_engine.venue.pegs import pegged_price
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.risk import (
@@ -80,7 +81,9 @@ PRODUCERS_REMEMBERED = 10_000
 
 
 class Venue:
-    def __init__(self) -> None:
+    def __init__(self, strategies: Mapping[str, Strategy] = NO_STRATEGIES) -> None:
+        """`strategies` are the matching algorithms, by name, that instruments may ask for."""
+        self._strategies = strategies
         self.command_sequence = 0
         self.event_sequence = 0
         self.time_ns = 0
@@ -154,6 +157,10 @@ class Venue:
         """The pegged orders, in the book or not, in order of entry: look, do not touch."""
         return tuple(self._markets[instrument_id].pegs.values())
 
+    def top_order(self, instrument_id: int, side: Side) -> TopOrder | None:
+        """The order that is filled first on a side, where the instrument's matching rules have one."""
+        return self._markets[instrument_id].tops.get(side)
+
     def phase(self, instrument_id: int) -> TradingPhase:
         return self._markets[instrument_id].phase
 
@@ -166,9 +173,9 @@ class Venue:
         return snapshot.save(self)
 
     @classmethod
-    def restore(cls, data: bytes) -> "Venue":
-        """The venue of which `snapshot` made `data`."""
-        return snapshot.load(data)
+    def restore(cls, data: bytes, strategies: Mapping[str, Strategy] = NO_STRATEGIES) -> "Venue":
+        """The venue of which `snapshot` made `data`. It needs the strategies that its instruments name."""
+        return snapshot.load(data, strategies)
 
     def state_hash(self) -> str:
         return blake2b(self.snapshot(), digest_size=16).hexdigest()
@@ -266,7 +273,12 @@ class Venue:
         ):
             raise Refusal(Reason.INSTRUMENT_EXISTS)
         check_instrument(instrument)
-        self._markets[instrument.instrument_id] = Market(instrument)
+        strategy = None
+        if instrument.matching is not None:
+            strategy = self._strategies.get(instrument.matching.algorithm)
+            if strategy is None:
+                raise Refusal(Reason.UNKNOWN_MATCHING_ALGORITHM)
+        self._markets[instrument.instrument_id] = Market(instrument, strategy)
         self._issued_cash.setdefault(instrument.currency, 0)
         self._events.append(e.InstrumentListed(instrument))
 
@@ -575,7 +587,7 @@ class Venue:
         assert market.phase_rule.match, market.phase
         self._unsettle(market)
         at_once_lots = needed_at_once(order)
-        if at_once_lots > 0 and not is_fillable(market.book, order, at_once_lots, self._have_one_owner):
+        if at_once_lots > 0 and not is_fillable(market, order, at_once_lots, self._have_one_owner):
             if order.is_all_or_none:
                 self._rest(market, order)
                 return
@@ -583,14 +595,8 @@ class Venue:
             reason = EndReason.FOK_NOT_FILLABLE if is_fok else EndReason.MINIMUM_NOT_FILLABLE
             self._cancel_outside(market, order, reason)
             return
-        while order.leaves_lots:
-            resting = market.book.next_match(order)
-            if resting is None:
-                break
-            if not order.self_trade_prevention or not self._have_one_owner(order, resting):
-                self._trade(market, resting, order)
-            elif self._prevent_self_trade(market, resting, order):
-                return
+        if self._match(market, order):
+            return
         if order.leaves_lots == 0:
             self._end(order)
         elif order.time_in_force.is_immediate:
@@ -598,9 +604,40 @@ class Venue:
         else:
             self._rest(market, order)
 
+    def _match(self, market: Market, order: RestingOrder) -> bool:
+        """Match an incoming order as far as it goes; returns whether self-trade prevention has ended it."""
+        while order.leaves_lots:
+            resting = market.book.next_match(order)
+            if resting is None:
+                return False
+            if market.strategy is not None and not resting.is_all_or_none:
+                if self._share_out(market, resting.price_ticks, order):
+                    return True
+            elif not order.self_trade_prevention or not self._have_one_owner(order, resting):
+                self._trade(market, resting, order)
+            elif self._prevent_self_trade(market, resting, order):
+                return True
+        return False
+
+    def _share_out(self, market: Market, price_ticks: int, incoming: RestingOrder) -> bool:
+        """Match with one level whose orders share what is taken; returns whether prevention has ended the incoming order."""
+
+        def is_own(resting: RestingOrder) -> bool:
+            return bool(incoming.self_trade_prevention) and self._have_one_owner(incoming, resting)
+
+        level = market.book.side(incoming.side.opposite).levels[price_ticks]
+        for resting, lots, own in market.meetings(level, incoming, incoming.leaves_lots, is_own):
+            if not own:
+                self._trade(market, resting, incoming, lots)
+            elif self._prevent_self_trade(market, resting, incoming):
+                return True
+        return False
+
     def _rest(self, market: Market, order: RestingOrder) -> None:
         if order.special is not None:
             order.show_slice()
+        if market.strategy is not None:
+            market.order_rests(order)
         market.book.side(order.side).add(order)
         self._touch_level(order)
 
@@ -635,7 +672,7 @@ class Venue:
         if not market.phase_rule.match:
             return False
         for order in [*market.book.bids.all_or_none, *market.book.asks.all_or_none]:
-            if is_fillable(market.book, order, order.leaves_lots, self._have_one_owner):
+            if is_fillable(market, order, order.leaves_lots, self._have_one_owner):
                 market.book.side(order.side).remove(order)
                 self._match_and_rest(market, order)
                 return True
@@ -645,13 +682,17 @@ class Venue:
         """Take a pegged order out of the book: it waits for a price."""
         self._touch_level(order)
         market.book.side(order.side).remove(order)
+        if market.tops:
+            market.order_leaves(order)
         order.price_ticks = order.hidden_lots = 0
 
-    def _trade(self, market: Market, resting: RestingOrder, incoming: RestingOrder) -> None:
-        """Match as much as both have, at the resting order's price, and settle it."""
+    def _trade(self, market: Market, resting: RestingOrder, incoming: RestingOrder, share_lots: int = 0) -> None:
+        """Match at the resting order's price, and settle: as much as both have, or the resting order's share where it has one."""
         instrument = market.instrument
         price_ticks = resting.price_ticks
-        lots = min(resting.leaves_lots - resting.hidden_lots, incoming.leaves_lots)
+        lots = share_lots or min(resting.leaves_lots - resting.hidden_lots, incoming.leaves_lots)
+        if market.tops:
+            market.order_taken(resting, lots)
         value = notional(instrument, price_ticks, lots)
         self._touch_level(resting)
         market.book.fill(resting, lots)
@@ -713,6 +754,8 @@ class Venue:
         lots = min(resting.leaves_lots - resting.hidden_lots, incoming.leaves_lots)
         if mode is SelfTradePrevention.DECREMENT:
             self._touch_level(resting)
+            if market.tops:
+                market.order_taken(resting, lots)
             market.book.fill(resting, lots)
             incoming.leaves_lots -= lots
             self._hold(market, resting)
@@ -805,6 +848,8 @@ class Venue:
         elif order.price_ticks:
             self._touch_level(order)
             market.book.side(order.side).remove(order)
+            if market.tops:
+                market.order_leaves(order)
         canceled_lots, order.leaves_lots = order.leaves_lots, 0
         self._hold(market, order)
         self._end(order)
@@ -953,6 +998,8 @@ class Venue:
             if order.price_ticks:
                 self._touch_level(order)
                 market.book.side(order.side).reduce(order, order.quantity_lots - quantity_lots)
+                if market.tops:
+                    market.order_reduced(order)
             else:
                 order.leaves_lots -= order.quantity_lots - quantity_lots
             order.quantity_lots = quantity_lots
@@ -962,6 +1009,8 @@ class Venue:
     def _enter_anew(self, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int) -> None:
         self._touch_level(order)
         market.book.side(order.side).remove(order)
+        if market.tops:
+            market.order_leaves(order)
         order.leaves_lots += quantity_lots - order.quantity_lots
         order.quantity_lots = quantity_lots
         order.price_ticks = price_ticks
@@ -1049,16 +1098,24 @@ def needed_at_once(order: RestingOrder) -> int:
 
 
 def is_fillable(
-    book: OrderBook, order: RestingOrder, lots: int, have_one_owner: Callable[[RestingOrder, RestingOrder], bool]
+    market: Market, order: RestingOrder, lots: int, have_one_owner: Callable[[RestingOrder, RestingOrder], bool]
 ) -> bool:
     """Whether the book can fill so much of an incoming order within its limit, before a trade that would be prevented."""
+    book = market.book
     if not order.self_trade_prevention and not book.side(order.side.opposite).all_or_none:
         return book.fillable_lots(order.side, order.price_ticks, lots) >= lots
     left_lots = order.leaves_lots
-    for resting, slice_lots in book.slices(order.side, order.price_ticks):
+
+    def is_own(resting: RestingOrder) -> bool:
+        return bool(order.self_trade_prevention) and have_one_owner(order, resting)
+
+    def in_one_level(level: PriceLevel) -> Iterator[tuple[RestingOrder, int]]:
+        return market.slices(level, order, left_lots, is_own)
+
+    for resting, slice_lots in book.slices(order.side, order.price_ticks, in_one_level):
         if resting.is_all_or_none and slice_lots > left_lots:
             continue
-        if not order.self_trade_prevention or not have_one_owner(order, resting):
+        if not is_own(resting):
             left_lots -= slice_lots
         elif order.self_trade_prevention is not SelfTradePrevention.CANCEL_RESTING:
             return False

@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import StreamMessage
-from trading_engine.servers.obs.errors import ApplyFailed, JournalCorrupt
+from trading_engine.servers.obs.errors import ApplyFailed, CannotStart, JournalCorrupt
 from trading_engine.servers.obs.event_log import EventLog
 from trading_engine.servers.obs.journal import Journal, read_journal
 from trading_engine.servers.obs.snapshots import Snapshot, sound_snapshots
+from trading_engine.servers.obs.strategy import strategies
 from trading_engine.shared.log import fields
 from trading_engine.venue.commands import SequencedCommand
+from trading_engine.venue.matching import UnknownStrategy
 from trading_engine.venue.snapshot import SnapshotError
 from trading_engine.venue.venue import Venue
 
@@ -82,12 +84,15 @@ def restore_newest(paths: Paths, event_log: EventLog) -> tuple[Venue, int]:
             "snapshot passed over", extra=fields(sequence=snapshot.command_sequence, events=event_log.last_position)
         )
     event_log.clear()
-    return Venue(), 0
+    return Venue(strategies()), 0
 
 
 def restore(snapshot: Snapshot) -> Venue | None:
+    """None where another release made the snapshot. Raises `CannotStart`."""
     try:
-        return Venue.restore(snapshot.state)
+        return Venue.restore(snapshot.state, strategies())
+    except UnknownStrategy as error:
+        raise CannotStart(f"{error}, which is not in servers/obs/strategy: put its module back") from error
     except SnapshotError as error:
         log.warning("snapshot of another release", extra=fields(sequence=snapshot.command_sequence, error=error))
         return None
