@@ -34,10 +34,11 @@ from support.order_book_server import (
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import BrokerUnavailable, RemoteError
 from trading_engine.messaging.transports import broker_for
-from trading_engine.servers.obs import sequencer
+from trading_engine.servers.obs import recovery, sequencer
 from trading_engine.servers.obs.errors import ApplyFailed, CannotStart, JournalCorrupt
 from trading_engine.servers.obs.recovery import Paths
-from trading_engine.shared.config import Config, ConfigError, VenueConfig
+from trading_engine.servers.obs.strategy import strategies
+from trading_engine.shared.config import Config, ConfigError, MatchingConfig, VenueConfig
 from trading_engine.venue.commands import SequencedCommand, SetTradingPhase
 from trading_engine.venue.events import (
     EventBatch,
@@ -413,6 +414,22 @@ class TestRecovery:
         for snapshot in list(sound_snapshots(directory)):
             save_snapshot(directory, Snapshot(snapshot.command_sequence, snapshot.event_sequence, b"\x91\x63"))
         await self.require_same(config, before)
+
+    async def test_snapshot_that_needs_an_algorithm_which_is_gone_stops_the_start(
+        self, config: Config, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shared = msgspec.structs.replace(
+            config.venue.instruments[0], symbol="SHARED", matching=MatchingConfig(algorithm="split")
+        )
+        venue = msgspec.structs.replace(config.venue, instruments=(*config.venue.instruments, shared))
+        config = msgspec.structs.replace(config, venue=venue)
+        before = await self.make_history(config)
+        await self.require_same(config, before)
+        without = {name: found for name, found in strategies().items() if name != "split"}
+        monkeypatch.setattr(recovery, "strategies", lambda: without)
+        with pytest.raises(CannotStart, match="SHARED needs the matching algorithm split, which is not in"):
+            async with running(config):
+                pass
 
     async def test_event_log_removed_comes_back_byte_for_byte(self, config: Config) -> None:
         before = await self.make_history(config)

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from trading_engine.servers.obs.listing import listings
-from trading_engine.shared.config import ConfigError, CurrencyConfig, InstrumentConfig, VenueConfig
-from trading_engine.venue.instrument import Instrument
+from trading_engine.shared.config import ConfigError, CurrencyConfig, InstrumentConfig, MatchingConfig, VenueConfig
+from trading_engine.venue.instrument import Instrument, MatchingRules
 
 STOCK = InstrumentConfig(symbol="AAPL", name="Apple Inc", reference_price="230.00")
 COIN = InstrumentConfig(
@@ -61,6 +61,24 @@ def test_listings_convert_to_ticks_lots_and_minor_units() -> None:
         taker_fee_ppm=250,
         reference_price_ticks=120_000,
     )
+
+
+def test_listings_take_matching_rules_over() -> None:
+    matching = MatchingConfig(algorithm="split", top=True, lead_market_makers={7: 20, 3: 5}, fifo_percent=40)
+    [listing] = listings(config(msgspec.structs.replace(STOCK, matching=matching)), {})
+    assert listing.instrument.matching == MatchingRules(
+        "split", top=True, lead_market_makers=((7, 20), (3, 5)), fifo_percent=40
+    )
+
+
+def test_matching_rules_of_the_configuration_are_those_of_the_venue() -> None:
+    defaults = msgspec.structs.asdict(MatchingConfig(algorithm="split")) | {"lead_market_makers": ()}
+    assert defaults == msgspec.structs.asdict(MatchingRules("split"))
+
+
+def test_listings_with_an_algorithm_that_there_is_not_raise() -> None:
+    with pytest.raises(ConfigError, match=r"AAPL: there is no matching algorithm 'prorata'; there are .*pro-rata"):
+        listings(config(msgspec.structs.replace(STOCK, matching=MatchingConfig(algorithm="prorata"))), {})
 
 
 def test_listings_leave_out_what_is_listed_and_use_the_next_ids() -> None:

@@ -23,6 +23,20 @@ class CurrencyConfig(Section, frozen=True):
     decimals: int = 2
 
 
+class MatchingConfig(Section, frozen=True):
+    """What `MatchingRules` of the venue are made of; quantities in lots."""
+
+    algorithm: str
+    top: bool = False
+    top_lots_min: int = 1
+    top_lots_max: int = 0
+    lead_market_makers: dict[int, int] = {}
+    """Account id → percent."""
+    pro_rata_lots_min: int = 2
+    fifo_percent: int = 0
+    leveling: bool = False
+
+
 class InstrumentConfig(Section, frozen=True):
     symbol: str
     name: str
@@ -36,6 +50,8 @@ class InstrumentConfig(Section, frozen=True):
     price_band_percent: int = 50
     maker_fee_bp: str = "1"
     taker_fee_bp: str = "3"
+    matching: MatchingConfig | None = None
+    """None: price, then time."""
 
 
 class VenueConfig(Section, frozen=True):

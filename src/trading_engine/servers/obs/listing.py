@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from trading_engine.shared.config import ConfigError, InstrumentConfig, VenueConfig
+from msgspec import structs
+
+from trading_engine.servers.obs.strategy import strategies
+from trading_engine.shared.config import ConfigError, InstrumentConfig, MatchingConfig, VenueConfig
 from trading_engine.venue.commands import ListInstrument
 from trading_engine.venue.conversion import (
     NotADecimal,
@@ -13,7 +16,7 @@ from trading_engine.venue.conversion import (
     tick_value,
     to_steps,
 )
-from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.instrument import Instrument, MatchingRules
 
 PPM_PER_BASIS_POINT = 100
 PPM_PER_PERCENT = 10_000
@@ -54,6 +57,7 @@ def instrument_of(item: InstrumentConfig, instrument_id: int, config: VenueConfi
             maker_fee_ppm=fee_ppm(item.maker_fee_bp),
             taker_fee_ppm=fee_ppm(item.taker_fee_bp),
             reference_price_ticks=to_steps(item.reference_price, item.tick_size),
+            matching=matching_rules(item.symbol, item.matching) if item.matching else None,
         )
     except NotAMultiple as error:
         raise ConfigError(
@@ -62,6 +66,18 @@ def instrument_of(item: InstrumentConfig, instrument_id: int, config: VenueConfi
         ) from error
     except (NotADecimal, ZeroDivisionError, ArithmeticError) as error:
         raise ConfigError(f"venue.instruments: {item.symbol}: not a usable number: {error}") from error
+
+
+def matching_rules(symbol: str, matching: MatchingConfig) -> MatchingRules:
+    """Raises `ConfigError` for an algorithm that there is not: refused by the venue it would be in the journal for good."""
+    known = strategies()
+    if matching.algorithm not in known:
+        names = ", ".join(sorted(known))
+        raise ConfigError(
+            f"venue.instruments: {symbol}: there is no matching algorithm {matching.algorithm!r}; there are {names}"
+        )
+    makers = tuple(matching.lead_market_makers.items())
+    return MatchingRules(**{**structs.asdict(matching), "lead_market_makers": makers})
 
 
 def fee_ppm(basis_points: str) -> int:
