@@ -16,7 +16,18 @@ from typing import Any
 
 import msgspec
 
-from support.mirror import FEE_ACCOUNT, LIMITED, MILLION, Mirror, MirrorAccount, MirrorMarket, MirrorOrder
+from support.mirror import (
+    AUCTION_TIMES,
+    CALLS,
+    FEE_ACCOUNT,
+    GATHERING,
+    LIMITED,
+    MILLION,
+    Mirror,
+    MirrorAccount,
+    MirrorMarket,
+    MirrorOrder,
+)
 from support.naive_market import Expected, NaiveMarket, naive, told
 from support.naive_sharing import ALGORITHMS
 from support.risk_mirror import RiskAsked
@@ -33,7 +44,13 @@ from trading_engine.venue.terms import OrderType, PegPrice, Side, SpecialTerms, 
 PRECEDENCE = list(Reason)
 BALANCE_MAX = 2**62
 ID_MAX = 2**63 - 1
-PHASE_REFUSAL = {TradingPhase.CLOSED: Reason.MARKET_CLOSED, TradingPhase.HALTED: Reason.TRADING_HALTED}
+PHASE_REFUSAL = {
+    TradingPhase.CLOSED: Reason.MARKET_CLOSED,
+    TradingPhase.HALTED: Reason.TRADING_HALTED,
+    TradingPhase.CLOSING_PUBLICATION: Reason.MARKET_CLOSED,
+    TradingPhase.POST_CLOSE: Reason.MARKET_CLOSED,
+}
+REPLACE_REFUSAL = PHASE_REFUSAL | {TradingPhase.PRE_OPEN: Reason.SESSION_DOES_NOT_ALLOW}
 
 INSTRUMENT_RANGES = {
     "instrument_id": (1, ID_MAX),
@@ -48,6 +65,13 @@ INSTRUMENT_RANGES = {
     "maker_fee_ppm": (-100_000, 100_000),
     "taker_fee_ppm": (0, 100_000),
     "reference_price_ticks": (0, 2**31 - 1),
+}
+
+AUCTION_RANGES = {
+    "collar_ppm": (0, 100 * MILLION),
+    "price_extensions_max": (0, 100),
+    "market_order_extensions_max": (0, 100),
+    "extension_ns": (1, 86_400 * 10**9),
 }
 
 STEP = r"(?=.{1,40}$)(?=.*[1-9])(\d+\.?\d*|\.\d+)"
@@ -126,9 +150,9 @@ class Auditor:
             case c.MassCancel():
                 return self._with_aftermath(self._expect_mass_cancel(command))
             case c.AdvanceClock():
-                return self._with_aftermath(self._expect_clock())
+                return self._expect_clock()
             case c.SetTradingPhase():
-                return self._with_aftermath(self._expect_phase(command))
+                return self._expect_phase(command)
             case c.SetRiskLimits() | c.SetKillSwitch():
                 return self._with_aftermath(self._expect_risk(command))
             case c.ReportDisconnect():
@@ -137,7 +161,7 @@ class Auditor:
                 return [*self._expect_administration(command)]
 
     def _with_aftermath(self, events: Sequence[Expected]) -> list[Expected]:
-        """Events that end orders, make them smaller, or change phases, and what others then do because of it."""
+        """Events that end orders or make them smaller, and what others then do because of it."""
         outcome: list[Expected] = [*events]
         for instrument_id in sorted(self.mirror.markets):
             market = NaiveMarket(self.mirror, instrument_id)
@@ -147,8 +171,6 @@ class Auditor:
                         market.end(order_id)
                     case e.OrderReplaced(order_id, _, _, leaves_lots):
                         market.shrink(order_id, leaves_lots)
-                    case e.TradingPhaseChanged(changed, phase) if changed in (0, instrument_id):
-                        market.phase = phase
             outcome += market.settle()
         return outcome
 
@@ -169,6 +191,7 @@ class Auditor:
             order_id=self.mirror.last_order_id + 1,
             **(msgspec.structs.asdict(command) | {"price_ticks": price_ticks}),
             entered_price_ticks=self._entered_price(command, price_ticks),
+            is_waiting=self._waits(command),
         )
         if is_stop(command):
             return [accepted]
@@ -181,6 +204,13 @@ class Auditor:
             return market.settle()
         return market.settle(order)
 
+    def _waits(self, command: c.PlaceOrder) -> bool:
+        """Whether an order waits for an auction, not in a book."""
+        phase = self.mirror.markets[command.instrument_id].phase
+        if command.time_in_force is TimeInForce.CLS and phase is not TradingPhase.CLOSING_CALL:
+            return True
+        return command.order_type is OrderType.MARKET and phase in GATHERING
+
     def _limit_price(self, command: c.PlaceOrder) -> int | None:
         """The limit of the order; for a market order the one that protection gives it, None when there is nothing to trade with."""
         if command.order_type is OrderType.LIMIT and command.special and command.special.reprice:
@@ -191,6 +221,10 @@ class Auditor:
         if command.order_type is OrderType.STOP:
             return protected(instrument, command.side, stop_price(command))
         best = self.mirror.best(command.instrument_id, command.side.opposite)
+        market = self.mirror.markets[command.instrument_id]
+        is_for_auction = command.time_in_force in AUCTION_TIMES or market.phase in GATHERING
+        if is_for_auction and market.last_price_ticks and command.order_type is OrderType.MARKET:
+            return protected(instrument, command.side, market.last_price_ticks)
         if best is None or command.order_type is OrderType.MARKET_TO_LIMIT:
             return best
         return protected(instrument, command.side, best)
@@ -258,6 +292,8 @@ class Auditor:
             broken[Reason.MINIMUM_ABOVE_QUANTITY] = command.quantity_lots
         if market.phase in PHASE_REFUSAL:
             broken[PHASE_REFUSAL[market.phase]] = 0
+        elif not is_for_session(market.phase, command):
+            broken[Reason.SESSION_DOES_NOT_ALLOW] = 0
         if command.order_type in (OrderType.LIMIT, OrderType.PEGGED):
             broken |= broken_by_price(market, command.price_ticks)
             broken |= broken_by_band(market, command.price_ticks, market.last_price_ticks)
@@ -342,7 +378,7 @@ class Auditor:
         replaced = e.OrderReplaced(
             order.order_id, order.account_id, quantity_lots, leaves_lots, price_ticks, priority_kept=keeps
         )
-        if keeps:
+        if keeps or order.order_id in self.mirror.waiting:
             return self._with_aftermath([replaced])
         market = NaiveMarket(self.mirror, order.instrument_id)
         market.outcome.append(replaced)
@@ -384,12 +420,12 @@ class Auditor:
         if order is None:
             return broken | {Reason.UNKNOWN_ORDER: 0}
         market = self.mirror.markets[order.instrument_id]
-        if market.phase in PHASE_REFUSAL:
-            broken[PHASE_REFUSAL[market.phase]] = 0
+        if market.phase in REPLACE_REFUSAL:
+            broken[REPLACE_REFUSAL[market.phase]] = 0
         quantity_lots = command.quantity_lots or order.quantity_lots
         if order.stop_price_ticks:
             return broken | self._broken_by_replacing_stop(command, order, market, quantity_lots)
-        if command.stop_price_ticks:
+        if command.stop_price_ticks or (command.price_ticks and self._is_waiting_market_order(order)):
             broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
         price_ticks = command.price_ticks or order.limit_ticks
         broken |= broken_by_price(market, price_ticks)
@@ -408,6 +444,9 @@ class Auditor:
         reference = market.last_price_ticks if is_entered_anew else 0
         broken |= self.mirror.risk.broken(RiskAsked(changed, order, None, reference, self.time_ns))
         return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
+
+    def _is_waiting_market_order(self, order: MirrorOrder) -> bool:
+        return order.order_id in self.mirror.waiting and order.accepted.order_type is OrderType.MARKET
 
     def _expect_mass_cancel(self, command: c.MassCancel) -> list[e.AnyEvent]:
         broken: Broken = {}
@@ -433,63 +472,76 @@ class Auditor:
 
     # Administration
 
-    def _expect_phase(self, command: c.SetTradingPhase) -> list[e.AnyEvent]:
+    def _expect_phase(self, command: c.SetTradingPhase) -> list[Expected]:
         markets = self.mirror.markets
         if command.instrument_id not in (0, *markets):
             return [refused(6, {Reason.UNKNOWN_INSTRUMENT: 0}, instrument_id=command.instrument_id)]
         concerned = [command.instrument_id] if command.instrument_id else sorted(markets)
-        if not command.trading_day_ends and all(markets[i].phase is command.phase for i in concerned):
+        is_unchanged = all(
+            (markets[i].phase, markets[i].ends_ns) == (command.phase, command.ends_ns) for i in concerned
+        )
+        if not command.trading_day_ends and is_unchanged:
             return [refused(6, {Reason.PHASE_UNCHANGED: 0}, instrument_id=command.instrument_id)]
-        events: list[e.AnyEvent] = [
-            e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends)
+        if command.ends_ns and (command.phase not in CALLS or not self.time_ns < command.ends_ns < 2**63):
+            return [refused(6, {Reason.CALL_END_OUT_OF_RANGE: 0}, instrument_id=command.instrument_id)]
+        outcome: list[Expected] = [
+            e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends, command.ends_ns)
         ]
-        if command.trading_day_ends:
-            events += (
-                e.OrderExpired(order.order_id, order.account_id, order.leaves_lots, EndReason.END_OF_DAY)
-                for instrument_id in concerned
-                for order in self._in_order_of_priority(instrument_id)
-                if order.accepted.time_in_force is TimeInForce.DAY
-            )
-        return events
+        naive_markets = [NaiveMarket(self.mirror, instrument_id, outcome) for instrument_id in concerned]
+        for market in naive_markets:
+            market.change_phase(command.phase, command.ends_ns)
+        for market in naive_markets if command.trading_day_ends else []:
+            market.end_day()
+        for market in naive_markets:
+            market.settle()
+        return outcome
 
     def _expect_clock(self) -> list[Expected]:
-        due = sorted(
-            (expire_time(order.accepted), order.order_id)
-            for order in self.mirror.orders.values()
-            if 0 < expire_time(order.accepted) <= self.time_ns
-        )
-        expired = [self.mirror.orders[order_id] for _, order_id in due]
-        return [
-            e.ClockAdvanced(len(expired)),
-            *(
-                e.OrderExpired(order.order_id, order.account_id, order.leaves_lots, EndReason.EXPIRE_TIME_REACHED)
-                for order in expired
-            ),
-            *self._expect_elapsed({order.order_id for order in expired}),
-        ]
-
-    def _expect_elapsed(self, ended: set[int]) -> Iterable[e.AnyEvent]:
-        """Countdowns that are over; `ended` are the orders that have ended before."""
-        countdowns = self.mirror.risk.countdowns
-        due = sorted((deadline_ns, *of) for of, deadline_ns in countdowns.items() if deadline_ns <= self.time_ns)
-        for _, account_id, instrument_id in due:
-            orders = [
-                order
-                for order in self.mirror.open_orders(account_id)
-                if instrument_id in (0, order.instrument_id) and order.order_id not in ended
+        """Expiries, countdowns and planned ends of calls in order of time, each with what it sets off; at one time in this order."""
+        outcome: list[Expected] = []
+        expired_count = 0
+        markets = {i: NaiveMarket(self.mirror, i, outcome) for i in sorted(self.mirror.markets)}
+        countdowns = {of: (deadline_ns, 1, *of) for of, deadline_ns in self.mirror.risk.countdowns.items()}
+        while True:
+            expiries = [
+                (order.expire_time_ns, 0, order.order_id, i)
+                for i, market in markets.items()
+                for order in market.open_orders()
+                if order.expire_time_ns
             ]
-            ended |= {order.order_id for order in orders}
-            yield e.CountdownElapsed(account_id, instrument_id)
-            yield from withdrawals(orders, EndReason.CONNECTION_LOST)
+            ends = [(market.ends_ns, 2, i, i) for i, market in markets.items() if market.ends_ns]
+            never = (self.time_ns + 1, 0, 0, 0)
+            time_ns, kind, number, instrument_id = min([never, *expiries, *countdowns.values(), *ends])
+            if time_ns > self.time_ns:
+                return [e.ClockAdvanced(expired_count), *outcome]
+            if kind == 0:
+                market = markets[instrument_id]
+                order = next(order for order in market.open_orders() if order.order_id == number)
+                market.expire(order, EndReason.EXPIRE_TIME_REACHED)
+                expired_count += 1
+            elif kind == 1:
+                del countdowns[number, instrument_id]
+                outcome.append(e.CountdownElapsed(number, instrument_id))
+                self._cancel_in(markets, number, instrument_id, outcome)
+            else:
+                markets[instrument_id].end_call()
+            for market in markets.values():
+                market.settle()
 
-    def _in_order_of_priority(self, instrument_id: int) -> Iterable[MirrorOrder]:
-        for side in (Side.BUY, Side.SELL):
-            for price in self.mirror.prices(instrument_id, side):
-                for order_id in self.mirror.in_order((instrument_id, side, price)):
-                    yield self.mirror.orders[order_id]
-            yield from self.mirror.all_or_none_in_order(instrument_id, side)
-        yield from self.mirror.stops_in_order(instrument_id)
-        yield from (order for order in self.mirror.pegs(instrument_id) if not order.price_ticks)
+    @staticmethod
+    def _cancel_in(
+        markets: dict[int, NaiveMarket], account_id: int, instrument_id: int, outcome: list[Expected]
+    ) -> None:
+        """What the end of a countdown cancels."""
+        orders = [
+            (order.order_id, i, order)
+            for i, market in markets.items()
+            for order in market.open_orders()
+            if order.account_id == account_id and instrument_id in (0, i)
+        ]
+        for order_id, i, order in sorted(orders, key=lambda item: item[0]):
+            outcome.append(e.OrderCanceled(order_id, account_id, order.leaves_lots, EndReason.CONNECTION_LOST))
+            markets[i].end(order_id)
 
     def _expect_administration(self, command: c.AnyCommand) -> list[e.AnyEvent]:
         match command:
@@ -676,6 +728,7 @@ def is_valid(instrument: Instrument) -> bool:
         and instrument.reference_price_ticks <= instrument.price_ticks_max
         and instrument.maker_fee_ppm + instrument.taker_fee_ppm >= 0
         and (instrument.matching is None or not any(faults_of(instrument.matching)))
+        and (instrument.auctions is None or are_within(instrument.auctions, AUCTION_RANGES))
     )
 
 
@@ -688,6 +741,10 @@ def faults_of(rules: MatchingRules) -> Iterable[object]:
     yield len(dict(rules.lead_market_makers)) < len(rules.lead_market_makers)
     yield any(not 1 <= account_id <= ID_MAX or percent < 1 for account_id, percent in rules.lead_market_makers)
     yield sum(percent for _, percent in rules.lead_market_makers) > 100
+
+
+def are_within(rules: msgspec.Struct, ranges: dict[str, tuple[int, int]]) -> bool:
+    return all(lowest <= getattr(rules, name) <= highest for name, (lowest, highest) in ranges.items())
 
 
 def broken_by_quantity(market: MirrorMarket, quantity_lots: int) -> Broken:
@@ -719,9 +776,33 @@ def is_supported(command: c.PlaceOrder) -> bool:
         return False
     if command.post_only and (is_immediate or not (is_pegged or command.order_type is OrderType.LIMIT)):
         return False
+    if command.time_in_force in AUCTION_TIMES and (is_stop(command) or is_pegged or wants_match(command)):
+        return False
     if command.special is None:
         return not is_stop(command) and not is_pegged and command.time_in_force is not TimeInForce.GTD
     return not any(contradictions(command, command.special))
+
+
+def wants_match(command: c.PlaceOrder) -> bool:
+    """Whether only a match at once can do what the order asks for."""
+    return bool(
+        command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+        or command.post_only
+        or command.order_type is OrderType.MARKET_TO_LIMIT
+        or (command.special and (command.special.minimum_lots or command.special.all_or_none))
+    )
+
+
+def is_for_session(phase: TradingPhase, command: c.PlaceOrder) -> bool:
+    """Whether a phase that takes orders takes this one."""
+    is_early = phase in (TradingPhase.PRE_OPEN, TradingPhase.OPENING_CALL)
+    if command.time_in_force is TimeInForce.OPG and not is_early:
+        return False
+    if phase is TradingPhase.CLOSING_CROSS and (
+        command.order_type is not OrderType.LIMIT or command.time_in_force in AUCTION_TIMES
+    ):
+        return False
+    return phase not in GATHERING or not wants_match(command)
 
 
 def contradictions(command: c.PlaceOrder, special: SpecialTerms) -> Iterable[object]:
@@ -823,12 +904,18 @@ def compare(venue: Venue, auditor: Auditor) -> None:
         order_id: (order.leaves_lots, order.price_ticks, order.stop_price_ticks)
         for order_id, order in mirror.orders.items()
     }
-    expiries = [due for due in (expire_time(order.accepted) for order in mirror.orders.values()) if due]
-    assert venue.next_expiry_ns == min([*expiries, *mirror.risk.countdowns.values()], default=0)
+    due = [expire_time(order.accepted) for order in mirror.orders.values()]
+    due += [market.ends_ns for market in mirror.markets.values()]
+    due += mirror.risk.countdowns.values()
+    assert venue.next_event_ns == min(filter(None, due), default=0)
     assert venue.account_ids == frozenset(mirror.accounts)
     assert venue.instruments == {i: market.instrument for i, market in mirror.markets.items()}
     for instrument_id, market in mirror.markets.items():
         assert venue.phase(instrument_id) is market.phase
+        assert [(o.order_id, o.price_ticks, o.leaves_lots, o.held) for o in venue.waiting(instrument_id)] == [
+            (o.order_id, o.price_ticks, o.leaves_lots, o.hold(market.instrument))
+            for o in mirror.waiting_orders(instrument_id)
+        ]
         for side in (Side.BUY, Side.SELL):
             compare_side(venue, mirror, instrument_id, side)
             assert venue.top_order(instrument_id, side) == mirror.tops.get((instrument_id, side))

@@ -10,6 +10,7 @@ An event that does not follow is an assertion with the event in it.
 
 from dataclasses import dataclass, field
 
+from support.naive_auction import NOTHING, Interest, Outcome, naive_price
 from support.risk_mirror import RiskMirror
 from trading_engine.venue import accounts
 from trading_engine.venue import events as e
@@ -24,6 +25,16 @@ REFUSALS = (e.CommandRefused, e.OrderRejected, e.OrderRepeated, e.CancelRejected
 
 LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.PEGGED)
 """Types whose limit is the client's."""
+CALLS = (
+    TradingPhase.OPENING_CALL,
+    TradingPhase.VOLATILITY_CALL,
+    TradingPhase.INTRADAY_CALL,
+    TradingPhase.CLOSING_CALL,
+    TradingPhase.REOPENING_CALL,
+)
+GATHERING = (*CALLS, TradingPhase.PRE_OPEN, TradingPhase.CLOSING_CROSS)
+"""Phases in which orders are taken and not matched."""
+AUCTION_TIMES = (TimeInForce.OPG, TimeInForce.CLS)
 Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool, SelfTradePrevention, SpecialTerms | None]
 LevelKey = tuple[int, Side, int]
 """Instrument, side, price."""
@@ -130,6 +141,16 @@ class MirrorMarket:
     phase: TradingPhase = TradingPhase.CLOSED
     last_price_ticks: int = 0
     market_sequence: int = 0
+    ends_ns: int = 0
+    ended: TradingPhase = TradingPhase.CLOSED
+    """The phase before this one."""
+    price_extensions: int = 0
+    market_order_extensions: int = 0
+    indication: Outcome = NOTHING
+    uncrossing: e.AuctionUncrossed | None = None
+    """The auction of this batch."""
+    uncrossed_lots: int = 0
+    """What its trades were so far."""
 
 
 class Mirror:
@@ -150,6 +171,8 @@ class Mirror:
         """Order ids of those that rest, in order of time."""
         self.unpriced: set[int] = set()
         """Order ids of pegged orders that wait for a price."""
+        self.waiting: list[int] = []
+        """Order ids of those that wait for an auction outside the book, in order of entry."""
         self.issued_cash: dict[str, int] = {}
         self.issued_lots: dict[int, int] = {}
         self.reported_cash: dict[tuple[int, str], tuple[int, int]] = {}
@@ -249,8 +272,11 @@ class Mirror:
             self._apply_one(event)
             self.risk.see(event)
         self._rest_incoming()
+        self.risk.end_batch()
         assert not self._prevented, (self._prevented, batch)
         self._check_reports(batch)
+        for market in self.markets.values():
+            self._check_auction(market)
 
     def _apply_one(self, event: e.AnyEvent) -> None:  # noqa: C901  # One row per kind of event.
         match event:
@@ -272,9 +298,18 @@ class Mirror:
                 self.issued_lots[instrument_id] += lots
             case e.AccountSuspended(account_id, suspended):
                 self.accounts[account_id].suspended = suspended
-            case e.TradingPhaseChanged(instrument_id, phase):
+            case e.TradingPhaseChanged(instrument_id, phase, _, ends_ns):
                 for market in [self.markets[instrument_id]] if instrument_id else self.markets.values():
-                    market.phase = phase
+                    self._change_phase(market, phase, ends_ns)
+            case e.AuctionUncrossed():
+                self._uncross(event)
+            case e.AuctionExtended():
+                self._extend(event)
+            case e.AuctionIndicated():
+                market = self.markets[event.instrument_id]
+                outcome = (event.price_ticks, event.matched_lots, event.surplus_lots)
+                assert market.indication != outcome, event
+                market.indication = outcome
             case e.OrderAccepted():
                 self._accept(event)
             case e.TradeExecuted():
@@ -329,6 +364,9 @@ class Mirror:
         elif event.special and event.special.stop_price_ticks:
             order.stop_price_ticks = event.special.stop_price_ticks
             self.stops.append(order.order_id)
+        elif self._waits(order):
+            assert event.is_waiting, event
+            self.waiting.append(order.order_id)
         else:
             self._incoming = order
         if event.client_order_id:
@@ -340,11 +378,117 @@ class Mirror:
         self._rest_incoming()
         order = self.orders[event.order_id]
         assert order.account_id == event.account_id, event
-        last = self.markets[order.instrument_id].last_price_ticks
-        assert order.stop_price_ticks > 0 < last, event
+        market = self.markets[order.instrument_id]
+        if order.order_id in self.waiting:
+            assert market.phase is TradingPhase.CLOSING_CALL, event
+            assert order.accepted.time_in_force is TimeInForce.CLS, event
+            self.waiting.remove(order.order_id)
+            self._rest(order)
+            return
+        joins_auction = market.uncrossing is not None and market.uncrossed_lots < market.uncrossing.quantity_lots
+        assert order.stop_price_ticks > 0, event
         self.stops.remove(order.order_id)
         order.stop_price_ticks = 0
-        self._incoming = order
+        if joins_auction:
+            self._rest(order)
+        else:
+            assert market.last_price_ticks, event
+            self._incoming = order
+
+    def _waits(self, order: MirrorOrder) -> bool:
+        """Whether an order that is no stop has no place in the book yet."""
+        phase = self.markets[order.instrument_id].phase
+        if order.accepted.time_in_force is TimeInForce.CLS and phase is not TradingPhase.CLOSING_CALL:
+            return True
+        return order.accepted.order_type is OrderType.MARKET and phase in GATHERING
+
+    # Auctions
+
+    def _change_phase(self, market: MirrorMarket, phase: TradingPhase, ends_ns: int) -> None:
+        market.ends_ns = ends_ns
+        if phase is not market.phase:
+            market.ended, market.phase = market.phase, phase
+            market.indication = NOTHING
+            market.price_extensions = market.market_order_extensions = 0
+
+    def _extend(self, event: e.AuctionExtended) -> None:
+        market = self.markets[event.instrument_id]
+        assert market.phase in CALLS, event
+        assert market.instrument.auctions, event
+        assert event.ends_ns == min(market.ends_ns + market.instrument.auctions.extension_ns, 2**63 - 1), event
+        market.ends_ns = event.ends_ns
+        if event.is_for_market_orders:
+            market.market_order_extensions += 1
+        else:
+            market.price_extensions += 1
+
+    def _uncross(self, event: e.AuctionUncrossed) -> None:
+        self._rest_incoming()
+        market = self.markets[event.instrument_id]
+        is_cross = event.phase is market.phase is TradingPhase.CLOSING_CROSS
+        assert is_cross or event.phase is market.ended, event
+        assert (event.price_ticks > 0) == (event.quantity_lots > 0), event
+        assert not is_cross or event.price_ticks == market.last_price_ticks, event
+        assert market.uncrossing is None or market.uncrossed_lots == market.uncrossing.quantity_lots, event
+        market.uncrossing, market.uncrossed_lots = event, 0
+
+    def _trade_in_auction(self, event: e.TradeExecuted) -> None:
+        market = self.markets[event.instrument_id]
+        sale, buy = self.orders[event.maker_order_id], self.orders[event.taker_order_id]
+        auction = market.uncrossing
+        assert auction is not None, event
+        assert event.price_ticks == auction.price_ticks, event
+        assert sale.price_ticks <= event.price_ticks <= buy.price_ticks, event
+        assert (sale.side, buy.side, event.aggressor_side) == (Side.SELL, Side.BUY, Side.BUY), event
+        assert event.quantity_lots in (sale.leaves_lots, buy.leaves_lots, auction.quantity_lots - market.uncrossed_lots)
+        assert event.trade_id == self.last_trade_id + 1, event
+        self._next_market_sequence(market, event.market_sequence)
+        self.last_trade_id = event.trade_id
+        market.last_price_ticks = event.price_ticks
+        market.uncrossed_lots += event.quantity_lots
+        value = event.price_ticks * event.quantity_lots * market.instrument.tick_value
+        for order, fee, leaves_lots in (
+            (sale, event.maker_fee, event.maker_leaves_lots),
+            (buy, event.taker_fee, event.taker_leaves_lots),
+        ):
+            order.leaves_lots -= event.quantity_lots
+            assert order.leaves_lots == leaves_lots, event
+            assert fee == order.take_fee(value, max(0, market.instrument.maker_fee_ppm)), event
+            self._settle(order, market.instrument, event.quantity_lots, value, fee)
+            order.shown_lots = min(order.shown_lots, order.leaves_lots)
+            self._shrink_top(order)
+            if order.leaves_lots == 0:
+                self._forget(order)
+
+    def _check_auction(self, market: MirrorMarket) -> None:
+        instrument_id = market.instrument.instrument_id
+        if market.uncrossing is not None:
+            assert market.uncrossed_lots == market.uncrossing.quantity_lots, market.uncrossing
+            market.uncrossing = None
+        bid, ask = self.best(instrument_id, Side.BUY), self.best(instrument_id, Side.SELL)
+        assert market.phase is not TradingPhase.CONTINUOUS or bid is None or ask is None or bid < ask, (bid, ask)
+        expected = NOTHING
+        if market.phase in CALLS:
+            expected = naive_price(self.interests(instrument_id), market.last_price_ticks)
+        assert market.indication == expected, (market.indication, expected)
+
+    def interests(self, instrument_id: int) -> list[Interest]:
+        """All that takes part in an auction now."""
+        booked = [
+            self.orders[order_id] for (of, _, _), ids in self.queues.items() if of == instrument_id for order_id in ids
+        ]
+        return [
+            *(Interest(order.side, order.price_ticks, order.leaves_lots) for order in booked),
+            *(
+                Interest(order.side, order.price_ticks, order.leaves_lots, is_market=True)
+                for order in self.waiting_orders(instrument_id)
+                if order.accepted.time_in_force is not TimeInForce.CLS
+                or self.markets[instrument_id].phase is TradingPhase.CLOSING_CALL
+            ),
+        ]
+
+    def waiting_orders(self, instrument_id: int) -> list[MirrorOrder]:
+        return [order for order in map(self.orders.__getitem__, self.waiting) if order.instrument_id == instrument_id]
 
     def _restate(self, event: e.OrderRestated) -> None:
         order = self.orders[event.order_id]
@@ -396,6 +540,9 @@ class Mirror:
         ]
 
     def _trade(self, event: e.TradeExecuted) -> None:
+        if event.is_auction:
+            self._trade_in_auction(event)
+            return
         taker = self._taker(event.taker_order_id)
         maker = self.orders[event.maker_order_id]
         market = self.markets[event.instrument_id]
@@ -502,6 +649,8 @@ class Mirror:
         self._deliver(order.account_id, instrument.instrument_id, sign * lots)
 
     def _end_order(self, event: e.OrderCanceled | e.OrderExpired) -> None:
+        if isinstance(event, e.OrderExpired):  # What came in before, by a change of phase, has rested by then.
+            self._rest_incoming()
         order = self.orders[event.order_id]
         assert (event.account_id, event.canceled_lots) == (order.account_id, order.leaves_lots), event
         expiries = (EndReason.END_OF_DAY, EndReason.EXPIRE_TIME_REACHED)
@@ -513,10 +662,13 @@ class Mirror:
             assert order is self._incoming, event
             assert order.accepted.special, event
             assert order.accepted.special.minimum_lots > order.done_lots, event
+        elif event.reason is EndReason.AUCTION_REMAINDER:
+            assert order.order_id in self.waiting or order.accepted.time_in_force in AUCTION_TIMES, event
         elif event.reason in immediate:
-            assert order is self._incoming, event
+            has_joined_auction = order.accepted.special and self.markets[order.instrument_id].uncrossing
+            assert order is self._incoming or has_joined_auction, event
             assert order.accepted.time_in_force is immediate[event.reason], event
-        elif order.order_id not in (*self.stops, *self.unpriced, *self.all_or_none):
+        elif order.order_id not in (*self.stops, *self.unpriced, *self.all_or_none, *self.waiting):
             assert order.order_id in self.queues[order.level], event
         self._forget(order)
 
@@ -530,6 +682,8 @@ class Mirror:
             self.unpriced.remove(order.order_id)
         elif order.order_id in self.all_or_none:
             self.all_or_none.remove(order.order_id)
+        elif order.order_id in self.waiting:
+            self.waiting.remove(order.order_id)
         else:
             self._leave_queue(order)
         if order.accepted.client_order_id:
@@ -542,6 +696,12 @@ class Mirror:
         self.tops[order.instrument_id, order.side] = (order.order_id, first_lots)
         if first_lots == 0:
             del self.tops[order.instrument_id, order.side]
+
+    def _shrink_top(self, order: MirrorOrder) -> None:
+        """Of an order that has become smaller: no more is filled first than it displays."""
+        top_id, first_lots = self.tops.get((order.instrument_id, order.side), (0, 0))
+        if top_id == order.order_id:
+            self._set_top(order, min(first_lots, order.shown_lots))
 
     def _become_top(self, order: MirrorOrder) -> None:
         """Of an order that is about to rest: it is filled first if it betters what its side displays."""
@@ -573,7 +733,11 @@ class Mirror:
             order.order_id, order.account_id, event.quantity_lots, leaves_lots, event.price_ticks, keeps
         ), event
         assert leaves_lots > 0, event
-        if not keeps:
+        if order.order_id in self.waiting:
+            if not keeps:
+                self.waiting.remove(order.order_id)
+                self.waiting.append(order.order_id)
+        elif not keeps:
             assert self._incoming is None, event
             self._take_out(order)
         order.quantity_lots, order.leaves_lots = event.quantity_lots, leaves_lots
@@ -582,9 +746,7 @@ class Mirror:
         else:
             order.price_ticks = event.price_ticks
         order.shown_lots = min(order.shown_lots, leaves_lots)
-        top_id, first_lots = self.tops.get((order.instrument_id, order.side), (0, 0))
-        if top_id == order.order_id:
-            self._set_top(order, min(first_lots, order.shown_lots))
+        self._shrink_top(order)
 
     def _take_out(self, order: MirrorOrder) -> None:
         """Out of its queue, to enter the book anew."""
@@ -635,10 +797,16 @@ class Mirror:
         assert not order.accepted.time_in_force.is_immediate, order
         if order.is_all_or_none:
             assert order.done_lots == 0, order
+        else:
+            is_gathering = self.markets[order.instrument_id].phase in GATHERING
+            assert is_gathering or not self.matches(order.instrument_id, order.side, order.price_ticks), order
+        self._rest(order)
+
+    def _rest(self, order: MirrorOrder) -> None:
+        if order.is_all_or_none:
             order.show()
             self.all_or_none.append(order.order_id)
             return
-        assert not self.matches(order.instrument_id, order.side, order.price_ticks), order
         order.show()
         self._become_top(order)
         self.queues.setdefault(order.level, []).append(order.order_id)
@@ -651,7 +819,7 @@ class Mirror:
     # What the batch said of balances and books must be what its trades and orders made of them
 
     def _check_reports(self, batch: e.EventBatch) -> None:
-        for kind in (e.CashChanged, e.PositionChanged, e.BookChanged):
+        for kind in (e.CashChanged, e.PositionChanged, e.BookChanged, e.AuctionIndicated):
             subjects = [event_subject(event) for event in batch.events if isinstance(event, kind)]
             assert len(subjects) == len(set(subjects)), batch
         cash, lots = self.balances()
@@ -695,7 +863,7 @@ class Mirror:
         for instrument_id, issued in self.issued_lots.items():
             assert sum(account.lots.get(instrument_id, 0) for account in self.accounts.values()) == issued, batch
         queued = [order_id for queue in self.queues.values() for order_id in queue]
-        waiting = [*self.stops, *self.unpriced, *self.all_or_none]
+        waiting = [*self.stops, *self.unpriced, *self.all_or_none, *self.waiting]
         assert sorted(self.orders) == sorted([*queued, *waiting]), batch
 
 
@@ -723,6 +891,8 @@ def rank(event: e.AnyEvent) -> int:
             return 2
         case e.BookChanged():
             return 3
+        case e.AuctionIndicated():
+            return 4
         case _:
             return 0
 
@@ -733,7 +903,7 @@ def event_subject(event: e.AnyEvent) -> tuple[object, ...]:
             return account_id, currency
         case e.PositionChanged(account_id, instrument_id):
             return account_id, instrument_id
-        case e.BookChanged(instrument_id):
+        case e.BookChanged(instrument_id) | e.AuctionIndicated(instrument_id):
             return (instrument_id,)
         case _:
             raise AssertionError(event)

@@ -10,7 +10,8 @@ from math import ceil, floor
 
 import msgspec
 
-from support.mirror import Mirror, MirrorOrder
+from support.mirror import AUCTION_TIMES, CALLS, GATHERING, Mirror, MirrorOrder
+from support.naive_auction import Interest, Outcome, naive_price, outcome_at
 from support.naive_sharing import NaiveOffer, shares
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import MatchingRules
@@ -18,7 +19,7 @@ from trading_engine.venue.reasons import EndReason
 from trading_engine.venue.terms import OrderType, PegPrice, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 Trade = tuple[int, int, int, int]
-"""Maker, taker, price, lots."""
+"""Maker, taker, price, lots; in an auction seller, buyer."""
 Expected = e.AnyEvent | Trade
 
 
@@ -43,6 +44,7 @@ class NaiveOrder:
     peg: PegPrice
     peg_offset_ticks: int
     all_or_none: bool
+    expire_time_ns: int
 
 
 def naive(order: MirrorOrder) -> NaiveOrder:
@@ -67,11 +69,12 @@ def naive(order: MirrorOrder) -> NaiveOrder:
         accepted.special.peg if accepted.special else PegPrice.NONE,
         accepted.special.peg_offset_ticks if accepted.special else 0,
         order.is_all_or_none,
+        accepted.special.expire_time_ns if accepted.special else 0,
     )
 
 
 class NaiveMarket:
-    def __init__(self, mirror: Mirror, instrument_id: int) -> None:
+    def __init__(self, mirror: Mirror, instrument_id: int, outcome: list[Expected] | None = None) -> None:
         self.mirror = mirror
         self.instrument_id = instrument_id
         self.resting = [
@@ -89,28 +92,36 @@ class NaiveMarket:
             for order in mirror.pegs(instrument_id)
         ]
         """Those in the book and those that wait, in order of entry."""
-        self.phase = mirror.markets[instrument_id].phase
+        self.waiting = [naive(order) for order in mirror.waiting_orders(instrument_id)]
+        """For an auction, in order of entry."""
         self.tops = {side: mirror.tops.get((instrument_id, side), (0, 0)) for side in Side}
         """(order id, lots) of what is filled first, by side."""
         self.elected: list[NaiveOrder] = []
-        self.outcome: list[Expected] = []
+        self.outcome: list[Expected] = [] if outcome is None else outcome
         self.displaying_anew: set[int] = set()
         """Orders that go to the back of their queue without leaving their price."""
+        market = mirror.markets[instrument_id]
+        self.instrument = market.instrument
+        self.phase = market.phase
+        self.last_price_ticks = market.last_price_ticks
+        self.ends_ns = market.ends_ns
+        self.extensions = {False: market.price_extensions, True: market.market_order_extensions}
+        """How often the call was extended, by whether that was for market orders."""
 
     def leave(self, order_id: int) -> None:
-        """Take a resting order out without a word."""
+        """Take an order out without a word."""
         self.tops = {side: (0, 0) if top[0] == order_id else top for side, top in self.tops.items()}
-        self.resting = [order for order in self.resting if order.order_id != order_id]
+        for orders in (self.resting, self.waiting, self.stops):
+            orders[:] = [order for order in orders if order.order_id != order_id]
 
     def end(self, order_id: int) -> None:
         """An order has ended, wherever it was."""
         self.leave(order_id)
-        self.stops = [order for order in self.stops if order.order_id != order_id]
         self.pegs = [order for order in self.pegs if order.order_id != order_id]
 
     def shrink(self, order_id: int, leaves_lots: int) -> None:
         """An order has become smaller and kept its place."""
-        for order in [*self.resting, *self.stops, *self.pegs]:
+        for order in self.open_orders():
             if order.order_id == order_id:
                 order.leaves_lots = leaves_lots
                 order.shown_lots = min(order.shown_lots, leaves_lots)
@@ -191,23 +202,31 @@ class NaiveMarket:
 
     def enter(self, order: NaiveOrder) -> None:
         """Match an order, and rest or cancel what is left."""
+        if self._waits(order):
+            self.waiting.append(order)
+            return None
         if order.time_in_force is TimeInForce.FOK and not self._can_fill(order, order.leaves_lots):
             return self._cancel(order, EndReason.FOK_NOT_FILLABLE)
         if order.minimum_lots > 0 and not self._can_fill(order, min(order.minimum_lots, order.leaves_lots)):
             return self._cancel(order, EndReason.MINIMUM_NOT_FILLABLE)
+        if self.phase is not TradingPhase.CONTINUOUS:
+            self._rest(order)
+            return self._cross_at_close()
         if order.all_or_none and not self._can_fill(order, order.leaves_lots):
             return self._rest(order)
-        if self.mirror.markets[self.instrument_id].instrument.matching:
+        return self._match(order)
+
+    def _match(self, order: NaiveOrder) -> None:
+        if self.instrument.matching:
             self._share(order)
         else:
             self._meet_one_by_one(order)
         if order.leaves_lots < 0:
-            return None
+            return
         if order.leaves_lots and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
             self._cancel(order, EndReason.IOC_REMAINDER)
         elif order.leaves_lots:
             self._rest(order)
-        return None
 
     def _meet_one_by_one(self, order: NaiveOrder) -> None:
         while order.leaves_lots > 0 and (met := self._meets(order)):
@@ -293,7 +312,10 @@ class NaiveMarket:
 
     def _can_fill(self, order: NaiveOrder, lots: int) -> bool:
         """Whether the order could trade so much before self-trade prevention gets in its way."""
+        if self.phase is not TradingPhase.CONTINUOUS:
+            return False
         trial = NaiveMarket(self.mirror, self.instrument_id)
+        trial.phase = self.phase
         trial.resting = [replace(other) for other in self.resting]
         trial.tops = dict(self.tops)
         mode = order.self_trade_prevention
@@ -318,15 +340,211 @@ class NaiveMarket:
         taker.leaves_lots -= lots
         self._elect(maker.price_ticks)
 
+    # Auctions
+
+    def change_phase(self, phase: TradingPhase, ends_ns: int = 0) -> None:
+        """What comes of a change of phase, but for the word of it."""
+        ended, self.ends_ns = self.phase, ends_ns
+        if phase is ended:
+            return
+        begins_to_match = phase is TradingPhase.CONTINUOUS
+        if (ended in CALLS and phase is not TradingPhase.HALTED) or begins_to_match:
+            self._uncross()
+        self.phase = phase
+        self._reprice_out()
+        self._cross_at_close()
+        for order in [order for order in self.waiting if not self._waits(order)]:
+            if order.order_type is OrderType.LIMIT and phase in CALLS:
+                self.leave(order.order_id)
+                self.outcome.append(e.OrderTriggered(order.order_id, order.account_id))
+                self._rest(order)
+        self.settle()
+
+    def end_call(self) -> None:
+        """The planned end of a call has come."""
+        if self._goes_on():
+            return None
+        is_closing = self.phase is TradingPhase.CLOSING_CALL
+        then = TradingPhase.CLOSING_PUBLICATION if is_closing else TradingPhase.CONTINUOUS
+        self.outcome.append(e.TradingPhaseChanged(self.instrument.instrument_id, then, trading_day_ends=False))
+        return self.change_phase(then)
+
+    def _goes_on(self) -> bool:
+        """Whether the instrument's rules extend the call."""
+        rules = self.instrument.auctions
+        if rules is None:
+            return False
+        price, matched, _ = self._price()
+        reference = self.last_price_ticks
+        has_collar = price and reference and rules.collar_ppm
+        is_far = has_collar and abs(price - reference) * 10**6 > reference * rules.collar_ppm
+        if is_far and self.extensions[False] < rules.price_extensions_max:
+            self._extend(is_for_market_orders=False)
+            return True
+        if self.extensions[True] < rules.market_order_extensions_max and self._leaves_market_order(price, matched):
+            self._extend(is_for_market_orders=True)
+            return True
+        return False
+
+    def _extend(self, is_for_market_orders: bool) -> None:
+        assert self.instrument.auctions
+        self.extensions[is_for_market_orders] += 1
+        self.ends_ns = min(self.ends_ns + self.instrument.auctions.extension_ns, 2**63 - 1)
+        self.outcome.append(e.AuctionExtended(self.instrument.instrument_id, is_for_market_orders, self.ends_ns))
+
+    def _leaves_market_order(self, price: int, matched: int) -> bool:
+        for side in (Side.BUY, Side.SELL):
+            left = matched
+            for order in self._in_auction(side, price) if price else []:
+                if order in self.waiting and left < order.leaves_lots:
+                    return True
+                left = max(0, left - order.leaves_lots)
+            allowed = self._in_auction(side, price) if price else []
+            if any(order.side is side and order not in allowed for order in self._market_orders()):
+                return True
+        return False
+
+    def _reprice_out(self) -> None:
+        """Where nothing matches, pegged orders leave the book."""
+        if self.phase is not TradingPhase.CONTINUOUS:
+            self._reprice()
+
+    def open_orders(self) -> list[NaiveOrder]:
+        orders = [*self.resting, *self.stops, *self.pegs, *self.waiting]
+        return list({order.order_id: order for order in orders}.values())
+
+    def end_day(self) -> None:
+        """Everything for the day ends: bids, asks, stops, what waits for an auction."""
+        booked = [order for side in (Side.BUY, Side.SELL) for order in self._best_first(side)]
+        stops = [
+            order
+            for side in (Side.BUY, Side.SELL)
+            for order in sorted(self.stops, key=lambda order: order.stop_price_ticks * (3 - 2 * order.side))
+            if order.side is side
+        ]
+        unpriced = [order for order in self.pegs if not order.price_ticks]
+        for order in [*booked, *stops, *unpriced, *self.waiting]:
+            if order.time_in_force in (TimeInForce.DAY, *AUCTION_TIMES):
+                self.expire(order, EndReason.END_OF_DAY)
+
+    def expire(self, order: NaiveOrder, reason: EndReason) -> None:
+        self.end(order.order_id)
+        self.outcome.append(e.OrderExpired(order.order_id, order.account_id, order.leaves_lots, reason))
+
+    def _best_first(self, side: Side) -> list[NaiveOrder]:
+        sign = -1 if side is Side.BUY else 1
+        orders = [order for order in self.resting if order.side is side]
+        return sorted(orders, key=lambda order: (order.all_or_none, sign * order.price_ticks, order.hidden))
+
+    def _waits(self, order: NaiveOrder) -> bool:
+        if order.time_in_force is TimeInForce.CLS and self.phase is not TradingPhase.CLOSING_CALL:
+            return True
+        return order.order_type is OrderType.MARKET and self.phase in GATHERING
+
+    def _market_orders(self) -> list[NaiveOrder]:
+        """Of those that wait, those that take part."""
+        is_closing = self.phase is TradingPhase.CLOSING_CALL
+        return [order for order in self.waiting if is_closing or order.time_in_force is not TimeInForce.CLS]
+
+    def _price(self) -> Outcome:
+        return naive_price(self._interests(), self.last_price_ticks)
+
+    def _levels(self) -> list[NaiveOrder]:
+        """What takes part in an auction of what rests."""
+        return [order for order in self.resting if not order.all_or_none]
+
+    def _interests(self) -> list[Interest]:
+        return [
+            *(Interest(order.side, order.price_ticks, order.leaves_lots) for order in self._levels()),
+            *(Interest(order.side, order.price_ticks, order.leaves_lots, True) for order in self._market_orders()),
+        ]
+
+    def _in_auction(self, side: Side, price: int) -> list[NaiveOrder]:
+        """Those that may trade at this price: best price first, market orders before others at it, then the queue, hidden ones last."""
+        sign = -1 if side is Side.BUY else 1
+        orders = [
+            (sign * order.price_ticks, order.order_type is not OrderType.MARKET or order in self.resting, order)
+            for order in [*self._market_orders(), *self._levels()]
+            if order.side is side and sign * order.price_ticks <= sign * price
+        ]
+        return [
+            order for _, _, order in sorted(orders, key=lambda item: (item[0], item[1], item[2].hidden and item[1]))
+        ]
+
+    def _uncross(self) -> None:
+        outcome, joined = self._price(), []
+        while outcome[1]:
+            reached = [
+                order
+                for order in self._reached(outcome[0])
+                if order.time_in_force is not TimeInForce.FOK and order.minimum_lots <= 0 and not order.all_or_none
+            ]
+            if not reached:
+                break
+            for order in reached:
+                self.leave(order.order_id)
+                self._rest(order)
+            joined += reached
+            outcome = self._price()
+        if self.phase in CALLS or outcome[1]:
+            self.outcome.append(e.AuctionUncrossed(self.instrument.instrument_id, self.phase, *outcome))
+        self.outcome += (e.OrderTriggered(order.order_id, order.account_id) for order in joined)
+        self._trade_at_one_price(outcome)
+        for order in self._market_orders():
+            self._cancel(order, EndReason.AUCTION_REMAINDER)
+        for order in [*self._best_first(Side.BUY), *self._best_first(Side.SELL)]:
+            if order.time_in_force in AUCTION_TIMES:
+                self._cancel(order, EndReason.AUCTION_REMAINDER)
+            elif order.time_in_force is TimeInForce.IOC:
+                self._cancel(order, EndReason.IOC_REMAINDER)
+        if outcome[1]:
+            self._elect(outcome[0])
+
+    def _trade_at_one_price(self, outcome: Outcome) -> None:
+        price, matched, _ = outcome
+        if not matched:
+            return
+        buys, sells = self._in_auction(Side.BUY, price), self._in_auction(Side.SELL, price)
+        while matched:
+            buy, sell = buys[0], sells[0]
+            lots = min(buy.leaves_lots, sell.leaves_lots, matched)
+            matched -= lots
+            self.outcome.append((sell.order_id, buy.order_id, price, lots))
+            for order, orders in ((sell, sells), (buy, buys)):
+                order.leaves_lots -= lots
+                order.shown_lots = min(order.leaves_lots, order.shown_lots)
+                top_id, first = self.tops[order.side]
+                if top_id == order.order_id:
+                    self.tops[order.side] = (top_id, min(first, order.shown_lots))
+                if order.leaves_lots == 0:
+                    self.leave(order.order_id)
+                    orders.pop(0)
+        self.last_price_ticks = price
+
+    def _cross_at_close(self) -> None:
+        """In the closing cross, what can trade at the closing price does."""
+        price = self.last_price_ticks
+        if self.phase is TradingPhase.CLOSING_CROSS and price:
+            outcome = outcome_at([Interest(o.side, o.price_ticks, o.leaves_lots) for o in self._levels()], price)
+            if outcome[1]:
+                self.outcome.append(e.AuctionUncrossed(self.instrument.instrument_id, self.phase, *outcome))
+                self._trade_at_one_price(outcome)
+
+    def _reached(self, last: int) -> list[NaiveOrder]:
+        """The stops that a trade at this price reaches, buys first, nearest first, at one stop in order of entry."""
+        return [
+            order
+            for side in (Side.BUY, Side.SELL)
+            for order in sorted(self.stops, key=lambda order: order.stop_price_ticks * (3 - 2 * order.side))
+            if order.side is side
+            and (last >= order.stop_price_ticks if side is Side.BUY else last <= order.stop_price_ticks)
+        ]
+
     def _elect(self, last: int) -> None:
-        nearest_first = sorted(
-            self.stops, key=lambda order: (order.side, order.stop_price_ticks * (1 if order.side is Side.BUY else -1))
-        )
-        for order in nearest_first:
-            is_buy = order.side is Side.BUY
-            if last >= order.stop_price_ticks if is_buy else last <= order.stop_price_ticks:
-                self.stops.remove(order)
-                self.elected.append(order)
+        self.last_price_ticks = last
+        for order in self._reached(last):
+            self.stops.remove(order)
+            self.elected.append(order)
         for order in sorted(self.stops, key=lambda order: order.order_id):
             if order.trail_ticks:
                 self._trail(order, last)
@@ -396,11 +614,11 @@ def replace_algorithm(rules: MatchingRules, name: str) -> MatchingRules:
 
 
 def told(event: e.AnyEvent) -> Expected | None:
-    """An event as the outcome has it; None for what the mirror checks: balances and books."""
+    """An event as the outcome has it; None for what the mirror checks: balances, books, indications."""
     match event:
         case e.TradeExecuted():
             return event.maker_order_id, event.taker_order_id, event.price_ticks, event.quantity_lots
-        case e.CashChanged() | e.PositionChanged() | e.BookChanged():
+        case e.CashChanged() | e.PositionChanged() | e.BookChanged() | e.AuctionIndicated():
             return None
         case _:
             return event

@@ -2,7 +2,8 @@
 
 They are given to a stage with narrow limits: instrument 1 trades around its reference 100 with asks at 105 and no bids, 2 is closed,
 3 is halted, 4 has a bid at 95 and an ask at 105, 5 has wide limits with an iceberg and a stop of Alice's.
-6 is where Lena lost a hundred. Dina, Lena, Oleg and Mary have risk limits, Kira's kill switch is on.
+6 is where Lena lost a hundred. Dina, Lena, Oleg and Mary have risk limits, Kira's kill switch is on. 7 is in an opening call with a
+market order of Alice's that waits, 8 before it, 9 in the closing cross.
 Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
 and has all she owns in her one order.
 """
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, MARKET, SELL, VenueDriver
 from trading_engine.venue import commands as c
+from trading_engine.venue.auction import AuctionRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
@@ -38,12 +40,23 @@ NARROW = Instrument(
 WIDE_LIMITS = Instrument(
     1, "WIDE", "Wide limits", "USD", "0.01", "1", 1, price_band_ppm=100_000, reference_price_ticks=100
 )
-CLOSED, HALTED, TWO_SIDED, WIDE, UNKNOWN = 2, 3, 4, 5, 99
+CLOSED, HALTED, TWO_SIDED, WIDE, CALL, EARLY, CROSS, UNKNOWN = 2, 3, 4, 5, 7, 8, 9, 99
 
-ALICE_OPEN, ALICE_CLOSED, ALICE_HALTED, CAROL_OPEN, ALICE_BID, ALICE_ASK, ALICE_ICEBERG, ALICE_STOP = range(1, 9)
+(
+    ALICE_OPEN,
+    ALICE_CLOSED,
+    ALICE_HALTED,
+    CAROL_OPEN,
+    ALICE_BID,
+    ALICE_ASK,
+    ALICE_ICEBERG,
+    ALICE_STOP,
+    ALICE_WAITING,
+    ALICE_EARLY,
+) = range(1, 11)
 """Ids of the orders on the stage."""
 DINA, LENA, OLEG, MARY, KIRA = range(11, 16)
-DINA_BID, LENA_BID, MARY_BID = 10, 11, 15
+DINA_BID, LENA_BID, MARY_BID = 12, 13, 17
 LOST = 6
 MINUTE_NS = 60_000_000_000
 DINAS_LIMITS = RiskLimits(
@@ -65,10 +78,11 @@ def stage(*, with_limits: bool = True) -> VenueDriver:
     for instrument_id, symbol in enumerate(("OPEN", "CLOSED", "HALTED", "TWO-SIDED"), start=1):
         driver.do(c.ListInstrument(replace(NARROW, instrument_id=instrument_id, symbol=symbol)))
     driver.do(c.ListInstrument(replace(WIDE_LIMITS, instrument_id=WIDE)))
+    for instrument_id, symbol in ((CALL, "CALL"), (EARLY, "EARLY"), (CROSS, "CROSS")):
+        driver.do(c.ListInstrument(replace(NARROW, instrument_id=instrument_id, symbol=symbol)))
     driver.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
-    driver.do(
-        c.OpenAccount(ALICE, (("USD", 2_000),), ((1, 100), (CLOSED, 100), (HALTED, 100), (TWO_SIDED, 12), (WIDE, 300)))
-    )
+    lots = ((1, 100), (CLOSED, 100), (HALTED, 100), (TWO_SIDED, 12), (WIDE, 300), (CALL, 100), (EARLY, 100))
+    driver.do(c.OpenAccount(ALICE, (("USD", 2_000),), lots))
     driver.do(c.OpenAccount(BOB, open_orders_max=0))
     driver.do(c.OpenAccount(CAROL, positions=((1, 10),), open_orders_max=1))
     for instrument_id in (1, CLOSED, HALTED):
@@ -78,6 +92,11 @@ def stage(*, with_limits: bool = True) -> VenueDriver:
     driver.rest(ALICE, SELL, 10, 105, instrument_id=TWO_SIDED, post_only=True)
     driver.do(c.PlaceOrder(ALICE, "", WIDE, SELL, LIMIT, GTC, 100, 105, special=SpecialTerms(display_lots=1)))
     driver.do(c.PlaceOrder(ALICE, "", WIDE, SELL, OrderType.STOP_LIMIT, GTC, 100, 95, special=SpecialTerms(95, 1)))
+    driver.do(c.SetTradingPhase(CALL, TradingPhase.OPENING_CALL, ends_ns=2**62))
+    driver.do(c.SetTradingPhase(EARLY, TradingPhase.PRE_OPEN))
+    driver.do(c.SetTradingPhase(CROSS, TradingPhase.CLOSING_CROSS))
+    driver.place(ALICE, SELL, 10, instrument_id=CALL)
+    driver.rest(ALICE, SELL, 10, 105, instrument_id=EARLY)
     if with_limits:
         limit(driver)
     driver.do(c.SetTradingPhase(CLOSED, TradingPhase.CLOSED))
@@ -134,8 +153,11 @@ LIMITS = c.SetRiskLimits(RiskScope.FIRM, 1, RiskLimits(order_quantity_lots_max=2
 COUNTDOWN = c.SetCountdown(ALICE, 2**63 - 1 - NOW_NS, 1)
 KILL = c.SetKillSwitch(RiskScope.VENUE, 0, active=True)
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
+AT_OPEN = replace(PLACE, instrument_id=CALL, time_in_force=TimeInForce.OPG)
+AT_CLOSE = replace(PLACE, time_in_force=TimeInForce.CLS)
+IN_CALL = replace(PLACE, instrument_id=CALL, special=SpecialTerms(display_lots=5))
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
-LISTING = c.ListInstrument(replace(NARROW, instrument_id=7, symbol="NEW"))
+LISTING = c.ListInstrument(replace(NARROW, instrument_id=70, symbol="NEW"))
 SHARED = c.ListInstrument(replace(LISTING.instrument, matching=MatchingRules("pro-rata")))
 ACCEPTED = (
     PLACE,
@@ -161,6 +183,11 @@ ACCEPTED = (
     c.AdjustPosition(ALICE, 1, 2**62 - 110),
     c.SuspendAccount(ALICE, suspended=True),
     c.SetTradingPhase(1, TradingPhase.HALTED),
+    c.SetTradingPhase(1, TradingPhase.CLOSING_CALL, ends_ns=NOW_NS + 1),
+    c.SetTradingPhase(CALL, TradingPhase.OPENING_CALL),
+    AT_OPEN,
+    AT_CLOSE,
+    IN_CALL,
     c.CancelOrder(CAROL, CAROL_OPEN),
     c.MassCancel(CAROL),
     DINAS_REPLACE,
@@ -451,6 +478,33 @@ REFUSED = (
     Refused(listing(reference_price_ticks=201), Reason.INVALID_INSTRUMENT),
     Refused(listing(matching=MatchingRules("pro-rata", pro_rata_lots_min=0)), Reason.INVALID_INSTRUMENT),
     Refused(listing(matching=MatchingRules("newest-first")), Reason.UNKNOWN_MATCHING_ALGORITHM),
+    # Calls
+    Refused(replace(PLACE, time_in_force=TimeInForce.OPG), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(replace(AT_OPEN, instrument_id=1), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(replace(IN_CALL, time_in_force=IOC), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(replace(IN_CALL, time_in_force=FOK), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(replace(IN_CALL, post_only=True), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(replace(IN_CALL, special=SpecialTerms(minimum_lots=5)), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(
+        replace(IN_CALL, order_type=OrderType.MARKET_TO_LIMIT, price_ticks=0, special=None),
+        Reason.SESSION_DOES_NOT_ALLOW,
+    ),
+    Refused(replace(AT_CLOSE, instrument_id=CROSS), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(replace(PLACE, instrument_id=CROSS, order_type=MARKET, price_ticks=0), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(c.ReplaceOrder(ALICE, ALICE_EARLY, "", 9), Reason.SESSION_DOES_NOT_ALLOW),
+    Refused(replace(AT_CLOSE, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(replace(STOP, time_in_force=TimeInForce.CLS), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(c.ReplaceOrder(ALICE, ALICE_WAITING, "", 0, 100), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(c.SetTradingPhase(1, TradingPhase.HALTED, ends_ns=NOW_NS + 1), Reason.CALL_END_OUT_OF_RANGE),
+    Refused(c.SetTradingPhase(1, TradingPhase.CLOSING_CALL, ends_ns=-1), Reason.CALL_END_OUT_OF_RANGE),
+    Refused(c.SetTradingPhase(1, TradingPhase.CLOSING_CALL, ends_ns=5), Reason.CALL_END_OUT_OF_RANGE),
+    Refused(c.SetTradingPhase(1, TradingPhase.CLOSING_CALL, ends_ns=2**63), Reason.CALL_END_OUT_OF_RANGE),
+    Refused(c.SetTradingPhase(CALL, TradingPhase.OPENING_CALL, ends_ns=2**62), Reason.PHASE_UNCHANGED),
+    Refused(listing(auctions=AuctionRules(collar_ppm=-1)), Reason.INVALID_INSTRUMENT),
+    Refused(listing(auctions=AuctionRules(collar_ppm=100_000_001)), Reason.INVALID_INSTRUMENT),
+    Refused(listing(auctions=AuctionRules(price_extensions_max=101)), Reason.INVALID_INSTRUMENT),
+    Refused(listing(auctions=AuctionRules(market_order_extensions_max=-1)), Reason.INVALID_INSTRUMENT),
+    Refused(listing(auctions=AuctionRules(extension_ns=0)), Reason.INVALID_INSTRUMENT),
     # Phases
     Refused(c.SetTradingPhase(UNKNOWN, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.SetTradingPhase(-1, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),

@@ -51,6 +51,7 @@ class RiskAsked:
 
 class RiskMirror:
     def __init__(self, mirror: Mirror) -> None:
+        self.day_has_ended = False
         self.mirror = mirror
         self.controls: dict[tuple[RiskScope, int], MirrorControl] = {}
         self.countdowns: dict[tuple[int, int], int] = {}
@@ -106,6 +107,13 @@ class RiskMirror:
 
     # Events
 
+    def end_batch(self) -> None:
+        """A day ends with all that the command which ends it brings about."""
+        if self.day_has_ended:
+            for key, control in self.controls.items():
+                self._begin_day(key, control)
+        self.day_has_ended = False
+
     def see(self, event: e.AnyEvent) -> None:  # noqa: C901  # One row per kind of event.
         """After the mirror has seen it."""
         match event:
@@ -126,8 +134,7 @@ class RiskMirror:
             case e.CountdownElapsed(account_id, instrument_id):
                 assert self.countdowns.pop((account_id, instrument_id)) <= self.mirror.time_ns, event
             case e.TradingPhaseChanged(0, _, True):
-                for key, control in self.controls.items():
-                    self._begin_day(key, control)
+                self.day_has_ended = True
             case e.PositionAdjusted(account_id, instrument_id, lots):
                 self._flow(account_id, instrument_id, -self.value(instrument_id, lots))
             case e.TradeExecuted():

@@ -19,13 +19,14 @@ Every command is audited as well, so fields that the text leaves out (accounts, 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
+from trading_engine.venue.auction import AuctionRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -56,6 +57,7 @@ ORDER_TYPES = {
     (False, True): OrderType.STOP_LIMIT,
 }
 SCOPES = ("venue", "firm")
+Rules = TypeVar("Rules", bound=msgspec.Struct)
 CASH = 10_000
 LOTS = 100
 
@@ -70,6 +72,7 @@ def scene(settings: str = "") -> VenueDriver:
     values["matching"] = parse_rules(rules) if rules else None
     cash = values.pop("cash", CASH)
     lots = values.pop("lots", LOTS)
+    values["auctions"] = part(AuctionRules, values)
     return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS[name] for name in OPENED), cash, lots)
 
 
@@ -84,6 +87,12 @@ def parse_rules(texts: dict[str, str]) -> MatchingRules:
         leveling=bool(int(texts.pop("leveling", 0))),
         **{name: int(value) for name, value in texts.items()},
     )
+
+
+def part(kind: type[Rules], values: dict[str, Any]) -> Rules | None:
+    """The rules of one kind, made of the settings with their fields' names; None without any."""
+    chosen = {name: values.pop(name) for name in kind.__struct_fields__ if name in values}
+    return kind(**chosen) if chosen else None
 
 
 def play(transcript: str) -> str:
@@ -119,7 +128,8 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
         case ["phase", "all", phase, "day", "ends"]:
             return c.SetTradingPhase(0, TradingPhase[phase.upper()], trading_day_ends=True)
         case ["phase", phase, *rest]:
-            return c.SetTradingPhase(1, TradingPhase[phase.upper()], trading_day_ends=rest == ["day", "ends"])
+            ends_ns = int(rest[-1]) if "until" in rest else 0
+            return c.SetTradingPhase(1, TradingPhase[phase.upper()], "day" in rest, ends_ns)
         case ["clock"]:
             return c.AdvanceClock()
         case ["suspend" | "reinstate" as verb, name]:
@@ -255,8 +265,6 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"lots adjusted: {NAMES[account_id]} {lots:+}"
         case e.AccountSuspended(account_id, suspended):
             return f"{'suspended' if suspended else 'reinstated'}: {NAMES[account_id]}"
-        case e.TradingPhaseChanged(_, phase, day_ends):
-            return f"phase: {phase.name}{', day ends' if day_ends else ''}"
         case e.RiskLimitsSet(scope, scope_id, limits):
             said = [f"{field} {value}" for field, value in msgspec.structs.asdict(limits).items() if value]
             return f"limits of {tell_scope(scope, scope_id)}: {', '.join(said) or 'none'}"
@@ -270,6 +278,15 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"countdown elapsed: {NAMES[account_id]}{f' in {instrument_id}' if instrument_id else ''}"
         case e.KillSwitchSet(scope, scope_id, active):
             return f"kill switch of {tell_scope(scope, scope_id)}: {'on' if active else 'off'}"
+        case e.TradingPhaseChanged(_, phase, day_ends, ends_ns):
+            until = f" until {ends_ns}" if ends_ns else ""
+            return f"phase: {phase.name}{until}{', day ends' if day_ends else ''}"
+        case e.AuctionUncrossed(_, phase, price, lots, surplus):
+            return f"uncrossed {phase.name}: {tell_auction(price, lots, surplus)}"
+        case e.AuctionIndicated(_, price, lots, surplus):
+            return f"indicated: {tell_auction(price, lots, surplus)}"
+        case e.AuctionExtended(_, for_market_orders, ends_ns):
+            return f"extended for {'market orders' if for_market_orders else 'the price'} until {ends_ns}"
         case e.CashChanged(account_id, _, balance, held):
             return f"cash {NAMES[account_id]} {balance} held {held}"
         case e.PositionChanged(account_id, _, lots, held):
@@ -297,6 +314,7 @@ def tell_accepted(event: e.OrderAccepted) -> str:
         "post-only" if event.post_only else "",
         next((name for name, mode in PREVENTION.items() if mode is event.self_trade_prevention), ""),
         f"entered at {event.entered_price_ticks}" if event.entered_price_ticks else "",
+        "waits" if event.is_waiting else "",
         f"as {event.client_order_id}" if event.client_order_id else "",
     ]
     return " ".join(word for word in words if word)
@@ -321,6 +339,12 @@ def tell_special(special: SpecialTerms) -> str:
 def tell_trade(event: e.TradeExecuted) -> str:
     maker_fee = f" fee {event.maker_fee}" if event.maker_fee else ""
     taker_fee = f" fee {event.taker_fee}" if event.taker_fee else ""
+    if event.is_auction:
+        return (
+            f"auction trade {event.quantity_lots}@{event.price_ticks}: "
+            f"seller {event.maker_order_id} left {event.maker_leaves_lots}{maker_fee}, "
+            f"buyer {event.taker_order_id} left {event.taker_leaves_lots}{taker_fee}"
+        )
     return (
         f"trade {event.quantity_lots}@{event.price_ticks}: "
         f"maker {event.maker_order_id} left {event.maker_leaves_lots}{maker_fee}, "
@@ -334,6 +358,10 @@ def tell_prevented(event: e.SelfTradePrevented) -> str:
         f"maker {event.maker_order_id} left {event.maker_leaves_lots}, "
         f"taker {event.taker_order_id} left {event.taker_leaves_lots}"
     )
+
+
+def tell_auction(price: int, lots: int, surplus: int) -> str:
+    return f"{lots}@{price} surplus {surplus:+}" if lots else "nothing"
 
 
 def tell_level(side: int, price: int, lots: int, orders: int) -> str:

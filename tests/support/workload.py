@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from support.mirror import Mirror
+from support.mirror import CALLS, GATHERING, Mirror
 from trading_engine.venue import commands as c
+from trading_engine.venue.auction import AuctionRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -45,6 +46,7 @@ INSTRUMENTS = (
         "1",
         7,
         market_protection_ticks=5,
+        auctions=AuctionRules(20_000, 2, 1, 7_000),
         maker_fee_ppm=333,
         taker_fee_ppm=777,
     ),
@@ -108,6 +110,8 @@ class Workload:
         self.random = random
         self.mirror = mirror
         self.hostility = hostility
+        self.has_sessions = random.random() < 0.4
+        """Whether the markets go through calls all the time, or hardly ever."""
         self.middle = 100
         self.instruments: dict[int, float] = dict.fromkeys(range(6, 12), 9) | {
             1: 36,
@@ -165,12 +169,12 @@ class Workload:
             self.place_particular: 8,
             self.place_pegged: 6,
             self.place_all_or_none: 6,
-            self.advance_clock: 2,
+            self.advance_clock: 6 if self.has_sessions else 2,
             self.cancel: 14,
             self.replace: 16,
             self.place_again: 3,
             self.mass_cancel: 0.4,
-            self.set_phase: 0.6 if self._all_continuous() else 10,
+            self.set_phase: self._set_phase_weight(),
             self.suspend: 1,
             self.adjust_cash: 2,
             self.adjust_position: 2,
@@ -197,6 +201,17 @@ class Workload:
     def _all_continuous(self) -> bool:
         return all(market.phase is TradingPhase.CONTINUOUS for market in self.mirror.markets.values())
 
+    def _set_phase_weight(self) -> float:
+        if self._all_continuous():
+            return 2 if self.has_sessions else 0.6
+        return 3 if self.has_sessions else 10
+
+    def _times_in_force(self) -> tuple[int, ...]:
+        """How often each of them is used; those for auctions more often while there is one."""
+        for_auction = 1 if self._all_continuous() else 8
+        often = {TimeInForce.DAY: 30, TimeInForce.GTC: 45, TimeInForce.IOC: 15, TimeInForce.FOK: 10, TimeInForce.GTD: 1}
+        return tuple(often.get(time_in_force, for_auction) for time_in_force in TimeInForce)
+
     def _account(self) -> int:
         """Mostly one that exists."""
         if self.random.random() < 0.01:
@@ -213,7 +228,9 @@ class Workload:
         if instrument_id == 4:
             return self.random.choice((1, 2**30, 2**31 - 2, 2**31 - 1))
         distance = round(self.random.gauss(0, self.spread))
-        if side and self.random.random() < 0.7:
+        market = self.mirror.markets.get(instrument_id)
+        is_gathering = market is not None and market.phase in GATHERING
+        if side and not is_gathering and self.random.random() < 0.7:
             distance = abs(distance) * (-1 if side is Side.BUY else 1)
         return max(1, self.middle + distance)
 
@@ -235,7 +252,7 @@ class Workload:
     def place(self) -> c.PlaceOrder:
         instrument_id = self._instrument()
         is_market = self.random.random() < 0.1
-        time_in_force = self.random.choices(list(TimeInForce), (30, 45, 15, 10, 1))[0]
+        time_in_force = self.random.choices(list(TimeInForce), self._times_in_force())[0]
         chance = self.random.random()
         side = self.random.choice(list(Side))
         return c.PlaceOrder(
@@ -366,8 +383,14 @@ class Workload:
 
     def set_phase(self) -> c.SetTradingPhase:
         instrument_id = self.random.choice((0, 0, self._instrument()))
-        phase = self.random.choices(list(TradingPhase), (1, 4, 1))[0]
-        return c.SetTradingPhase(instrument_id, phase, trading_day_ends=self.random.random() < 0.1)
+        often = {TradingPhase.CONTINUOUS: 12}
+        if self.has_sessions:
+            often |= dict.fromkeys(CALLS, 5)
+        phase = self.random.choices(list(TradingPhase), [often.get(phase, 1) for phase in TradingPhase])[0]
+        ends_ns = 0
+        if phase in CALLS and self.random.random() < 0.7:
+            ends_ns = self.mirror.time_ns + 1_000 * self.random.choice((1, 5, 20, 50))
+        return c.SetTradingPhase(instrument_id, phase, self.random.random() < 0.1, ends_ns)
 
     def suspend(self) -> c.SuspendAccount:
         return c.SuspendAccount(self._account(), suspended=self.random.random() < 0.2)

@@ -1,11 +1,24 @@
 """The auditor finds what it is there to find: each row plants one of the faults that matching engines are known for."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 
 from support.simulation import simulate
-from trading_engine.venue import accounts, checks, market, matching, order_book, pegs, snapshot, stops, terms
+from trading_engine.venue import (
+    accounts,
+    auction,
+    checks,
+    market,
+    matching,
+    order_book,
+    pegs,
+    sessions,
+    snapshot,
+    stops,
+    terms,
+)
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Account, Holding, round_up
 from trading_engine.venue.market import Market
@@ -83,6 +96,14 @@ def first_all_or_none(orders: list[RestingOrder], incoming: RestingOrder) -> Res
     return None
 
 
+def first_price(
+    buys: Mapping[int, int], sells: Mapping[int, int], candidates: Iterable[int], _: int
+) -> auction.AuctionPrice:
+    outcomes = auction.outcomes_at(buys, sells, sorted(candidates))
+    return next((outcome for outcome in outcomes if outcome.matched_lots), auction.NO_PRICE)
+
+
+ranked = sessions.ranked
 fill_special = PriceLevel.fill_special
 trigger = Venue._trigger
 
@@ -180,6 +201,13 @@ FAULTS = {
     "messages are not counted": (venue_module, "count_message", nothing),
     "the day never begins": (RiskControls, "begin_day", nothing),
     "firms have no limits": (RiskControls, "bind", bind_to_own_limits_only),
+    "auctions take the first price": (sessions, "find_price", first_price),
+    "auctions serve the last first": (sessions, "ranked", lambda *of: ranked(*of)[::-1]),
+    "auctions overlook stops": (sessions, "may_join", lambda _: False),
+    "auctions leave remainders": (sessions, "cancel_remainders", nothing),
+    "calls are not extended": (sessions, "extend", lambda *_: False),
+    "orders at the close stay outside": (sessions, "admit", nothing),
+    "indications are kept back": (sessions, "indicate", lambda venue: venue._auctions_touched.clear()),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

@@ -101,10 +101,11 @@ def test_documented_phases_are_the_table_of_the_code() -> None:
     def said(allowed: bool) -> str:
         return "yes" if allowed else "no"
 
-    assert table("Phase | New | Replace | Cancel | Match | Refusal") == [
+    assert table("Phase | New | Replace | Cancel | Match | Call, then | Refusal") == [
         [
             f"{phase.value} {phase.name}",
             *(said(allowed) for allowed in rule[:4]),
+            rule.then.name if rule.then else "",
             rule.refusal.name if rule.refusal else "",
         ]
         for phase, rule in PHASE_RULES.items()

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
+from support.mirror import CALLS
 from support.transcript import PLAIN
 from support.venue_driver import STRATEGIES, VenueDriver
 from support.workload import EXTREMES
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
+from trading_engine.venue.auction import AuctionRules
 from trading_engine.venue.instrument import MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -28,7 +30,14 @@ from trading_engine.venue.terms import (
 
 INSTRUMENTS = (
     replace(PLAIN, instrument_id=2, symbol="TWO", tick_value=3, maker_fee_ppm=3_333, taker_fee_ppm=77_777),
-    replace(PLAIN, market_protection_ticks=1, quantity_lots_max=9, notional_max=70, price_band_ppm=500_000),
+    replace(
+        PLAIN,
+        market_protection_ticks=1,
+        quantity_lots_max=9,
+        notional_max=70,
+        price_band_ppm=500_000,
+        auctions=AuctionRules(200_000, 1, 1, 3_000),
+    ),
     replace(
         PLAIN, instrument_id=3, symbol="THREE", matching=MatchingRules("split", True, 2, 3, ((3, 30),), 1, 30, True)
     ),
@@ -259,9 +268,30 @@ class VenueMachine(RuleBasedStateMachine):
     def suspend(self, account_id: int, suspended: bool) -> None:
         self.do(c.SuspendAccount(account_id, suspended))
 
-    @rule(instrument_id=st.integers(0, 3), phase=st.sampled_from(TradingPhase), day_ends=st.booleans())
-    def set_phase(self, instrument_id: int, phase: TradingPhase, day_ends: bool) -> None:
-        self.do(c.SetTradingPhase(instrument_id, phase, day_ends))
+    @rule(
+        instrument_id=st.integers(0, 3),
+        phase=st.sampled_from(TradingPhase),
+        day_ends=st.booleans(),
+        ends_ns=st.just(0) | st.sampled_from(EXTREMES),
+    )
+    def set_phase(self, instrument_id: int, phase: TradingPhase, day_ends: bool, ends_ns: int) -> None:
+        self.do(c.SetTradingPhase(instrument_id, phase, day_ends, ends_ns))
+
+    @rule(phase=st.sampled_from(CALLS), soon=st.integers(1, 9))
+    def call(self, phase: TradingPhase, soon: int) -> None:
+        self.do(c.SetTradingPhase(1, phase, ends_ns=1_000 * (self.driver.venue.command_sequence + soon)))
+
+    @rule(
+        account_id=st.integers(1, 3),
+        side=sides,
+        price_ticks=st.integers(0, 7),
+        quantity_lots=st.integers(1, 9),
+        time_in_force=st.sampled_from([TimeInForce.OPG, TimeInForce.CLS, TimeInForce.DAY]),
+    )
+    def place_for_auction(self, price_ticks: int, **fields: int) -> None:
+        kind = OrderType.LIMIT if price_ticks else OrderType.MARKET
+        good = c.PlaceOrder(1, "", 1, Side.BUY, kind, TimeInForce.DAY, 1, price_ticks)
+        self.do(replace(good, **fields))
 
     @rule(
         scope=st.sampled_from(RiskScope),

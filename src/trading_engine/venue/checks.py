@@ -6,6 +6,7 @@ and changes nothing before the last one has passed, so that a refused command le
 
 from trading_engine.venue import commands as c
 from trading_engine.venue.accounts import Account, notional
+from trading_engine.venue.auction import EXTENSION_NS_MAX, EXTENSIONS_MAX, AuctionRules
 from trading_engine.venue.conversion import NotADecimal, parse_decimal
 from trading_engine.venue.instrument import (
     CURRENCY_CHARACTERS_MAX,
@@ -27,7 +28,7 @@ from trading_engine.venue.instrument import (
 from trading_engine.venue.market import Market
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.stops import is_reached
-from trading_engine.venue.terms import OrderType, PegPrice, Side, SpecialTerms, TimeInForce
+from trading_engine.venue.terms import PHASE_RULES, OrderType, PegPrice, Side, SpecialTerms, TimeInForce, TradingPhase
 
 CLIENT_ORDER_ID_CHARACTERS_MAX = 64
 
@@ -57,6 +58,37 @@ def phase_refusal(market: Market) -> Refusal:
     return Refusal(reason)
 
 
+def check_session(phase: TradingPhase, command: c.PlaceOrder) -> None:
+    """What a phase does not take of the orders that it takes, and when orders for an auction are taken."""
+    gathers = not PHASE_RULES[phase].match
+    time_in_force = command.time_in_force
+    if (
+        (time_in_force is TimeInForce.OPG and phase not in (TradingPhase.PRE_OPEN, TradingPhase.OPENING_CALL))
+        or (phase is TradingPhase.CLOSING_CROSS and not (is_plain_limit(command)))
+        or (gathers and wants_at_once(command))
+    ):
+        raise Refusal(Reason.SESSION_DOES_NOT_ALLOW)
+
+
+def is_plain_limit(command: c.PlaceOrder) -> bool:
+    return command.order_type is OrderType.LIMIT and not command.time_in_force.is_for_auction
+
+
+def wants_at_once(command: c.PlaceOrder) -> bool:
+    """Whether an order has terms that only a match at once can fulfil: there is none while orders gather."""
+    return (
+        command.time_in_force.is_immediate
+        or command.post_only
+        or command.order_type is OrderType.MARKET_TO_LIMIT
+        or (command.special is not None and (command.special.minimum_lots != 0 or command.special.all_or_none))
+    )
+
+
+def check_call_end(command: c.SetTradingPhase, now_ns: int) -> None:
+    if command.ends_ns and not (PHASE_RULES[command.phase].call and now_ns < command.ends_ns <= TIME_NS_MAX):
+        raise Refusal(Reason.CALL_END_OUT_OF_RANGE)
+
+
 def check_attributes(command: c.PlaceOrder) -> None:
     order_type = command.order_type
     is_immediate = command.time_in_force.is_immediate
@@ -65,6 +97,7 @@ def check_attributes(command: c.PlaceOrder) -> None:
     if (
         (command.price_ticks and not order_type.has_limit)
         or (command.post_only and not may_be_post_only)
+        or (command.time_in_force.is_for_auction and (needs_terms or wants_at_once(command)))
         or (command.special is None and needs_terms)
         or (command.special is not None and not is_supported(command, command.special))
     ):
@@ -241,6 +274,12 @@ def protected_price(market: Market, side: Side) -> int:
     return with_protection(market.instrument, side, best_opposite(market, side))
 
 
+def auction_limit(market: Market, side: Side) -> int:
+    """The limit of a market order for an auction: protection counts from the reference price, where there is none from the best
+    opposite price."""
+    return with_protection(market.instrument, side, market.last_price_ticks or best_opposite(market, side))
+
+
 def repriced(market: Market, side: Side, price_ticks: int) -> int:
     """A limit that does not cross: one tick away from the best opposite price, where there is room for that."""
     best = market.book.side(side.opposite).best
@@ -279,6 +318,7 @@ def check_instrument(instrument: Instrument) -> None:
         and -instrument.taker_fee_ppm <= instrument.maker_fee_ppm <= FEE_PPM_MAX
         and 0 <= instrument.reference_price_ticks <= instrument.price_ticks_max
         and (instrument.matching is None or are_matching_rules(instrument.matching))
+        and (instrument.auctions is None or are_auction_rules(instrument.auctions))
     ):
         raise Refusal(Reason.INVALID_INSTRUMENT)
 
@@ -294,6 +334,15 @@ def are_matching_rules(rules: MatchingRules) -> bool:
         and len(account_ids) == len(rules.lead_market_makers) <= LEAD_MARKET_MAKERS_MAX
         and all(0 < account_id <= ID_MAX and percent > 0 for account_id, percent in rules.lead_market_makers)
         and sum(percent for _, percent in rules.lead_market_makers) <= PERCENT
+    )
+
+
+def are_auction_rules(rules: AuctionRules) -> bool:
+    return (
+        0 <= rules.collar_ppm <= 100 * PPM
+        and 0 <= rules.price_extensions_max <= EXTENSIONS_MAX
+        and 0 <= rules.market_order_extensions_max <= EXTENSIONS_MAX
+        and 0 < rules.extension_ns <= EXTENSION_NS_MAX
     )
 
 

@@ -62,15 +62,21 @@ class SuspendAccount(Command, frozen=True, tag=5):
 
 
 class SetTradingPhase(Command, frozen=True, tag=6):
-    """Move one market, or with `instrument_id` 0 every market, to a phase. `trading_day_ends` expires the DAY orders concerned."""
+    """Move one market, or with `instrument_id` 0 every market, to a phase. `trading_day_ends` expires the DAY orders concerned.
+
+    A call that is left is uncrossed, unless it is left for a halt.
+    """
 
     instrument_id: int
     phase: TradingPhase
     trading_day_ends: bool = False
+    ends_ns: int = 0
+    """Of a call: when it is to end by itself, with an `AdvanceClock`; random where the venue's end is to be. 0: by command only."""
 
 
 class AdvanceClock(Command, frozen=True, tag=7):
-    """Let the time at which this command is sequenced take effect: GTD orders whose time has come expire, and only by this."""
+    """Let the time at which this command is sequenced take effect: GTD orders expire, countdowns
+    elapse and calls end by this, and only by this."""
 
 
 class PlaceOrder(Command, frozen=True, tag=10):

@@ -53,6 +53,8 @@ class TradingPhaseChanged(Event, frozen=True, tag=6):
     instrument_id: int
     phase: TradingPhase
     trading_day_ends: bool
+    ends_ns: int = 0
+    """When the call is to end, where that is planned."""
 
 
 class CommandRefused(Event, frozen=True, tag=7):
@@ -91,6 +93,8 @@ class OrderAccepted(Event, frozen=True, tag=10):
     special: SpecialTerms | None = None
     entered_price_ticks: int = 0
     """The client's limit, where a post-only order was repriced; else 0."""
+    is_waiting: bool = False
+    """In no book, but waiting for an auction: `OrderTriggered`, trades of an auction, or its end follow some time."""
 
 
 class OrderRejected(Event, frozen=True, tag=11):
@@ -120,7 +124,7 @@ class OrderRepeated(Event, frozen=True, tag=12):
 
 
 class TradeExecuted(Event, frozen=True, tag=13):
-    """Two orders matched, at the resting (maker's) order's price.
+    """Two orders matched, at the resting (maker's) order's price, or in an auction at the auction's.
 
     Fees are in minor units of the instrument's currency. `market_sequence` counts the instrument's public changes (trades and book
     changes) without gaps.
@@ -140,6 +144,9 @@ class TradeExecuted(Event, frozen=True, tag=13):
     taker_account_id: int
     taker_leaves_lots: int
     taker_fee: int
+    is_auction: bool = False
+    """Both orders rested: the seller's stands as the maker, the buyer's as the taker and aggressor. Both pay the maker's fee; a rebate is
+    paid to neither."""
 
 
 class OrderCanceled(Event, frozen=True, tag=14):
@@ -216,7 +223,8 @@ class SelfTradePrevented(Event, frozen=True, tag=20):
 
 
 class OrderTriggered(Event, frozen=True, tag=21):
-    """A trade reached the stop price: the order enters the book now, behind all that are there (FIX: ExecType L)."""
+    """What the order waited for is there, and it enters the book now, behind all that are there (FIX: ExecType L): a trade, or an
+    auction's price, reached its stop price; or the closing call began."""
 
     order_id: int
     account_id: int
@@ -232,6 +240,30 @@ class OrderRestated(Event, frozen=True, tag=22):
     account_id: int
     price_ticks: int
     stop_price_ticks: int
+
+
+class AuctionUncrossed(Event, frozen=True, tag=23):
+    """A call ended, or a market began to match: what can trade does, at one price, by the `TradeExecuted` that follow.
+
+    Stops that the price reaches follow first. What the auction leaves of market orders and of those for this auction only is canceled.
+    """
+
+    instrument_id: int
+    phase: TradingPhase
+    """The phase that ended."""
+    price_ticks: int
+    """0: nothing could trade."""
+    quantity_lots: int
+    surplus_lots: int
+    """What buyers wanted at this price less what sellers gave at it."""
+
+
+class AuctionExtended(Event, frozen=True, tag=24):
+    """The call goes on beyond its planned end: its price is too far from the reference, or a market order would not be filled."""
+
+    instrument_id: int
+    is_for_market_orders: bool
+    ends_ns: int
 
 
 class CashChanged(Event, frozen=True, tag=30):
@@ -259,6 +291,17 @@ class BookChanged(Event, frozen=True, tag=32):
     instrument_id: int
     market_sequence: int
     levels: tuple[tuple[int, int, int, int], ...]
+
+
+class AuctionIndicated(Event, frozen=True, tag=33):
+    """What an auction now would come to, hidden quantity included, stops left out; once for each command that changed it in a call."""
+
+    instrument_id: int
+    price_ticks: int
+    """0: nothing could trade."""
+    matched_lots: int
+    surplus_lots: int
+    """What buyers want at this price less what sellers give at it: the imbalance, and by its sign the side."""
 
 
 class RiskLimitsSet(Event, frozen=True, tag=40):
@@ -325,9 +368,12 @@ AnyEvent = (
     | SelfTradePrevented
     | OrderTriggered
     | OrderRestated
+    | AuctionUncrossed
+    | AuctionExtended
     | CashChanged
     | PositionChanged
     | BookChanged
+    | AuctionIndicated
     | RiskLimitsSet
     | KillSwitchSet
     | CancelOnDisconnectSet

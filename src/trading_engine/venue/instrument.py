@@ -2,6 +2,8 @@
 
 import msgspec
 
+from trading_engine.venue.auction import AuctionRules
+
 MONEY_MAX = 2**62
 """Largest balance, hold or notional in minor units: sums of two never leave a signed 64-bit integer."""
 PRICE_TICKS_MAX = 2**31 - 1
@@ -79,6 +81,8 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     """Reference for the price band until the first trade; 0 if there is none."""
     matching: MatchingRules | None = None
     """None: price, then time."""
+    auctions: AuctionRules | None = None
+    """When calls are extended; None: never."""
 
     @property
     def fee_ppm_max(self) -> int:

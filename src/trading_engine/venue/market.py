@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from trading_engine.venue.auction import Call
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.matching import Meeting, Strategy, TopOrder, meetings
 from trading_engine.venue.order_book import OrderBook, PriceLevel, RestingOrder
@@ -12,6 +13,7 @@ from trading_engine.venue.terms import PHASE_RULES, PhaseRule, Side, TradingPhas
 class Market:
     __slots__ = (
         "book",
+        "call",
         "instrument",
         "issued_lots",
         "last_price_ticks",
@@ -30,6 +32,7 @@ class Market:
         self.stops = Stops()
         self.pegs: dict[int, RestingOrder] = {}
         """The pegged orders, in the book or not, in order of entry into the venue."""
+        self.call = Call()
         self.phase = TradingPhase.CLOSED
         self.last_price_ticks = instrument.reference_price_ticks
         """What bands and stops refer to: the last trade's price, before the first trade the instrument's reference; 0 for none."""

@@ -330,6 +330,15 @@ class OrderBook:
             return None
         return next(iter(opposite.levels[best]))
 
+    def fill_in_full(self, order: RestingOrder, lots: int) -> None:
+        """Take `lots` off an order in an auction, in which all of it takes part; one that is filled leaves the book."""
+        side = self.side(order.side)
+        if lots < order.leaves_lots:
+            side.reduce(order, lots)
+            return
+        side.remove(order)
+        order.leaves_lots = 0
+
     def fill(self, resting: RestingOrder, lots: int) -> None:
         """Take `lots` off a resting order; one that is filled leaves the book."""
         side = self.side(resting.side)

@@ -220,7 +220,7 @@ class LiveOrders:
 
     def _trigger(self, event: OrderTriggered, sequence: int, time_ns: int) -> OrderReport:
         order = self.live[event.order_id]
-        assert order.stop_price_ticks, (sequence, event, order)
+        assert order.stop_price_ticks or order.time_in_force is TimeInForce.CLS, (sequence, event, order)
         order = replace(order, stop_price_ticks=0, updated_ns=time_ns, event_sequence=sequence)
         self._store(order)
         return OrderReport(sequence, "triggered", order)

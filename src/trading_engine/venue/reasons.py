@@ -21,6 +21,7 @@ class Reason(IntEnum):
     UNKNOWN_INSTRUMENT = 5
     MARKET_CLOSED = 6
     TRADING_HALTED = 7
+    SESSION_DOES_NOT_ALLOW = 50
     UNSUPPORTED_ORDER_ATTRIBUTES = 8
     EXPIRE_TIME_IN_PAST = 24
     QUANTITY_NOT_POSITIVE = 9
@@ -63,6 +64,7 @@ class Reason(IntEnum):
     INVALID_RISK_LIMITS = 85
     INVALID_COUNTDOWN = 86
     PHASE_UNCHANGED = 45
+    CALL_END_OUT_OF_RANGE = 51
 
     PRICE_NOT_ON_TICK = 100
     QUANTITY_NOT_ON_LOT = 101
@@ -78,6 +80,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_INSTRUMENT: "The venue does not list this instrument.",
     Reason.MARKET_CLOSED: "The market is closed.",
     Reason.TRADING_HALTED: "Trading in this instrument is halted: orders may be canceled, not entered or changed.",
+    Reason.SESSION_DOES_NOT_ALLOW: "The market's phase does not take this: a replace, or an order of this type or time in force.",
     Reason.UNSUPPORTED_ORDER_ATTRIBUTES: "This combination of side, order type, time in force, price and flags is not supported.",
     Reason.EXPIRE_TIME_IN_PAST: "The time at which the order is to expire is not in the future.",
     Reason.QUANTITY_NOT_POSITIVE: "The quantity must be greater than zero.",
@@ -119,6 +122,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.INVALID_RISK_LIMITS: "A risk limit is out of range, or a rate and the window for it do not come together.",
     Reason.INVALID_COUNTDOWN: "The countdown is negative or ends after the latest time there is.",
     Reason.PHASE_UNCHANGED: "The market is in this phase already.",
+    Reason.CALL_END_OUT_OF_RANGE: "Only a call has a planned end, and it has to lie in the future.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
     Reason.QUANTITY_NOT_ON_LOT: "The quantity is not a multiple of the instrument's lot size.",
 }
@@ -144,6 +148,8 @@ class EndReason(IntEnum):
     """A GTD order, by the venue's clock (FIX: Expired)."""
     MINIMUM_NOT_FILLABLE = 9
     """The book could not fill the order's minimum quantity within its limit (FIX: Canceled)."""
+    AUCTION_REMAINDER = 10
+    """A market order, or one for this auction only: what the auction left of it (FIX: Canceled)."""
     KILL_SWITCH = 18
     """The kill switch of its account, firm or venue was turned on (FIX: Canceled)."""
     CONNECTION_LOST = 19

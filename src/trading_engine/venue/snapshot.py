@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, OrderContent
+from trading_engine.venue.auction import AuctionPrice, Call
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.matching import Strategy, TopOrder, UnknownStrategy
@@ -21,7 +22,7 @@ from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, Spe
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 6
+FORMAT = 7
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -44,6 +45,13 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     peg_limit_ticks: int
 
 
+class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    ends_ns: int
+    price_extensions: int
+    market_order_extensions: int
+    indication: AuctionPrice
+
+
 class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     instrument: Instrument
     phase: TradingPhase
@@ -58,6 +66,9 @@ class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     """The pegged orders that are not in the book, in order of entry."""
     tops: list[tuple[Side, int, int]]
     """(side, order id, lots that are still filled first)."""
+    waiting: list[OrderRecord]
+    """For an auction, in order of entry."""
+    call: CallRecord
 
 
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -136,7 +147,13 @@ def _save_market(market: Market) -> MarketRecord:
         [_save_order(order) for order in market.stops],
         [_save_order(order) for order in market.pegs.values() if not order.price_ticks],
         [(side, top.order_id, top.lots) for side, top in sorted(market.tops.items())],
+        [_save_order(order) for order in market.call.waiting.values()],
+        _save_call(market.call),
     )
+
+
+def _save_call(call: Call) -> CallRecord:
+    return CallRecord(call.ends_ns, call.price_extensions, call.market_order_extensions, call.indication)
 
 
 def _save_order(order: RestingOrder) -> OrderRecord:
@@ -283,6 +300,18 @@ def _load_market(venue: "Venue", record: MarketRecord) -> None:
     pegs = [order for side in (market.book.bids, market.book.asks) for order in side if order.peg_limit_ticks]
     market.pegs = {order.order_id: order for order in sorted([*pegs, *waiting], key=lambda order: order.order_id)}
     market.tops = {side: TopOrder(order_id, lots) for side, order_id, lots in record.tops}
+    market.call = _load_call(record.call)
+    for item in record.waiting:
+        market.call.waiting[item.order_id] = _load_order(venue, instrument, item)
+
+
+def _load_call(record: CallRecord) -> Call:
+    call = Call()
+    call.ends_ns = record.ends_ns
+    call.price_extensions = record.price_extensions
+    call.market_order_extensions = record.market_order_extensions
+    call.indication = record.indication
+    return call
 
 
 def _load_order(venue: "Venue", instrument: Instrument, record: OrderRecord) -> RestingOrder:

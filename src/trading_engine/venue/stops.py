@@ -46,16 +46,21 @@ class Stops:
         self.trailing.pop(order.order_id, None)
 
     def elect(self, last_price_ticks: int) -> list[RestingOrder]:
-        """Take out what a trade at this price elects, in the order in which it is to enter the book."""
-        elected: list[RestingOrder] = []
+        """Take out those that a trade at this price elects."""
+        elected = self.reached(last_price_ticks)
+        for order in elected:
+            self.remove(order)
+        return elected
+
+    def reached(self, last_price_ticks: int) -> list[RestingOrder]:
+        """What a trade at this price elects, in the order in which it is to enter the book."""
+        reached: list[RestingOrder] = []
         for side in Side:
             for price_ticks in self.nearest_first(side):
                 if not is_reached(side, price_ticks, last_price_ticks):
                     break
-                elected += self.levels[side][price_ticks].values()
-        for order in elected:
-            self.remove(order)
-        return elected
+                reached += self.levels[side][price_ticks].values()
+        return reached
 
     def followers(self, last_price_ticks: int) -> list[tuple[RestingOrder, int]]:
         """(order, new stop price) of the trailing stops that a trade at this price moves, in order of entry into the venue."""

@@ -47,14 +47,26 @@ class TimeInForce(IntEnum):
 
     DAY = 0
     GTC = 1
+    OPG = 2
+    """At the opening: for the opening call, and canceled after it."""
     IOC = 3
     FOK = 4
     GTD = 6
+    CLS = 7
+    """At the close: for the closing call, and canceled after it."""
 
     @property
     def is_immediate(self) -> bool:
         """Whether what does not trade at once is canceled instead of resting."""
         return self in (TimeInForce.IOC, TimeInForce.FOK)
+
+    @property
+    def is_for_auction(self) -> bool:
+        return self in (TimeInForce.OPG, TimeInForce.CLS)
+
+    @property
+    def ends_with_day(self) -> bool:
+        return self is TimeInForce.DAY or self.is_for_auction
 
 
 class SelfTradePrevention(IntEnum):
@@ -88,6 +100,18 @@ class TradingPhase(IntEnum):
     CLOSED = 0
     CONTINUOUS = 1
     HALTED = 2
+    PRE_OPEN = 3
+    OPENING_CALL = 4
+    VOLATILITY_CALL = 5
+    INTRADAY_CALL = 6
+    CLOSING_CALL = 7
+    REOPENING_CALL = 8
+    """After a halt."""
+    CLOSING_PUBLICATION = 9
+    """The closing price stands: time to look at it."""
+    CLOSING_CROSS = 10
+    """Trading at the closing price only."""
+    POST_CLOSE = 11
 
 
 class SpecialTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -123,6 +147,10 @@ class PhaseRule(NamedTuple):
     cancel: bool
     match: bool
     refusal: Reason | None
+    call: bool = False
+    """Orders gather for an auction, with which the phase ends."""
+    then: TradingPhase | None = None
+    """The phase that follows a call whose planned end has come."""
 
 
 PHASE_RULES = {
@@ -131,4 +159,15 @@ PHASE_RULES = {
     TradingPhase.CONTINUOUS: PhaseRule(True, True, True, True, None),
     # A replace could improve a price while others cannot answer, so it waits for the end of the halt; whoever wants out gets out.
     TradingPhase.HALTED: PhaseRule(False, False, True, False, Reason.TRADING_HALTED),
+    # JSE: start of trading takes new orders and cancels only.
+    TradingPhase.PRE_OPEN: PhaseRule(True, False, True, False, Reason.SESSION_DOES_NOT_ALLOW),
+    TradingPhase.OPENING_CALL: PhaseRule(True, True, True, False, None, True, TradingPhase.CONTINUOUS),
+    TradingPhase.VOLATILITY_CALL: PhaseRule(True, True, True, False, None, True, TradingPhase.CONTINUOUS),
+    TradingPhase.INTRADAY_CALL: PhaseRule(True, True, True, False, None, True, TradingPhase.CONTINUOUS),
+    TradingPhase.CLOSING_CALL: PhaseRule(True, True, True, False, None, True, TradingPhase.CLOSING_PUBLICATION),
+    TradingPhase.REOPENING_CALL: PhaseRule(True, True, True, False, None, True, TradingPhase.CONTINUOUS),
+    TradingPhase.CLOSING_PUBLICATION: PhaseRule(False, False, True, False, Reason.MARKET_CLOSED),
+    # What matches there does so at one price: see `sessions.cross_at_close`.
+    TradingPhase.CLOSING_CROSS: PhaseRule(True, True, True, False, None),
+    TradingPhase.POST_CLOSE: PhaseRule(False, False, True, False, Reason.MARKET_CLOSED),
 }

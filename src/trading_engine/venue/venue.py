@@ -8,8 +8,8 @@ events. Two venues that were given the same commands are equal to the last bit (
 the standby rest on.
 
 Invariants, whenever `apply` has returned:
-- no level crosses another, and no all-or-none order could be filled;
-- an order is in the book or waits for a price exactly if it is among its account's open orders;
+- no level crosses another, and no all-or-none order could be filled, while trading is continuous;
+- an order is in the book, or waits for a price or an auction, exactly if it is among its account's open orders;
 - every pegged order stands at its price (`pegs.pegged_price`), or waits where it has none;
 - what an account holds is the sum of what its open orders need (`accounts.hold_needed`), and never more than it has;
 - the cash of all accounts together is what was paid in less what was paid out; the same for every instrument's lots.
@@ -19,7 +19,7 @@ off with theirs (stops that were elected, pegged orders that follow, all-or-none
 the book.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
@@ -27,15 +27,17 @@ from typing import Any
 
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
-from trading_engine.venue import snapshot
+from trading_engine.venue import sessions, snapshot
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent, charge_fee, hold_needed, notional
 from trading_engine.venue.checks import (
     CLIENT_ORDER_ID_CHARACTERS_MAX,
     Refusal,
+    auction_limit,
     best_opposite,
     check_account,
     check_attributes,
     check_band,
+    check_call_end,
     check_cover,
     check_expire_time,
     check_instrument,
@@ -45,6 +47,7 @@ from trading_engine.venue.checks import (
     check_post_only,
     check_price,
     check_quantity,
+    check_session,
     check_slices,
     check_special_quantities,
     check_standing,
@@ -107,6 +110,7 @@ class Venue:
         self._cash_touched: dict[tuple[int, str], None] = {}
         self._positions_touched: dict[tuple[int, int], None] = {}
         self._levels_touched: dict[int, set[tuple[Side, int]]] = {}
+        self._auctions_touched: set[int] = set()
         self._handlers: dict[type[c.Command], Callable[[Any], None]] = {
             c.ListInstrument: self._list_instrument,
             c.OpenAccount: self._open_account,
@@ -133,9 +137,11 @@ class Venue:
         return self._open_order_count
 
     @property
-    def next_expiry_ns(self) -> int:
-        """When the next GTD order expires or countdown elapses, 0 when there is none: the time for an `AdvanceClock`."""
-        return min((due[0][0] for due in (self._expiries, self._countdowns) if due), default=0)
+    def next_event_ns(self) -> int:
+        """When something is due that an `AdvanceClock` brings about (an expiry, the end of a countdown or a call); 0 where nothing is."""
+        due = [queue[0][0] for queue in (self._expiries, self._countdowns) if queue]
+        call_ends_ns = sessions.next_end(self)
+        return min([*due, call_ends_ns] if call_ends_ns else due, default=0)
 
     @property
     def instruments(self) -> Mapping[int, Instrument]:
@@ -160,6 +166,10 @@ class Venue:
     def top_order(self, instrument_id: int, side: Side) -> TopOrder | None:
         """The order that is filled first on a side, where the instrument's matching rules have one."""
         return self._markets[instrument_id].tops.get(side)
+
+    def waiting(self, instrument_id: int) -> Sequence[RestingOrder]:
+        """The orders that are in no book because they wait for an auction: look, do not touch."""
+        return tuple(self._markets[instrument_id].call.waiting.values())
 
     def phase(self, instrument_id: int) -> TradingPhase:
         return self._markets[instrument_id].phase
@@ -248,6 +258,8 @@ class Venue:
             self._events.append(e.PositionChanged(account_id, instrument_id, position.quantity, position.held))
         for instrument_id, touched in self._levels_touched.items():
             self._report_levels(self._markets[instrument_id], touched)
+        if self._auctions_touched:
+            sessions.indicate(self)
         self._cash_touched.clear()
         self._positions_touched.clear()
         self._levels_touched.clear()
@@ -379,38 +391,54 @@ class Venue:
             markets = [self._find_market(command.instrument_id)]
         else:
             markets = [market for _, market in sorted(self._markets.items())]
-        if not command.trading_day_ends and all(market.phase is command.phase for market in markets):
+        if not command.trading_day_ends and all(
+            market.phase is command.phase and market.call.ends_ns == command.ends_ns for market in markets
+        ):
             raise Refusal(Reason.PHASE_UNCHANGED)
+        check_call_end(command, self.time_ns)
+        self._events.append(
+            e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends, command.ends_ns)
+        )
         for market in markets:
-            market.phase = command.phase
-            self._unsettle(market)
-        self._events.append(e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends))
+            sessions.enter(self, market, command.phase, command.ends_ns)
+            self._follow_up()
         if command.trading_day_ends:
-            if not command.instrument_id:
-                self._risk.begin_day()
             for market in markets:
                 self._expire_day_orders(market)
+            self._follow_up()
+            if not command.instrument_id:
+                self._risk.begin_day()
 
     def _expire_day_orders(self, market: Market) -> None:
-        """Bids, asks, stops, pegged orders without a price."""
+        """Bids, asks, stops, pegged orders without a price, those that wait for an auction."""
         orders = [order for side in (market.book.bids, market.book.asks) for order in side]
         waiting_pegs = [order for order in market.pegs.values() if not order.price_ticks]
-        for order in [*orders, *market.stops, *waiting_pegs]:
-            if order.time_in_force is TimeInForce.DAY:
+        for order in [*orders, *market.stops, *waiting_pegs, *market.call.waiting.values()]:
+            if order.time_in_force.ends_with_day:
                 canceled_lots = self._take_out(market, order)
                 self._events.append(
                     e.OrderExpired(order.order_id, order.account_id, canceled_lots, EndReason.END_OF_DAY)
                 )
 
     def _advance_clock(self, _command: c.AdvanceClock) -> None:
-        due = self._expiries[: bisect_right(self._expiries, self.time_ns, key=lambda expiry: expiry[0])]
-        self._events.append(e.ClockAdvanced(len(due)))
-        for _, order_id, account_id in due:
-            order = self._accounts[account_id].open_orders[order_id]
-            canceled_lots = self._take_out(self._markets[order.instrument_id], order)
-            self._events.append(e.OrderExpired(order_id, account_id, canceled_lots, EndReason.EXPIRE_TIME_REACHED))
-        while self._countdowns and self._countdowns[0][0] <= self.time_ns:
-            self._elapse_next()
+        """All that is due, in order of time, each with what it sets off; what expires when a call ends has no part in its auction."""
+        expired_count = 0
+        while 0 < (due_ns := self.next_event_ns) <= self.time_ns:
+            if self._expiries and self._expiries[0][0] == due_ns:
+                self._expire_next()
+                expired_count += 1
+            elif self._countdowns and self._countdowns[0][0] == due_ns:
+                self._elapse_next()
+            else:
+                sessions.end_call(self, due_ns)
+            self._follow_up()
+        self._events.insert(0, e.ClockAdvanced(expired_count))
+
+    def _expire_next(self) -> None:
+        _, order_id, account_id = self._expiries[0]
+        order = self._accounts[account_id].open_orders[order_id]
+        canceled_lots = self._take_out(self._markets[order.instrument_id], order)
+        self._events.append(e.OrderExpired(order_id, account_id, canceled_lots, EndReason.EXPIRE_TIME_REACHED))
 
     def _set_risk_limits(self, command: c.SetRiskLimits) -> None:
         self._risk.check_scope(command.scope, command.scope_id)
@@ -484,6 +512,8 @@ class Venue:
         account.order_begins(order, content_of(command))
         if account.controls:
             count_order(account, market, order, command, self.time_ns)
+        is_gathering = not market.phase_rule.match or order.time_in_force.is_for_auction
+        is_waiting = is_gathering and sessions.waits(market, order)
         self._events.append(
             e.OrderAccepted(
                 order.order_id,
@@ -499,9 +529,12 @@ class Venue:
                 order.self_trade_prevention,
                 order.special,
                 entered_price(command, order),
+                is_waiting,
             )
         )
         self._hold(market, order)
+        if is_waiting:
+            market.call.waiting[order.order_id] = order
         if order.special is None:
             self._match_and_rest(market, order)
         else:
@@ -538,6 +571,8 @@ class Venue:
         instrument = market.instrument
         if not market.phase_rule.new:
             raise phase_refusal(market)
+        if market.phase is not TradingPhase.CONTINUOUS or command.time_in_force.is_for_auction:
+            check_session(market.phase, command)
         check_attributes(command)
         if command.special is not None:
             check_expire_time(command.special, command.time_in_force, self.time_ns)
@@ -584,8 +619,10 @@ class Venue:
         self._match_and_rest(self._markets[order.instrument_id], order)
 
     def _match_and_rest(self, market: Market, order: RestingOrder) -> None:
-        assert market.phase_rule.match, market.phase
         self._unsettle(market)
+        if not market.phase_rule.match or order.time_in_force.is_for_auction:
+            sessions.gather(self, market, order)
+            return
         at_once_lots = needed_at_once(order)
         if at_once_lots > 0 and not is_fillable(market, order, at_once_lots, self._have_one_owner):
             if order.is_all_or_none:
@@ -688,19 +725,39 @@ class Venue:
 
     def _trade(self, market: Market, resting: RestingOrder, incoming: RestingOrder, share_lots: int = 0) -> None:
         """Match at the resting order's price, and settle: as much as both have, or the resting order's share where it has one."""
-        instrument = market.instrument
         price_ticks = resting.price_ticks
         lots = share_lots or min(resting.leaves_lots - resting.hidden_lots, incoming.leaves_lots)
         if market.tops:
             market.order_taken(resting, lots)
-        value = notional(instrument, price_ticks, lots)
         self._touch_level(resting)
         market.book.fill(resting, lots)
         incoming.leaves_lots -= lots
-        taker_fee = charge_fee(incoming, value, instrument.taker_fee_ppm)
-        maker_fee = charge_fee(resting, value, instrument.maker_fee_ppm, -taker_fee)
-        self._settle(market, resting, lots, value, maker_fee)
-        self._settle(market, incoming, lots, value, taker_fee)
+        self._execute(market, resting, incoming, lots, price_ticks)
+        if resting.leaves_lots == 0:
+            self._end(resting)
+        if market.stops.count:
+            self._elect(market, price_ticks)
+
+    def _execute(
+        self,
+        market: Market,
+        maker: RestingOrder,
+        taker: RestingOrder,
+        lots: int,
+        price_ticks: int,
+        is_auction: bool = False,
+    ) -> None:
+        """Settle and report a trade that both orders have given their lots for."""
+        instrument = market.instrument
+        value = notional(instrument, price_ticks, lots)
+        if is_auction:
+            maker_fee = charge_fee(maker, value, max(instrument.maker_fee_ppm, 0))
+            taker_fee = charge_fee(taker, value, max(instrument.maker_fee_ppm, 0))
+        else:
+            taker_fee = charge_fee(taker, value, instrument.taker_fee_ppm)
+            maker_fee = charge_fee(maker, value, instrument.maker_fee_ppm, -taker_fee)
+        self._settle(market, maker, lots, value, maker_fee)
+        self._settle(market, taker, lots, value, taker_fee)
         if maker_fee or taker_fee:
             self._accounts[FEE_ACCOUNT_ID].cash_in(instrument.currency).quantity += maker_fee + taker_fee
             self._cash_touched[FEE_ACCOUNT_ID, instrument.currency] = None
@@ -714,23 +771,24 @@ class Venue:
                 market.market_sequence,
                 price_ticks,
                 lots,
-                incoming.side,
-                resting.order_id,
-                resting.account_id,
-                resting.leaves_lots,
+                taker.side,
+                maker.order_id,
+                maker.account_id,
+                maker.leaves_lots,
                 maker_fee,
-                incoming.order_id,
-                incoming.account_id,
-                incoming.leaves_lots,
+                taker.order_id,
+                taker.account_id,
+                taker.leaves_lots,
                 taker_fee,
+                is_auction,
             )
         )
-        if resting.leaves_lots == 0:
-            self._end(resting)
-        if market.stops.count:
-            self._elected += market.stops.elect(price_ticks)
-            for order, stop_price_ticks in market.stops.followers(price_ticks):
-                self._trail(market, order, stop_price_ticks)
+
+    def _elect(self, market: Market, price_ticks: int) -> None:
+        """Let the stops see a trade."""
+        self._elected += market.stops.elect(price_ticks)
+        for order, stop_price_ticks in market.stops.followers(price_ticks):
+            self._trail(market, order, stop_price_ticks)
 
     def _trail(self, market: Market, order: RestingOrder, stop_price_ticks: int) -> None:
         """Move a trailing stop, and its limit with it."""
@@ -802,7 +860,9 @@ class Venue:
             control.trade(market.instrument, order.side, lots, value, fee)
 
     def _hold(self, market: Market, order: RestingOrder) -> None:
-        """Bring what the account holds for this order to what it needs now."""
+        """Bring what the account holds for this order to what it needs now. Called whenever anything of an order changes."""
+        if market.phase_rule.call:
+            self._auctions_touched.add(market.instrument.instrument_id)
         account = self._accounts[order.account_id]
         needed = 0
         if order.leaves_lots:
@@ -841,10 +901,12 @@ class Venue:
         self._events.append(e.OrderCanceled(order.order_id, order.account_id, canceled_lots, reason))
 
     def _take_out(self, market: Market, order: RestingOrder) -> int:
-        """End an order that is in the book or waits for a price; returns the lots that were left of it."""
+        """End an order that is in the book or waits outside of it; returns the lots that were left of it."""
         self._unsettle(market)
         if order.stop_price_ticks:
             market.stops.remove(order)
+        elif market.call.waiting and order.order_id in market.call.waiting:
+            del market.call.waiting[order.order_id]
         elif order.price_ticks:
             self._touch_level(order)
             market.book.side(order.side).remove(order)
@@ -904,12 +966,15 @@ class Venue:
             self._replace_stop(account, market, order, quantity_lots, command)
             count_message(account, self.time_ns)
             return
-        if command.stop_price_ticks:
+        is_waiting = order.order_id in market.call.waiting
+        if command.stop_price_ticks or (is_waiting and command.price_ticks and not order.order_type.has_limit):
             raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
         price_ticks = command.price_ticks or order.limit_ticks
         self._check_replace(account, market, order, quantity_lots, price_ticks)
         if quantity_lots <= order.done_lots:
             self._cancel(market, order, EndReason.REDUCED_TO_FILLED)
+        elif is_waiting:
+            self._replace_waiting(market, order, quantity_lots, price_ticks)
         elif keeps_priority(order, quantity_lots, price_ticks):
             self._reduce(market, order, quantity_lots)
         elif order.peg_limit_ticks:
@@ -991,6 +1056,16 @@ class Venue:
         self._hold(market, order)
         self._report_replaced(order, keeps)
 
+    def _replace_waiting(self, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int) -> None:
+        """Change an order that waits for an auction. It has not traded yet, and does not trade now."""
+        keeps = keeps_priority(order, quantity_lots, price_ticks)
+        if not keeps:
+            market.call.waiting[order.order_id] = market.call.waiting.pop(order.order_id)
+        order.quantity_lots = order.leaves_lots = quantity_lots
+        order.price_ticks = price_ticks
+        self._hold(market, order)
+        self._report_replaced(order, keeps)
+
     def _reduce(self, market: Market, order: RestingOrder, quantity_lots: int) -> None:
         """Take quantity off the order's back: it keeps its place in the queue."""
         if quantity_lots < order.quantity_lots:
@@ -1064,6 +1139,8 @@ def content_of(command: c.PlaceOrder) -> OrderContent:
 def limit_of_type(market: Market, command: c.PlaceOrder) -> int:
     """The limit of an order that is no limit order, checked where it is the client's."""
     if command.order_type is OrderType.MARKET:
+        if command.time_in_force.is_for_auction or not market.phase_rule.match:
+            return auction_limit(market, command.side)
         return protected_price(market, command.side)
     if command.order_type is OrderType.MARKET_TO_LIMIT:
         return best_opposite(market, command.side)

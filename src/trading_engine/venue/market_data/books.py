@@ -41,7 +41,7 @@ from trading_engine.venue.market_data.updates import (
 )
 from trading_engine.venue.terms import Side
 
-FORMAT = 3
+FORMAT = 4
 
 NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
     {
@@ -57,6 +57,7 @@ NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
         e.CancelRejected,
         e.ReplaceRejected,
         e.MassCancelCompleted,
+        e.AuctionExtended,
         e.CashChanged,
         e.PositionChanged,
         e.RiskLimitsSet,
@@ -65,6 +66,7 @@ NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
         e.DisconnectReported,
         e.CountdownSet,
         e.CountdownElapsed,
+        e.AuctionIndicated,
     }
 )
 """Events that change nothing here. One that is neither among these nor handled is a bug."""
@@ -82,6 +84,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reference: int
     is_pegged: bool
     is_all_or_none: bool
+    is_waiting: bool
 
 
 class BookRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -171,7 +174,7 @@ class PublicBook:
                 event.market_sequence,
                 event.price_ticks,
                 event.quantity_lots,
-                int(event.aggressor_side),
+                0 if event.is_auction else int(event.aggressor_side),
             )
         )
 
@@ -236,15 +239,15 @@ class PublicBook:
             self.leave(order)
             self.join(order)
 
-    def reduce(self, order: PublicOrder, lots: int) -> None:
-        """Off an order that keeps its place: off what it keeps back first."""
+    def reduce(self, order: PublicOrder, lots: int, trade_id: int = 0) -> None:
+        """Off an order that keeps its place, by an auction or without a trade: off what it keeps back first."""
         assert order.queue, order.order_id
         if not order.is_hidden:
             reserve_lots = min(lots, order.leaves_lots - order.shown_lots)
             order.queue.take_reserve(order, reserve_lots)
             lots -= reserve_lots
         if lots:
-            self.take(order, lots)
+            self.take(order, lots, trade_id)
 
     def take_update(self, time_ns: int, reported: Mapping[tuple[int, int], tuple[int, int]]) -> MarketUpdate:
         """What changed since the last call; `reported` is what `BookChanged` said of the levels."""
@@ -315,6 +318,7 @@ class PublicBooks:
             e.SelfTradePrevented: self._prevent,
             e.OrderTriggered: self._trigger,
             e.OrderRestated: self._restate,
+            e.AuctionUncrossed: self._uncross,
             e.BookChanged: self._change_book,
         }
         self._reported: dict[int, dict[tuple[int, int], tuple[int, int]]] = {}
@@ -364,8 +368,14 @@ class PublicBooks:
             event.special,
         )
         self._orders[order.order_id] = order
+        order.is_waiting = event.is_waiting
         if not order.waits:
             self._enter(order)
+
+    def _uncross(self, _event: e.AuctionUncrossed) -> None:
+        """Who came in for it is in the book before it."""
+        if self._incoming is not None:
+            self._rest_incoming()
 
     def _enter(self, order: PublicOrder) -> None:
         if self._incoming is not None:
@@ -380,6 +390,7 @@ class PublicBooks:
     def _trigger(self, event: e.OrderTriggered) -> None:
         order = self._orders[event.order_id]
         order.stop_price_ticks = 0
+        order.is_waiting = False
         self._enter(order)
 
     def _restate(self, event: e.OrderRestated) -> None:
@@ -410,14 +421,21 @@ class PublicBooks:
 
     def _trade(self, event: e.TradeExecuted) -> None:
         book = self.books[event.instrument_id]
-        self._take_turn(event.taker_order_id)
+        if not event.is_auction:
+            self._take_turn(event.taker_order_id)
+        elif self._incoming is not None:  # A stop that joined.
+            self._rest_incoming()
         book.trade(event)
         self._reported.setdefault(event.instrument_id, {})
         for order_id, leaves_lots in (
             (event.maker_order_id, event.maker_leaves_lots),
             (event.taker_order_id, event.taker_leaves_lots),
         ):
-            self._take(book, self._orders[order_id], event.quantity_lots, leaves_lots, event.trade_id)
+            order = self._orders[order_id]
+            if event.is_auction and order.queue is not None:
+                book.reduce(order, event.quantity_lots, event.trade_id)
+            else:
+                self._take(book, order, event.quantity_lots, leaves_lots, event.trade_id)
             if not leaves_lots:
                 del self._orders[order_id]
 
@@ -442,7 +460,7 @@ class PublicBooks:
         if order.queue is not None:
             book.take(order, lots, trade_id)
         else:
-            assert order is self._incoming or order.is_all_or_none, order.order_id
+            assert order is self._incoming or order.is_waiting or order.is_all_or_none, order.order_id
             order.leaves_lots -= lots
             if not order.leaves_lots and order is self._incoming:
                 self._incoming = None
@@ -469,7 +487,7 @@ class PublicBooks:
             if not event.priority_kept:
                 self._enter(order)
         elif order.queue is None:
-            assert order.stop_price_ticks, event
+            assert order.stop_price_ticks or order.is_waiting, event
             order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
             order.leaves_lots = event.leaves_lots
         elif event.priority_kept:
@@ -545,6 +563,7 @@ class PublicBooks:
         for market in record.markets:
             book = PublicBook(market.instrument, market.market_sequence)
             orders = [_order_of_venue(order, book) for order in (*market.orders, *market.stops, *market.pegs)]
+            orders += (_order_of_venue(order, book, is_waiting=True) for order in market.waiting)
             for order in orders:
                 if order.shown_lots:
                     book.last_reference += 1
@@ -574,6 +593,7 @@ def _save_order(order: PublicOrder) -> OrderRecord:
         order.reference,
         order.is_pegged,
         order.is_all_or_none,
+        order.is_waiting,
     )
 
 
@@ -593,10 +613,11 @@ def _load_order(record: OrderRecord, book: PublicBook) -> PublicOrder:
     order.reference = record.reference
     order.is_pegged = record.is_pegged
     order.is_all_or_none = record.is_all_or_none
+    order.is_waiting = record.is_waiting
     return order
 
 
-def _order_of_venue(record: snapshot.OrderRecord, book: PublicBook) -> PublicOrder:
+def _order_of_venue(record: snapshot.OrderRecord, book: PublicBook, is_waiting: bool = False) -> PublicOrder:
     order = PublicOrder(
         record.order_id,
         book.instrument.instrument_id,
@@ -607,6 +628,7 @@ def _order_of_venue(record: snapshot.OrderRecord, book: PublicBook) -> PublicOrd
     )
     order.price_ticks = record.price_ticks
     order.stop_price_ticks = record.stop_price_ticks
+    order.is_waiting = is_waiting
     if not order.waits and not order.is_hidden:
         order.shown_lots = record.leaves_lots - record.hidden_lots
     return order

@@ -23,6 +23,7 @@ class PublicOrder:
         "is_all_or_none",
         "is_hidden",
         "is_pegged",
+        "is_waiting",
         "leaves_lots",
         "order_id",
         "price_ticks",
@@ -49,18 +50,20 @@ class PublicOrder:
         self.is_hidden = special.hidden or special.all_or_none if special else False
         self.stop_price_ticks = special.stop_price_ticks if special else 0
         """What it waits for; 0 once it has entered the book."""
+        self.is_waiting = False
+        """For an auction, outside the book."""
         self.shown_lots = 0
         """Of an order in the book."""
         self.reference = 0
         """By which the public knows it; 0 as long as nothing of it is displayed."""
         self.queue: PriceQueue | None = None
-        """Where it is; None as long as it waits for a price, or is on its way in."""
+        """Where it is; None as long as it waits for a price or an auction, or is on its way in."""
         self.block = 0
 
     @property
     def waits(self) -> bool:
-        """Whether it is outside the book, for a stop price or for a price to follow."""
-        return self.stop_price_ticks != 0 or self.price_ticks == 0
+        """Whether it is outside the book, for a stop price, for a price to follow, or for an auction."""
+        return self.stop_price_ticks != 0 or self.price_ticks == 0 or self.is_waiting
 
     @property
     def has_queue(self) -> bool:

@@ -36,6 +36,15 @@ PHASE_NAMES: dict[int, str] = {
     TradingPhase.CLOSED: "closed",
     TradingPhase.CONTINUOUS: "continuous",
     TradingPhase.HALTED: "halted",
+    TradingPhase.PRE_OPEN: "pre_open",
+    TradingPhase.OPENING_CALL: "opening_call",
+    TradingPhase.VOLATILITY_CALL: "volatility_call",
+    TradingPhase.INTRADAY_CALL: "intraday_call",
+    TradingPhase.CLOSING_CALL: "closing_call",
+    TradingPhase.REOPENING_CALL: "reopening_call",
+    TradingPhase.CLOSING_PUBLICATION: "closing_publication",
+    TradingPhase.CLOSING_CROSS: "closing_cross",
+    TradingPhase.POST_CLOSE: "post_close",
 }
 
 encode = msgspec.json.Encoder().encode
