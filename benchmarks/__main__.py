@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import disk, market_data, recovery, rest, transport, venue, websocket
+from benchmarks import comparison, disk, market_data, recovery, rest, transport, venue, websocket
 from benchmarks.figures import Section, print_section
 from benchmarks.processes import ROOT, BenchmarkFailed
 
@@ -31,10 +31,18 @@ BENCHMARKS: dict[str, Callable[[bool, Path], Section]] = {
     "websocket": websocket.run,
 }
 
+ON_REQUEST: dict[str, Callable[[bool, Path], Section]] = {"comparison": comparison.run}
+"""Only when they are named: they download what they compare with."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"which: {', '.join(BENCHMARKS)} (default: all of these), {', '.join(ON_REQUEST)}",
+    )
     parser.add_argument(
         "--quick", action="store_true", help="short: to see that everything works, not to compare figures"
     )
@@ -46,16 +54,17 @@ def main() -> int:
         help="where the JSON goes; journals are written there too, so it decides which disk is measured (default: var/bench)",
     )
     options = parser.parse_args()
-    unknown = set(options.names) - BENCHMARKS.keys()
+    benchmarks = BENCHMARKS | ON_REQUEST
+    unknown = set(options.names) - benchmarks.keys()
     if unknown:
-        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
     options.output.mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else REPORT_WIDTH)
     sections: list[Section] = []
     started = datetime.now(UTC)
     for name in options.names or BENCHMARKS:
         try:
-            section = BENCHMARKS[name](options.quick, options.output)
+            section = benchmarks[name](options.quick, options.output)
         except BenchmarkFailed as error:
             print(f"error: {name}: {error}", file=sys.stderr)
             return 1
