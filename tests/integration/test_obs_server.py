@@ -38,9 +38,10 @@ from trading_engine.servers.obs import recovery, sequencer
 from trading_engine.servers.obs.errors import ApplyFailed, CannotStart, JournalCorrupt
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.servers.obs.strategy import strategies
-from trading_engine.shared.config import Config, ConfigError, MatchingConfig, VenueConfig
+from trading_engine.shared.config import AuctionsConfig, Config, ConfigError, MatchingConfig, VenueConfig
 from trading_engine.venue.commands import SequencedCommand, SetTradingPhase
 from trading_engine.venue.events import (
+    AuctionUncrossed,
     EventBatch,
     OrderAccepted,
     OrderExpired,
@@ -49,7 +50,7 @@ from trading_engine.venue.events import (
     TradingPhaseChanged,
 )
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.terms import Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import Side, SpecialTerms, TimeInForce, TradingPhase
 from trading_engine.venue.venue import Venue
 
 DEADLINE_S = 60.0
@@ -346,6 +347,89 @@ class TestTradingPhases:
         venue, batches = replayed(config.data_path)
         assert {venue.phase(n) for n in venue.instruments} == {TradingPhase.CONTINUOUS}
         assert sum(isinstance(event, OrderExpired) for batch in batches for event in batch.events) == 1
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the calendars, by pandas
+    async def test_session_opens_and_closes_with_auctions(self, tmp_path: Path, socket_dir: Path) -> None:
+        config = config_for(tmp_path / "data", socket_dir, calendar="XNYS")
+        calls = AuctionsConfig(opening_call_s=600, closing_call_s=300)
+        config = msgspec.structs.replace(config, venue=msgspec.structs.replace(config.venue, auctions=calls))
+        clock = ManualClock("2026-03-02T14:20:00")  # a Monday; New York opens at 14:30 UTC
+        async with running(config, clock), trading(config) as trader:
+            await trader.send(account(1), account(2))
+            await trader.send(order(1, Side.BUY, 10_100), order(2, Side.SELL, 9_900, 4))
+            await trader.send(order(2, Side.SELL, 9_900, 6, time_in_force=TimeInForce.CLS))
+            clock.set("2026-03-02T14:30:00")
+            [opened] = await auctions(trader, 1)
+            assert (opened.phase, opened.price_ticks, opened.quantity_lots) == (TradingPhase.OPENING_CALL, 10_100, 4)
+            clock.set("2026-03-02T20:55:00")
+            while phases(trader.batches)[-1:] != [(0, "CLOSING_CALL", False)]:
+                await trader.read_more()
+            clock.set("2026-03-02T21:00:00")
+            [_, closed] = await auctions(trader, 2)
+            assert (closed.phase, closed.quantity_lots) == (TradingPhase.CLOSING_CALL, 6)
+            while phases(trader.batches)[-1:] != [(0, "CLOSED", True)]:
+                await trader.read_more()
+        assert replayed(config.data_path)[0].open_order_count == 0
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the calendars, by pandas
+    async def test_restart_in_a_call_leaves_it_to_its_end(self, tmp_path: Path, socket_dir: Path) -> None:
+        config = config_for(tmp_path / "data", socket_dir, calendar="XNYS")
+        calls = AuctionsConfig(opening_call_s=600, random_end_s=30)
+        config = msgspec.structs.replace(config, venue=msgspec.structs.replace(config.venue, auctions=calls))
+        async with running(config, ManualClock("2026-03-02T14:25:00")), trading(config) as trader:
+            await trader.send(account(1), account(2))
+            await trader.send(order(1, Side.BUY, 10_100), order(2, Side.SELL, 9_900, 4))
+        clock = ManualClock("2026-03-02T14:29:00")
+        async with running(config, clock), trading(config, "second") as trader:
+            assert await auctions(trader, 0) == []
+            clock.set("2026-03-02T14:30:30")
+            [opened] = await auctions(trader, 1)
+            assert opened.quantity_lots == 4
+
+
+async def auctions(trader: Trader, count: int) -> list[AuctionUncrossed]:
+    """The first auctions of instrument 1."""
+    while True:
+        found = [
+            event
+            for batch in trader.batches
+            for event in batch.events
+            if isinstance(event, AuctionUncrossed) and event.instrument_id == 1
+        ]
+        if len(found) >= count:
+            return found
+        await trader.read_more()
+
+
+class TestTime:
+    async def test_order_expires_when_its_time_has_come(self, config: Config) -> None:
+        clock = ManualClock()
+        until = msgspec.structs.replace(
+            order(1, time_in_force=TimeInForce.GTD),
+            special=SpecialTerms(expire_time_ns=time_ns("2026-03-02T12:00:05")),
+        )
+        async with running(config, clock), trading(config) as trader:
+            [_, accepted, _] = await trader.send(account(1), until, order(1))
+            assert isinstance(accepted.events[0], OrderAccepted)
+            clock.set("2026-03-02T12:00:04")
+            await trader.send(order(1))
+            assert (await trader.status()).open_orders == 3
+            clock.set("2026-03-02T12:00:05")
+            while not any(isinstance(event, OrderExpired) for batch in trader.batches for event in batch.events):
+                await trader.read_more()
+            assert (await trader.status()).open_orders == 2
+
+    async def test_order_that_expired_while_stopped_is_expired_at_the_start(self, config: Config) -> None:
+        until = msgspec.structs.replace(
+            order(1, time_in_force=TimeInForce.GTD),
+            special=SpecialTerms(expire_time_ns=time_ns("2026-03-02T12:00:05")),
+        )
+        async with running(config), trading(config) as trader:
+            await trader.send(account(1), until)
+        async with running(config, ManualClock("2026-03-02T13:00:00")), trading(config, "second") as trader:
+            while not any(isinstance(event, OrderExpired) for batch in trader.batches for event in batch.events):
+                await trader.read_more()
+            assert (await trader.status()).open_orders == 0
 
 
 class TestRecovery:

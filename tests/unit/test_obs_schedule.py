@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from trading_engine.servers.obs.schedule import ALWAYS_OPEN, CLOSES, OPENS, PAUSES, PhaseStep, schedule_for
-from trading_engine.shared.config import ConfigError
+from trading_engine.shared.config import AuctionsConfig, ConfigError
+from trading_engine.venue.terms import TradingPhase
+
+NO_CALLS = AuctionsConfig()
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the calendars, by pandas
 
@@ -14,8 +17,10 @@ def ns(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
 
 
-def changes(calendar: str, start: str, count: int) -> list[tuple[str, tuple[PhaseStep, ...]]]:
-    schedule, time_ns, found = schedule_for(calendar), ns(start), []
+def changes(
+    calendar: str, start: str, count: int, auctions: AuctionsConfig = NO_CALLS
+) -> list[tuple[str, tuple[PhaseStep, ...]]]:
+    schedule, time_ns, found = schedule_for(calendar, auctions), ns(start), []
     for _ in range(count):
         change = schedule.next_change(time_ns)
         time_ns = change.time_ns
@@ -31,7 +36,7 @@ def test_always_open_ends_the_day_at_midnight() -> None:
 
 
 def test_always_open_at_midnight_is_on_the_new_day() -> None:
-    schedule = schedule_for(ALWAYS_OPEN)
+    schedule = schedule_for(ALWAYS_OPEN, NO_CALLS)
     midnight = ns("2026-03-01T00:00")
     assert schedule.last_change(midnight).time_ns == midnight
     assert schedule.last_change(midnight - 1).time_ns == ns("2026-02-28T00:00")
@@ -61,18 +66,48 @@ def test_hong_kong_pauses_at_noon_without_ending_the_day() -> None:
 
 
 def test_new_york_last_day_end_during_a_session_is_the_close_before() -> None:
-    schedule = schedule_for("XNYS")
+    schedule = schedule_for("XNYS", NO_CALLS)
     monday = ns("2026-11-30T15:00")
     assert schedule.last_day_end(monday).time_ns == ns("2026-11-27T18:00")
     assert schedule.last_change(monday).time_ns == ns("2026-11-30T14:30")
 
 
 def test_new_york_over_years_is_loaded_again() -> None:
-    schedule = schedule_for("XNYS")
+    schedule = schedule_for("XNYS", NO_CALLS)
     for year in (2026, 2027, 2028):
         assert schedule.next_change(ns(f"{year}-03-01T23:00")).time_ns > ns(f"{year}-03-01T23:00")
 
 
 def test_unknown_calendar_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match=r"venue\.calendar: 'XNOWHERE'"):
-        schedule_for("XNOWHERE").last_change(ns("2026-01-01T00:00"))
+        schedule_for("XNOWHERE", NO_CALLS).last_change(ns("2026-01-01T00:00"))
+
+
+def test_calls_lead_to_the_open_and_the_close_and_the_day_ends_after_them() -> None:
+    auctions = AuctionsConfig(
+        opening_call_s=600,
+        closing_call_s=300,
+        random_end_s=30,
+        price_extensions_max=1,
+        market_order_extensions_max=1,
+        extension_s=45,
+    )
+    opening = PhaseStep(TradingPhase.OPENING_CALL, trading_day_ends=False, ends_ns=ns("2026-11-25T14:30"))
+    closing = PhaseStep(TradingPhase.CLOSING_CALL, trading_day_ends=False, ends_ns=ns("2026-11-25T21:00"))
+    assert changes("XNYS", "2026-11-25T12:00", 3, auctions) == [
+        ("Wed 25 14:20", (opening,)),
+        ("Wed 25 20:55", (closing,)),
+        ("Wed 25 21:02", (CLOSES,)),
+    ]
+
+
+def test_phase_of_a_call_is_over_when_its_time_has_come() -> None:
+    schedule = schedule_for("XNYS", AuctionsConfig(opening_call_s=600))
+    change = schedule.last_change(ns("2026-11-25T14:25"))
+    assert change.phase_at(ns("2026-11-25T14:25")) is TradingPhase.OPENING_CALL
+    assert change.phase_at(ns("2026-11-25T14:30")) is TradingPhase.CONTINUOUS
+
+
+def test_market_that_never_closes_has_no_calls() -> None:
+    with pytest.raises(ConfigError, match="24/7"):
+        schedule_for(ALWAYS_OPEN, AuctionsConfig(closing_call_s=60))

@@ -54,9 +54,28 @@ class InstrumentConfig(Section, frozen=True):
     """None: price, then time."""
 
 
+class AuctionsConfig(Section, frozen=True):
+    """Calls of a market with sessions; 0 seconds: none."""
+
+    opening_call_s: int = 0
+    closing_call_s: int = 0
+    random_end_s: int = 0
+    """A call of the calendar ends at random within so many seconds after its time."""
+    collar_percent: int = 0
+    price_extensions_max: int = 0
+    market_order_extensions_max: int = 0
+    extension_s: int = 60
+
+    @property
+    def extensions_s(self) -> int:
+        """How long all extensions take."""
+        return (self.price_extensions_max + self.market_order_extensions_max) * self.extension_s
+
+
 class VenueConfig(Section, frozen=True):
     name: str = "Venue"
     calendar: str = "24/7"
+    auctions: AuctionsConfig = AuctionsConfig()
     currencies: dict[str, CurrencyConfig] = {}
     instruments: tuple[InstrumentConfig, ...] = ()
 

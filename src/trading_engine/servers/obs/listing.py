@@ -6,7 +6,8 @@ from decimal import Decimal
 from msgspec import structs
 
 from trading_engine.servers.obs.strategy import strategies
-from trading_engine.shared.config import ConfigError, InstrumentConfig, MatchingConfig, VenueConfig
+from trading_engine.shared.config import AuctionsConfig, ConfigError, InstrumentConfig, MatchingConfig, VenueConfig
+from trading_engine.venue.auction import AuctionRules
 from trading_engine.venue.commands import ListInstrument
 from trading_engine.venue.conversion import (
     NotADecimal,
@@ -20,6 +21,7 @@ from trading_engine.venue.instrument import Instrument, MatchingRules
 
 PPM_PER_BASIS_POINT = 100
 PPM_PER_PERCENT = 10_000
+NANOSECONDS = 10**9
 
 
 def listings(config: VenueConfig, listed: Mapping[int, Instrument]) -> list[ListInstrument]:
@@ -58,6 +60,7 @@ def instrument_of(item: InstrumentConfig, instrument_id: int, config: VenueConfi
             taker_fee_ppm=fee_ppm(item.taker_fee_bp),
             reference_price_ticks=to_steps(item.reference_price, item.tick_size),
             matching=matching_rules(item.symbol, item.matching) if item.matching else None,
+            auctions=auction_rules(config.auctions),
         )
     except NotAMultiple as error:
         raise ConfigError(
@@ -78,6 +81,17 @@ def matching_rules(symbol: str, matching: MatchingConfig) -> MatchingRules:
         )
     makers = tuple(matching.lead_market_makers.items())
     return MatchingRules(**{**structs.asdict(matching), "lead_market_makers": makers})
+
+
+def auction_rules(auctions: AuctionsConfig) -> AuctionRules | None:
+    if not (auctions.price_extensions_max or auctions.market_order_extensions_max):
+        return None
+    return AuctionRules(
+        collar_ppm=auctions.collar_percent * PPM_PER_PERCENT,
+        price_extensions_max=auctions.price_extensions_max,
+        market_order_extensions_max=auctions.market_order_extensions_max,
+        extension_ns=auctions.extension_s * NANOSECONDS,
+    )
 
 
 def fee_ppm(basis_points: str) -> int:

@@ -37,6 +37,8 @@ class Sequencer:
         self._sync_thread = ThreadPoolExecutor(1, "journal")
         self._sync_ns = 0
         self._has_failed = False
+        self.next_event_changed = asyncio.Event()
+        """Set whenever the venue has got another time at which its clock has to be advanced."""
 
     async def commit(self, submitted: Sequence[SubmittedCommand]) -> None:
         """Journal, apply and publish, in this order. When it returns, the commands and what came of them are safe.
@@ -50,8 +52,11 @@ class Sequencer:
             self._journal.append(commands)
             await self._sync()
             messages: list[StreamMessage] = []
+            next_event_ns = self.venue.next_event_ns
             for command in commands:
                 messages += apply(self.venue, command)
+            if self.venue.next_event_ns != next_event_ns:
+                self.next_event_changed.set()
             await self._events.append(messages)
             self._has_failed = False
 

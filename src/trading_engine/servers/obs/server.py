@@ -65,7 +65,7 @@ class OrderBookServer:
     async def _run(self, paths: Paths, stop: asyncio.Event) -> None:
         if self._config.messaging.transport != "embedded":
             raise ConfigError(f"messaging.transport: {self._config.messaging.transport!r} is not known; use 'embedded'")
-        schedule = schedule_for(self._config.venue.calendar)
+        schedule = schedule_for(self._config.venue.calendar, self._config.venue.auctions)
         recovered = recover(paths, self._config.obs.journal_segment_bytes)
         stream = schemas.event_stream(self._shard)
         self.hub.attach_stream(stream, recovered.event_log)
@@ -98,13 +98,15 @@ class OrderBookServer:
             self._report_ready(recovered, socket)
             taking = asyncio.create_task(service.take_commands(consumer), name="take commands")
             keeping = asyncio.create_task(service.keep_phases(), name="keep phases")
+            advancing = asyncio.create_task(service.keep_time(), name="keep time")
             try:
-                await first_of(asyncio.create_task(stop.wait(), name="stop"), taking, keeping)
+                await first_of(asyncio.create_task(stop.wait(), name="stop"), taking, keeping, advancing)
             finally:
                 # What is being committed is finished and acknowledged; what waits behind it, its senders are told, was not taken.
                 service.stop_taking(taking)
                 keeping.cancel()
-                await asyncio.wait([taking, keeping])
+                advancing.cancel()
+                await asyncio.wait([taking, keeping, advancing])
         finally:
             await consumer.close()
             await socket.close()

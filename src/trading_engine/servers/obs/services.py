@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from secrets import randbelow
+from typing import Any
 
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import MessageConsumer
@@ -12,18 +14,22 @@ from trading_engine.servers.obs.event_log import EventLog
 from trading_engine.servers.obs.listing import listings
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.servers.obs.routes import commands_of
-from trading_engine.servers.obs.schedule import PhaseChange, Schedule
+from trading_engine.servers.obs.schedule import SECOND_NS, PhaseChange, PhaseStep, Schedule, phase_after_call
 from trading_engine.servers.obs.sequencer import Sequencer
 from trading_engine.servers.obs.snapshots import Snapshot, save_snapshot
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields
-from trading_engine.venue.commands import AnyCommand, SetTradingPhase, SubmittedCommand
-from trading_engine.venue.terms import TradingPhase
+from trading_engine.venue.commands import AdvanceClock, AnyCommand, SetTradingPhase, SubmittedCommand
+from trading_engine.venue.terms import PHASE_RULES, TradingPhase
 
 CONFIG_PRODUCER = "obs-config"
 """Sends what the configuration asks for at a start. Its numbers are those of the commands themselves, which always rise."""
 CALENDAR_PRODUCER = "obs-calendar"
 """Sends the changes of the calendar. Its numbers are their times, so each change is applied once, however often it is sent."""
+CLOCK_PRODUCER = "obs-clock"
+"""Advances the venue's clock. Its numbers are those of the commands themselves, which always rise."""
+CALL_NS_MIN = 1_000_000_000
+"""A call of the calendar that would be over in less than this is passed over."""
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +96,9 @@ class OrderBookService:
         """Before the first command is taken: list what is new in the configuration, and bring the trading phases up to date."""
         await self._list_instruments()
         # The venue's time may be ahead of a wall clock that was set back; the calendar must not go back with it.
-        now_ns = self._phases_until_ns = max(self._clock.now_ns(), self._venue.time_ns)
+        now_ns = self._phases_until_ns = self._now_ns()
         await self._change_phases(self._schedule.last_day_end(now_ns))
-        await self._align_phases(self._schedule.last_change(now_ns).phase)
+        await self._align_phases(self._schedule.last_change(now_ns))
 
     async def take_commands(self, consumer: MessageConsumer) -> None:
         """Until `stop_taking`, or until the consumer is closed."""
@@ -123,6 +129,32 @@ class OrderBookService:
             # Shielded: a group that is being committed must be finished, also when the server stops now.
             await asyncio.shield(self._change_phases(change))
 
+    async def keep_time(self) -> None:
+        """For ever: advance the venue's clock whenever something is due: an order expires, a call ends."""
+        while True:
+            self._sequencer.next_event_changed.clear()
+            due_ns = self._venue.next_event_ns
+            if 0 < due_ns <= self._now_ns():
+                # Shielded like the changes of phases.
+                await asyncio.shield(self._commit_as(CLOCK_PRODUCER, [AdvanceClock()]))
+            else:
+                await self._wait_for_event(due_ns)
+
+    async def _wait_for_event(self, due_ns: int) -> None:
+        """Until this time has come, 0 for no time, or until the venue has another one."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._sequencer.next_event_changed.wait())]
+        if due_ns:
+            waits.append(asyncio.create_task(self._clock.sleep_until(due_ns)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+
+    def _now_ns(self) -> int:
+        """The time that a command would be stamped with."""
+        return max(self._clock.now_ns(), self._venue.time_ns)
+
     async def status(self, query: schemas.VenueQuery) -> schemas.VenueStatus:
         venue = self._venue
         return schemas.VenueStatus(
@@ -144,29 +176,42 @@ class OrderBookService:
 
     async def _change_phases(self, change: PhaseChange) -> None:
         steps = [
-            SubmittedCommand(
-                CALENDAR_PRODUCER, change.time_ns + index, SetTradingPhase(0, step.phase, step.trading_day_ends)
-            )
+            SubmittedCommand(CALENDAR_PRODUCER, change.time_ns + index, self._command_of(step))
             for index, step in enumerate(change.steps)
         ]
         before = self._venue.event_sequence
         await self._sequencer.commit(steps)
         if self._venue.event_sequence > before:
-            log.info("trading phase", extra=fields(phase=change.phase.name, day_ended=change.ends_day))
+            log.info("trading phase", extra=fields(phase=change.steps[-1].phase.name, day_ended=change.ends_day))
 
-    async def _align_phases(self, phase: TradingPhase) -> None:
-        """Bring each market to the phase that the calendar has now, except those that were halted: a restart lifts no halt."""
+    def _command_of(self, step: PhaseStep, instrument_id: int = 0) -> SetTradingPhase:
+        """A call ends at random within the configured time after its own; one that would be over already is passed over."""
+        if not step.ends_ns:
+            return SetTradingPhase(instrument_id, step.phase, step.trading_day_ends)
+        ends_ns = step.ends_ns + randbelow(self._config.venue.auctions.random_end_s * SECOND_NS + 1)
+        if ends_ns < self._now_ns() + CALL_NS_MIN:
+            return SetTradingPhase(instrument_id, phase_after_call(step.phase))
+        return SetTradingPhase(instrument_id, step.phase, ends_ns=ends_ns)
+
+    async def _align_phases(self, change: PhaseChange) -> None:
+        """Bring each market to the phase that the calendar has now, except those that were halted or in a call: a restart ends
+        neither."""
+        phase = change.phase_at(self._now_ns())
         different = [
             instrument_id
             for instrument_id in self._venue.instruments
             if self._venue.phase(instrument_id) not in (phase, TradingPhase.HALTED)
+            and not PHASE_RULES[self._venue.phase(instrument_id)].call
         ]
-        await self._commit_own([SetTradingPhase(instrument_id, phase) for instrument_id in different])
+        step = change.steps[-1] if change.steps[-1].phase is phase else PhaseStep(phase, trading_day_ends=False)
+        step = step._replace(trading_day_ends=False)
+        await self._commit_own([self._command_of(step, instrument_id) for instrument_id in different])
 
     async def _commit_own(self, commands: Sequence[AnyCommand]) -> None:
-        first = self._venue.command_sequence + 1
         if commands:
-            numbered = [
-                SubmittedCommand(CONFIG_PRODUCER, first + index, command) for index, command in enumerate(commands)
-            ]
-            await self._sequencer.commit(numbered)
+            await self._commit_as(CONFIG_PRODUCER, commands)
+
+    async def _commit_as(self, producer: str, commands: Sequence[AnyCommand]) -> None:
+        first = self._venue.command_sequence + 1
+        numbered = [SubmittedCommand(producer, first + index, command) for index, command in enumerate(commands)]
+        await self._sequencer.commit(numbered)
