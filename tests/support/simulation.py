@@ -6,15 +6,18 @@ import msgspec
 
 from support.auditor import decode_sequenced
 from support.market_watch import MarketWatch
-from support.venue_driver import STRATEGIES, VenueDriver
+from support.venue_driver import EAGER, STRATEGIES, VenueDriver
 from support.workload import Workload
 from trading_engine.venue import Venue
+from trading_engine.venue.fast.venue import FastVenue
 
 
-def simulate(seed: int, commands_count: int) -> VenueDriver:
-    """A run of the workload of this seed, audited. A failure says the seed and the command."""
+def simulate(seed: int, commands_count: int, *, compared: bool = True) -> VenueDriver:
+    """A run of the workload of this seed, audited, and compared with the fast venue. A failure says the seed and the command."""
     random = Random(seed)
     driver = VenueDriver()
+    if not compared:
+        driver.fast = None
     assert driver.auditor
     workload = Workload(random, driver.auditor.mirror, hostility=random.choice((0.0, 0.02, 0.05, 0.3)))
     restarts = random.choice((0.0, 0.002, 0.02))
@@ -26,9 +29,14 @@ def simulate(seed: int, commands_count: int) -> VenueDriver:
             driver.do(command, *workload.numbered(command))
             if random.random() < restarts:
                 driver.venue = restarted(driver.venue)
+                if driver.fast and random.random() < 0.5:
+                    driver.fast = FastVenue.restore(driver.venue.snapshot(), STRATEGIES)
+                    driver.fast.compile_eagerness = random.choice((1, EAGER))
         except Exception as error:
             error.add_note(f"SIM_SEED={seed}, command {number + 1} of {commands_count}: {command}")
             raise
+    if driver.fast:
+        assert driver.fast.snapshot() == driver.venue.snapshot(), f"SIM_SEED={seed}"
     return driver
 
 

@@ -7,6 +7,7 @@ from trading_engine.servers.obs.strategy import strategies
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
+from trading_engine.venue.fast.venue import FastVenue
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
 
@@ -24,11 +25,19 @@ LIMIT, MARKET = OrderType.LIMIT, OrderType.MARKET
 DAY, GTC, IOC, FOK = TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK
 
 
+EAGER = 1 << 40
+"""Markets of the fast venue become compiled as soon as they are plain."""
+
+
 class VenueDriver:
-    """A venue with a clock that ticks once per command. A venue that comes with a past is not audited."""
+    """A venue with a clock that ticks once per command. A venue that comes with a past is not audited.
+
+    The fast venue goes along, with a past of its own, and has to bring about the same events.
+    """
 
     def __init__(self, venue: Venue | None = None, *, audited: bool = True) -> None:
         self.auditor = Auditor() if audited and venue is None else None
+        self.fast = FastVenue(STRATEGIES, compile_eagerness=EAGER) if audited and venue is None else None
         self.venue = venue or Venue(STRATEGIES)
         self.commands: list[c.SequencedCommand] = []
         self.batches: list[e.EventBatch] = []
@@ -43,6 +52,8 @@ class VenueDriver:
         )
         self.commands.append(sequenced)
         batch = self.auditor.apply(self.venue, sequenced) if self.auditor else self.venue.apply(sequenced)
+        if self.fast:
+            assert self.fast.apply(sequenced) == batch, sequenced
         if batch is None:
             return ()
         self.batches.append(batch)

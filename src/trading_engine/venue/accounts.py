@@ -100,6 +100,18 @@ class Account:
             order_id = self.client_orders.get(client_order_id, (0,))[0]
         return self.open_orders.get(order_id)
 
+    @property
+    def open_order_count(self) -> int:
+        return len(self.open_orders)
+
+    def known_order(self, client_order_id: str) -> tuple[int, OrderContent] | None:
+        """(order id, content) of the order, working or remembered, that has this client order id."""
+        return self.client_orders.get(client_order_id)
+
+    def order_resumes(self, order: RestingOrder) -> None:
+        """An open order comes back with a snapshot; its client order id comes by itself."""
+        self.open_orders[order.order_id] = order
+
     def order_begins(self, order: RestingOrder, content: OrderContent) -> None:
         self.open_orders[order.order_id] = order
         if order.client_order_id:

@@ -236,7 +236,7 @@ def check_notional(instrument: Instrument, price_ticks: int, quantity_lots: int)
 
 def check_open_orders(account: Account, command: c.PlaceOrder) -> None:
     """An immediate order never stays open, so it does not count, unless it is a stop, which waits."""
-    if len(account.open_orders) < account.open_orders_max:
+    if account.open_order_count < account.open_orders_max:
         return
     if not command.time_in_force.is_immediate or command.order_type.is_stop:
         raise Refusal(Reason.MAX_OPEN_ORDERS, account.open_orders_max)

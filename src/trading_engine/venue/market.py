@@ -46,6 +46,11 @@ class Market:
         self.tops: dict[Side, TopOrder] = {}
         """By side, the order that is filled first because it bettered the market; only where the instrument's rules have that."""
 
+    def resting_orders(self) -> Iterator[RestingOrder]:
+        """Bids, then asks, in order of priority: look, do not touch."""
+        yield from self.book.bids
+        yield from self.book.asks
+
     @property
     def phase_rule(self) -> PhaseRule:
         return PHASE_RULES[self.phase]

@@ -5,16 +5,15 @@ else it is sorted, so equal states have equal bytes. Sums over orders (what an a
 """
 
 from bisect import insort
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, Holding, OrderContent
+from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent
 from trading_engine.venue.auction import AuctionPrice, Call
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
-from trading_engine.venue.matching import Strategy, TopOrder, UnknownStrategy
+from trading_engine.venue.matching import TopOrder, UnknownStrategy
 from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.risk_limits import DisconnectAction, RecentOrder, RiskControl, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
@@ -136,14 +135,13 @@ def save(venue: "Venue") -> bytes:
 
 
 def _save_market(market: Market) -> MarketRecord:
-    orders = [_save_order(order) for side in (market.book.bids, market.book.asks) for order in side]
     return MarketRecord(
         market.instrument,
         market.phase,
         market.last_price_ticks,
         market.market_sequence,
         market.issued_lots,
-        orders,
+        [_save_order(order) for order in market.resting_orders()],
         [_save_order(order) for order in market.stops],
         [_save_order(order) for order in market.pegs.values() if not order.price_ticks],
         [(side, top.order_id, top.lots) for side, top in sorted(market.tops.items())],
@@ -193,10 +191,7 @@ def _save_account(account: Account) -> AccountRecord:
             for instrument_id, position in account.positions.items()
             if position.quantity
         ),
-        sorted(
-            (client_order_id, order_id, content)
-            for client_order_id, (order_id, content) in account.client_orders.items()
-        ),
+        sorted((client_order_id, *known) for client_order_id, known in account.client_orders.items()),
         list(account.ended_client_order_ids),
     )
 
@@ -226,12 +221,9 @@ def decode(data: bytes) -> VenueRecord:
     return record
 
 
-def load(data: bytes, strategies: Mapping[str, Strategy]) -> "Venue":
-    """Raises `SnapshotError`, `UnknownStrategy`."""
-    from trading_engine.venue.venue import Venue
-
+def load(venue: "Venue", data: bytes) -> None:
+    """Give a new venue the state that was saved. Raises `SnapshotError`, `UnknownStrategy`."""
     record = decode(data)
-    venue = Venue(strategies)
     venue.command_sequence = record.command_sequence
     venue.event_sequence = record.event_sequence
     venue.time_ns = record.time_ns
@@ -239,17 +231,18 @@ def load(data: bytes, strategies: Mapping[str, Strategy]) -> "Venue":
     venue._last_trade_id = record.last_trade_id
     venue._producers = dict(record.producers)
     venue._issued_cash = dict(record.issued_cash)
-    venue._accounts.update((account.account_id, _load_account(account)) for account in record.accounts)
     for market in record.markets:
         _load_market(venue, market)
+    for account in record.accounts:
+        _load_account(venue, account)
+    for market in record.markets:
+        _load_orders(venue, market)
     for control in record.risk_controls:
         _load_control(venue, control)
-    for account in venue._accounts.values():
-        venue._risk.bind(account)
-        for instrument_id, deadline_ns in account.countdowns.items():
-            insort(venue._countdowns, (deadline_ns, account.account_id, instrument_id))
-    assert FEE_ACCOUNT_ID in venue._accounts
-    return venue
+    for account_id, bound in venue._accounts.items():
+        venue._risk.bind(bound)
+        for instrument_id, deadline_ns in bound.countdowns.items():
+            insort(venue._countdowns, (deadline_ns, account_id, instrument_id))
 
 
 def _load_control(venue: "Venue", record: RiskControlRecord) -> None:
@@ -265,32 +258,38 @@ def _load_control(venue: "Venue", record: RiskControlRecord) -> None:
     control.recent = dict(record.recent)
 
 
-def _load_account(record: AccountRecord) -> Account:
-    account = Account(record.account_id, record.open_orders_max, record.trade_group_id, record.firm_id)
+def _load_account(venue: "Venue", record: AccountRecord) -> None:
+    if record.account_id != FEE_ACCOUNT_ID:
+        account = venue._new_account(record.account_id, record.open_orders_max, record.trade_group_id, record.firm_id)
+        venue._accounts[record.account_id] = account
+    account = venue._accounts[record.account_id]
     account.suspended = record.suspended
     account.countdowns = dict(record.countdowns)
     account.disconnect_action = record.disconnect_action
-    account.cash = {currency: Holding(quantity) for currency, quantity in record.cash}
-    account.positions = {instrument_id: Holding(quantity) for instrument_id, quantity in record.positions}
+    for currency, amount in record.cash:
+        account.cash_in(currency).quantity = amount
+    for instrument_id, lots in record.positions:
+        account.position_in(instrument_id).quantity = lots
     account.client_orders = {
         client_order_id: (order_id, content) for client_order_id, order_id, content in record.client_orders
     }
     account.ended_client_order_ids = dict.fromkeys(record.ended_client_order_ids)
-    return account
 
 
 def _load_market(venue: "Venue", record: MarketRecord) -> None:
     instrument = record.instrument
-    strategy = None
-    if instrument.matching is not None:
-        strategy = venue._strategies.get(instrument.matching.algorithm)
-        if strategy is None:
-            raise UnknownStrategy(f"{instrument.symbol} needs the matching algorithm {instrument.matching.algorithm}")
-    market = venue._markets[instrument.instrument_id] = Market(instrument, strategy)
+    if instrument.matching and not venue._has_strategy_for(instrument):
+        raise UnknownStrategy(f"{instrument.symbol} needs the matching algorithm {instrument.matching.algorithm}")
+    market = venue._markets[instrument.instrument_id] = venue._new_market(instrument)
     market.phase = record.phase
     market.last_price_ticks = record.last_price_ticks
     market.market_sequence = record.market_sequence
     market.issued_lots = record.issued_lots
+
+
+def _load_orders(venue: "Venue", record: MarketRecord) -> None:
+    instrument = record.instrument
+    market = venue._markets[instrument.instrument_id]
     for item in record.orders:
         order = _load_order(venue, instrument, item)
         market.book.side(order.side).add(order)
@@ -337,7 +336,7 @@ def _load_order(venue: "Venue", instrument: Instrument, record: OrderRecord) -> 
     order.fee_credit = record.fee_credit
     order.peg_limit_ticks = record.peg_limit_ticks
     account = venue._accounts[order.account_id]
-    account.open_orders[order.order_id] = order
+    account.order_resumes(order)
     venue._open_order_count += 1
     if order.special is not None and order.special.expire_time_ns:
         insort(venue._expiries, (order.special.expire_time_ns, order.order_id, order.account_id))

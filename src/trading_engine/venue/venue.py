@@ -23,7 +23,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Self
 
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
@@ -94,7 +94,7 @@ class Venue:
         self._last_trade_id = 0
         self._producers: dict[str, int] = {}
         self._issued_cash: dict[str, int] = {}
-        self._accounts: dict[int, Account] = {FEE_ACCOUNT_ID: Account(FEE_ACCOUNT_ID, 0)}
+        self._accounts: dict[int, Account] = {}
         self._markets: dict[int, Market] = {}
         self._risk = RiskControls(self._accounts, self._markets)
         self._open_order_count = 0
@@ -129,6 +129,7 @@ class Venue:
             c.ReportDisconnect: self._report_disconnect,
             c.SetCountdown: self._set_countdown,
         }
+        self._accounts[FEE_ACCOUNT_ID] = self._new_account(FEE_ACCOUNT_ID, 0, 0, 0)
 
     # What the outside may ask
 
@@ -183,12 +184,31 @@ class Venue:
         return snapshot.save(self)
 
     @classmethod
-    def restore(cls, data: bytes, strategies: Mapping[str, Strategy] = NO_STRATEGIES) -> "Venue":
-        """The venue of which `snapshot` made `data`. It needs the strategies that its instruments name."""
-        return snapshot.load(data, strategies)
+    def restore(cls, data: bytes, strategies: Mapping[str, Strategy] = NO_STRATEGIES) -> Self:
+        """The venue of which `snapshot` made `data`. It needs the strategies that its instruments name.
+
+        Raises `SnapshotError`, `UnknownStrategy`.
+        """
+        venue = cls(strategies)
+        snapshot.load(venue, data)
+        return venue
 
     def state_hash(self) -> str:
         return blake2b(self.snapshot(), digest_size=16).hexdigest()
+
+    # What a venue is made of
+
+    def _new_account(self, account_id: int, open_orders_max: int, trade_group_id: int, firm_id: int) -> Account:
+        return Account(account_id, open_orders_max, trade_group_id, firm_id)
+
+    def _new_market(self, instrument: Instrument) -> Market:
+        return Market(instrument, self._strategy_for(instrument))
+
+    def _strategy_for(self, instrument: Instrument) -> Strategy | None:
+        return self._strategies[instrument.matching.algorithm] if instrument.matching else None
+
+    def _has_strategy_for(self, instrument: Instrument) -> bool:
+        return instrument.matching is None or instrument.matching.algorithm in self._strategies
 
     # The one way in
 
@@ -285,12 +305,9 @@ class Venue:
         ):
             raise Refusal(Reason.INSTRUMENT_EXISTS)
         check_instrument(instrument)
-        strategy = None
-        if instrument.matching is not None:
-            strategy = self._strategies.get(instrument.matching.algorithm)
-            if strategy is None:
-                raise Refusal(Reason.UNKNOWN_MATCHING_ALGORITHM)
-        self._markets[instrument.instrument_id] = Market(instrument, strategy)
+        if not self._has_strategy_for(instrument):
+            raise Refusal(Reason.UNKNOWN_MATCHING_ALGORITHM)
+        self._markets[instrument.instrument_id] = self._new_market(instrument)
         self._issued_cash.setdefault(instrument.currency, 0)
         self._events.append(e.InstrumentListed(instrument))
 
@@ -303,7 +320,9 @@ class Venue:
             self._check_currency(currency)
         self._check_opening_amounts(command)
         check_account(command.account_id, command.open_orders_max, command.trade_group_id, command.firm_id)
-        account = Account(command.account_id, command.open_orders_max, command.trade_group_id, command.firm_id)
+        account = self._new_account(
+            command.account_id, command.open_orders_max, command.trade_group_id, command.firm_id
+        )
         self._accounts[command.account_id] = account
         self._risk.bind(account)
         self._events.append(
@@ -436,7 +455,8 @@ class Venue:
 
     def _expire_next(self) -> None:
         _, order_id, account_id = self._expiries[0]
-        order = self._accounts[account_id].open_orders[order_id]
+        order = self._accounts[account_id].find_order(order_id, "")
+        assert order, order_id
         canceled_lots = self._take_out(self._markets[order.instrument_id], order)
         self._events.append(e.OrderExpired(order_id, account_id, canceled_lots, EndReason.EXPIRE_TIME_REACHED))
 
@@ -556,7 +576,7 @@ class Venue:
         """The id of the order that this one repeats, 0 where it is new."""
         if len(command.client_order_id) > CLIENT_ORDER_ID_CHARACTERS_MAX:
             raise Refusal(Reason.CLIENT_ORDER_ID_TOO_LONG, CLIENT_ORDER_ID_CHARACTERS_MAX)
-        known = account.client_orders.get(command.client_order_id) if command.client_order_id else None
+        known = account.known_order(command.client_order_id) if command.client_order_id else None
         if known is None:
             return 0
         order_id, content = known

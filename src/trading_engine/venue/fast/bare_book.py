@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trading_engine.venue.fast import order_book
-from trading_engine.venue.fast.bitmap import BITS, WORDS
+from trading_engine.venue.fast.bitmap import words_for
 from trading_engine.venue.fast.compiled import address_of
 
 MESSAGE = np.dtype(
@@ -78,14 +78,14 @@ class BareBook:
     from `price_min` on.
     """
 
-    def __init__(self, orders_max: int = 1 << 20, price_min: int = -(1 << (BITS - 1))) -> None:
+    def __init__(self, orders_max: int = 1 << 20, price_min: int = -(order_book.TICKS // 2)) -> None:
         if not 0 < orders_max <= ORDERS_MAX or abs(price_min) > PRICE_MIN_MAX:
             raise ValueError(f"orders_max {orders_max} or price_min {price_min} is out of range")
         buckets_max = 1 << max(10, (orders_max - 1).bit_length())
         self._pool: NDArray[np.uint32] = np.zeros((2 * orders_max + 2) * 8, np.uint32)
         self._buckets: NDArray[np.uint32] = np.zeros(buckets_max, np.uint32)
         self._levels: NDArray[np.uint32] = np.zeros(order_book.TICKS, np.uint32)
-        self._bitmap: NDArray[np.int64] = np.zeros(WORDS, np.int64)
+        self._bitmap: NDArray[np.int64] = np.zeros(words_for(order_book.TICKS), np.int64)
         self._header: NDArray[np.int64] = np.zeros(order_book.HEADER_WORDS, np.int64)
         self._address = self._header.ctypes.data
         header = self._header

@@ -1,6 +1,6 @@
-"""Which of 2^26 price levels are occupied, and which is the next one: a hierarchy of 64-way bitmaps.
+"""Which of up to 2^31 price levels are occupied, and which is the next one: a hierarchy of 64-way bitmaps.
 
-Bit i of a layer says whether word i of the layer below it has any bit set. The top layer, four words, is searched word by word. Finding the
+Bit i of a layer says whether word i of the layer below it has any bit set. The top layer is searched word by word. Finding the
 next or the previous set bit climbs as far as a word with a bit on the right side of the position and comes down again: at most
 ten loads, most often one.
 """
@@ -8,16 +8,20 @@ ten loads, most often one.
 from trading_engine.venue.fast.compiled import part
 from trading_engine.venue.fast.memory import leading_zeros, load_i64, lowest_bit, shift_left, store_i64
 
-BITS = 26
+BITS = 31
 NONE = -1
 TOP_WORDS = 1 << (BITS - 24)
 
-# Words of each layer, one after another in one block of memory; the lowest layer last.
+# Words of each layer, one after another in one block of memory; the lowest layer last, so that a bitmap of fewer bits is a shorter block.
 LAYER_3 = 0
 LAYER_2 = LAYER_3 + TOP_WORDS
 LAYER_1 = LAYER_2 + (1 << (BITS - 18))
 LAYER_0 = LAYER_1 + (1 << (BITS - 12))
-WORDS = LAYER_0 + (1 << (BITS - 6))
+
+
+def words_for(bits: int) -> int:
+    """Words that a bitmap of so many bits takes."""
+    return LAYER_0 + -(-bits // 64)
 
 
 @part

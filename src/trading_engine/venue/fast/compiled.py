@@ -57,7 +57,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def part(function: Function) -> Function:
     """For functions that only compiled functions call: they become part of those."""
-    return cast(Function, numba.njit(function, error_model="numpy"))
+    return cast(Function, numba.njit(function, error_model="numpy", forceinline=True))
 
 
 def entry(argument_count: int) -> Callable[[Function], Function]:

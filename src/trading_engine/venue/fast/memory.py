@@ -45,6 +45,10 @@ def _element(builder: Any, address: Any, index: Any, kind: Any) -> Any:
     return builder.gep(builder.inttoptr(address, kind.as_pointer()), [index])
 
 
+def _load_byte(builder: Any, address: Any, index: Any) -> Any:
+    return builder.zext(builder.load(_element(builder, address, index, I8)), I64)
+
+
 def _store(builder: Any, address: Any, index: Any, value: Any, kind: Any) -> None:
     builder.store(value if kind is I64 else builder.trunc(value, kind), _element(builder, address, index, kind))
 
@@ -62,6 +66,8 @@ load_i64 = _operation("load_i64", 2, lambda b, address, index: b.load(_element(b
 """(address, index): the index-th signed 64-bit word from an address on."""
 load_u32 = _operation("load_u32", 2, lambda b, address, index: b.zext(b.load(_element(b, address, index, I32)), I64))
 """(address, index): the index-th unsigned 32-bit word."""
+load_u8 = _operation("load_u8", 2, _load_byte)
+"""(address, index): the index-th byte."""
 store_i64 = _operation(
     "store_i64", 3, lambda b, address, index, value: _store(b, address, index, value, I64), has_result=False
 )

@@ -25,11 +25,11 @@ State lives in local variables while a batch runs and is written back once. Befo
 reports that it can cause; where there is not, the batch ends early at a message boundary.
 """
 
-from trading_engine.venue.fast.bitmap import BITS, bitmap_clear, bitmap_next, bitmap_previous, bitmap_set
+from trading_engine.venue.fast.bitmap import bitmap_clear, bitmap_next, bitmap_previous, bitmap_set
 from trading_engine.venue.fast.compiled import entry, part
 from trading_engine.venue.fast.memory import choose, load_i64, load_u32, prefetch, shift_right, store_i64, store_u32
 
-TICKS = 1 << BITS
+TICKS = 1 << 26
 EMPTY = -(1 << 62)
 """Best tick of an empty side, worse than any."""
 
