@@ -74,6 +74,8 @@ AUCTION_RANGES = {
     "extension_ns": (1, 86_400 * 10**9),
 }
 
+BAND_RANGES = {"dynamic_ppm": (0, 100 * MILLION), "static_ppm": (0, 100 * MILLION), "call_ns": (0, 86_400 * 10**9)}
+
 STEP = r"(?=.{1,40}$)(?=.*[1-9])(\d+\.?\d*|\.\d+)"
 INSTRUMENT_TEXTS = {
     "symbol": r"[!-~]{1,32}",
@@ -164,7 +166,7 @@ class Auditor:
         """Events that end orders or make them smaller, and what others then do because of it."""
         outcome: list[Expected] = [*events]
         for instrument_id in sorted(self.mirror.markets):
-            market = NaiveMarket(self.mirror, instrument_id)
+            market = NaiveMarket(self.mirror, instrument_id, None, self.time_ns)
             for event in events:
                 match event:
                     case e.OrderCanceled(order_id) | e.OrderExpired(order_id):
@@ -195,7 +197,7 @@ class Auditor:
         )
         if is_stop(command):
             return [accepted]
-        market = NaiveMarket(self.mirror, command.instrument_id)
+        market = NaiveMarket(self.mirror, command.instrument_id, None, self.time_ns)
         market.outcome.append(accepted)
         order = naive(MirrorOrder(accepted, command.quantity_lots, command.quantity_lots, price_ticks))
         if command.order_type is OrderType.PEGGED:
@@ -285,6 +287,7 @@ class Auditor:
 
     def _broken_in_market(self, command: c.PlaceOrder, market: MirrorMarket) -> Broken:
         broken = broken_by_quantity(market, command.quantity_lots)
+        broken |= broken_by_following(market, command)
         if command.special and command.special.display_lots > command.quantity_lots:
             broken[Reason.DISPLAY_ABOVE_QUANTITY] = command.quantity_lots
         broken |= broken_by_slices(command.special, command.quantity_lots)
@@ -380,7 +383,7 @@ class Auditor:
         )
         if keeps or order.order_id in self.mirror.waiting:
             return self._with_aftermath([replaced])
-        market = NaiveMarket(self.mirror, order.instrument_id)
+        market = NaiveMarket(self.mirror, order.instrument_id, None, self.time_ns)
         market.outcome.append(replaced)
         market.leave(order.order_id)
         if order.is_pegged:
@@ -487,7 +490,7 @@ class Auditor:
         outcome: list[Expected] = [
             e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends, command.ends_ns)
         ]
-        naive_markets = [NaiveMarket(self.mirror, instrument_id, outcome) for instrument_id in concerned]
+        naive_markets = [NaiveMarket(self.mirror, instrument_id, outcome, self.time_ns) for instrument_id in concerned]
         for market in naive_markets:
             market.change_phase(command.phase, command.ends_ns)
         for market in naive_markets if command.trading_day_ends else []:
@@ -500,7 +503,7 @@ class Auditor:
         """Expiries, countdowns and planned ends of calls in order of time, each with what it sets off; at one time in this order."""
         outcome: list[Expected] = []
         expired_count = 0
-        markets = {i: NaiveMarket(self.mirror, i, outcome) for i in sorted(self.mirror.markets)}
+        markets = {i: NaiveMarket(self.mirror, i, outcome, self.time_ns) for i in sorted(self.mirror.markets)}
         countdowns = {of: (deadline_ns, 1, *of) for of, deadline_ns in self.mirror.risk.countdowns.items()}
         while True:
             expiries = [
@@ -729,6 +732,7 @@ def is_valid(instrument: Instrument) -> bool:
         and instrument.maker_fee_ppm + instrument.taker_fee_ppm >= 0
         and (instrument.matching is None or not any(faults_of(instrument.matching)))
         and (instrument.auctions is None or are_within(instrument.auctions, AUCTION_RANGES))
+        and (instrument.bands is None or are_within(instrument.bands, BAND_RANGES))
     )
 
 
@@ -745,6 +749,12 @@ def faults_of(rules: MatchingRules) -> Iterable[object]:
 
 def are_within(rules: msgspec.Struct, ranges: dict[str, tuple[int, int]]) -> bool:
     return all(lowest <= getattr(rules, name) <= highest for name, (lowest, highest) in ranges.items())
+
+
+def broken_by_following(market: MirrorMarket, command: c.PlaceOrder) -> Broken:
+    """Where trades may have to wait for an auction, no order follows what becomes of others."""
+    follows = command.order_type is OrderType.PEGGED or (command.special and command.special.all_or_none)
+    return {Reason.UNSUPPORTED_ORDER_ATTRIBUTES: 0} if market.instrument.bands and follows else {}
 
 
 def broken_by_quantity(market: MirrorMarket, quantity_lots: int) -> Broken:

@@ -142,6 +142,8 @@ class MirrorMarket:
     last_price_ticks: int = 0
     market_sequence: int = 0
     ends_ns: int = 0
+    auction_price_ticks: int = 0
+    """Of the last auction; 0 before the first."""
     ended: TradingPhase = TradingPhase.CLOSED
     """The phase before this one."""
     price_extensions: int = 0
@@ -431,6 +433,8 @@ class Mirror:
         assert not is_cross or event.price_ticks == market.last_price_ticks, event
         assert market.uncrossing is None or market.uncrossed_lots == market.uncrossing.quantity_lots, event
         market.uncrossing, market.uncrossed_lots = event, 0
+        if not is_cross:
+            market.auction_price_ticks = event.price_ticks or market.auction_price_ticks
 
     def _trade_in_auction(self, event: e.TradeExecuted) -> None:
         market = self.markets[event.instrument_id]
@@ -662,6 +666,8 @@ class Mirror:
             assert order is self._incoming, event
             assert order.accepted.special, event
             assert order.accepted.special.minimum_lots > order.done_lots, event
+        elif event.reason is EndReason.OUTSIDE_BAND:
+            assert order is self._incoming, event
         elif event.reason is EndReason.AUCTION_REMAINDER:
             assert order.order_id in self.waiting or order.accepted.time_in_force in AUCTION_TIMES, event
         elif event.reason in immediate:

@@ -74,7 +74,10 @@ def naive(order: MirrorOrder) -> NaiveOrder:
 
 
 class NaiveMarket:
-    def __init__(self, mirror: Mirror, instrument_id: int, outcome: list[Expected] | None = None) -> None:
+    def __init__(
+        self, mirror: Mirror, instrument_id: int, outcome: list[Expected] | None = None, now_ns: int = 0
+    ) -> None:
+        self.now_ns = now_ns or mirror.time_ns
         self.mirror = mirror
         self.instrument_id = instrument_id
         self.resting = [
@@ -104,6 +107,7 @@ class NaiveMarket:
         self.instrument = market.instrument
         self.phase = market.phase
         self.last_price_ticks = market.last_price_ticks
+        self.auction_price_ticks = market.auction_price_ticks
         self.ends_ns = market.ends_ns
         self.extensions = {False: market.price_extensions, True: market.market_order_extensions}
         """How often the call was extended, by whether that was for market orders."""
@@ -210,26 +214,69 @@ class NaiveMarket:
         if order.minimum_lots > 0 and not self._can_fill(order, min(order.minimum_lots, order.leaves_lots)):
             return self._cancel(order, EndReason.MINIMUM_NOT_FILLABLE)
         if self.phase is not TradingPhase.CONTINUOUS:
-            self._rest(order)
-            return self._cross_at_close()
+            return self._gather(order)
         if order.all_or_none and not self._can_fill(order, order.leaves_lots):
             return self._rest(order)
         return self._match(order)
 
+    def _gather(self, order: NaiveOrder) -> None:
+        if order.time_in_force is TimeInForce.IOC:
+            return self._cancel(order, EndReason.IOC_REMAINDER)
+        self._rest(order)
+        return self._cross_at_close()
+
     def _match(self, order: NaiveOrder) -> None:
+        self.bounds = self._bounds()
         if self.instrument.matching:
             self._share(order)
         else:
             self._meet_one_by_one(order)
         if order.leaves_lots < 0:
             return
+        if order.leaves_lots and self._meets(order):
+            self._give_way(order)
+            return
         if order.leaves_lots and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
             self._cancel(order, EndReason.IOC_REMAINDER)
         elif order.leaves_lots:
             self._rest(order)
 
+    def _bounds(self) -> tuple[Fraction, Fraction]:
+        """Lowest and highest price at which an order that comes in now may trade."""
+        lowest, highest = Fraction(0), Fraction(2**31)
+        rules = self.instrument.bands
+        if rules:
+            static = self.auction_price_ticks or self.instrument.reference_price_ticks
+            for reference, ppm in ((self.last_price_ticks, rules.dynamic_ppm), (static, rules.static_ppm)):
+                if reference and ppm:
+                    lowest = max(lowest, reference - Fraction(reference * ppm, 10**6))
+                    highest = min(highest, reference + Fraction(reference * ppm, 10**6))
+        return lowest, highest
+
+    def _meets_within(self, order: NaiveOrder) -> list[NaiveOrder]:
+        """What the order could trade with now, nothing where the first of it is out of bounds."""
+        met = self._meets(order)
+        lowest, highest = self.bounds
+        return met if met and lowest <= met[0].price_ticks <= highest else []
+
+    def _give_way(self, order: NaiveOrder) -> None:
+        """The next trade would be out of bounds."""
+        rules = self.instrument.bands
+        assert rules
+        if not rules.call_ns:
+            self._cancel(order, EndReason.OUTSIDE_BAND)
+            return
+        phase, ends_ns = TradingPhase.VOLATILITY_CALL, min(self.now_ns + rules.call_ns, 2**63 - 1)
+        self.outcome.append(e.TradingPhaseChanged(self.instrument_id, phase, trading_day_ends=False, ends_ns=ends_ns))
+        self.phase, self.ends_ns = phase, ends_ns
+        self.extensions = {False: 0, True: 0}
+        if order.time_in_force is TimeInForce.IOC:
+            self._cancel(order, EndReason.IOC_REMAINDER)
+        else:
+            self._rest(order)
+
     def _meet_one_by_one(self, order: NaiveOrder) -> None:
-        while order.leaves_lots > 0 and (met := self._meets(order)):
+        while order.leaves_lots > 0 and (met := self._meets_within(order)):
             if self._is_self_trade(order, met[0]):
                 self._prevent(met[0], order)
             else:
@@ -256,7 +303,7 @@ class NaiveMarket:
 
     def _share(self, order: NaiveOrder) -> None:
         """Match in a market whose orders share: price by price, and at each price as often as there is anything new to share."""
-        while order.leaves_lots > 0 and (met := self._meets(order)):
+        while order.leaves_lots > 0 and (met := self._meets_within(order)):
             level = [other for other in met if other.price_ticks == met[0].price_ticks and not other.all_or_none]
             for other, lots in self._next_shares(order, level or met[:1]):
                 if order.leaves_lots < 0:
@@ -316,6 +363,8 @@ class NaiveMarket:
             return False
         trial = NaiveMarket(self.mirror, self.instrument_id)
         trial.phase = self.phase
+        trial.last_price_ticks = self.last_price_ticks
+        trial.auction_price_ticks = self.auction_price_ticks
         trial.resting = [replace(other) for other in self.resting]
         trial.tops = dict(self.tops)
         mode = order.self_trade_prevention
@@ -486,6 +535,7 @@ class NaiveMarket:
                 self._rest(order)
             joined += reached
             outcome = self._price()
+        self.auction_price_ticks = outcome[0] or self.auction_price_ticks
         if self.phase in CALLS or outcome[1]:
             self.outcome.append(e.AuctionUncrossed(self.instrument.instrument_id, self.phase, *outcome))
         self.outcome += (e.OrderTriggered(order.order_id, order.account_id) for order in joined)

@@ -3,7 +3,7 @@
 They are given to a stage with narrow limits: instrument 1 trades around its reference 100 with asks at 105 and no bids, 2 is closed,
 3 is halted, 4 has a bid at 95 and an ask at 105, 5 has wide limits with an iceberg and a stop of Alice's.
 6 is where Lena lost a hundred. Dina, Lena, Oleg and Mary have risk limits, Kira's kill switch is on. 7 is in an opening call with a
-market order of Alice's that waits, 8 before it, 9 in the closing cross.
+market order of Alice's that waits, 8 before it, 9 in the closing cross; 10 has bands.
 Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
 and has all she owns in her one order.
 """
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, MARKET, SELL, VenueDriver
 from trading_engine.venue import commands as c
-from trading_engine.venue.auction import AuctionRules
+from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
@@ -40,7 +40,7 @@ NARROW = Instrument(
 WIDE_LIMITS = Instrument(
     1, "WIDE", "Wide limits", "USD", "0.01", "1", 1, price_band_ppm=100_000, reference_price_ticks=100
 )
-CLOSED, HALTED, TWO_SIDED, WIDE, CALL, EARLY, CROSS, UNKNOWN = 2, 3, 4, 5, 7, 8, 9, 99
+CLOSED, HALTED, TWO_SIDED, WIDE, CALL, EARLY, CROSS, BANDED, UNKNOWN = 2, 3, 4, 5, 7, 8, 9, 10, 99
 
 (
     ALICE_OPEN,
@@ -80,6 +80,7 @@ def stage(*, with_limits: bool = True) -> VenueDriver:
     driver.do(c.ListInstrument(replace(WIDE_LIMITS, instrument_id=WIDE)))
     for instrument_id, symbol in ((CALL, "CALL"), (EARLY, "EARLY"), (CROSS, "CROSS")):
         driver.do(c.ListInstrument(replace(NARROW, instrument_id=instrument_id, symbol=symbol)))
+    driver.do(c.ListInstrument(replace(NARROW, instrument_id=BANDED, symbol="BANDED", bands=BandRules(10_000))))
     driver.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
     lots = ((1, 100), (CLOSED, 100), (HALTED, 100), (TWO_SIDED, 12), (WIDE, 300), (CALL, 100), (EARLY, 100))
     driver.do(c.OpenAccount(ALICE, (("USD", 2_000),), lots))
@@ -505,6 +506,15 @@ REFUSED = (
     Refused(listing(auctions=AuctionRules(price_extensions_max=101)), Reason.INVALID_INSTRUMENT),
     Refused(listing(auctions=AuctionRules(market_order_extensions_max=-1)), Reason.INVALID_INSTRUMENT),
     Refused(listing(auctions=AuctionRules(extension_ns=0)), Reason.INVALID_INSTRUMENT),
+    # Bands
+    Refused(replace(PEGGED, instrument_id=BANDED), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
+    Refused(
+        replace(PLACE, instrument_id=BANDED, special=SpecialTerms(all_or_none=True)),
+        Reason.UNSUPPORTED_ORDER_ATTRIBUTES,
+    ),
+    Refused(listing(bands=BandRules(dynamic_ppm=-1)), Reason.INVALID_INSTRUMENT),
+    Refused(listing(bands=BandRules(static_ppm=100_000_001)), Reason.INVALID_INSTRUMENT),
+    Refused(listing(bands=BandRules(call_ns=86_400 * 10**9 + 1)), Reason.INVALID_INSTRUMENT),
     # Phases
     Refused(c.SetTradingPhase(UNKNOWN, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.SetTradingPhase(-1, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),

@@ -26,7 +26,7 @@ import msgspec
 from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
-from trading_engine.venue.auction import AuctionRules
+from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -73,6 +73,7 @@ def scene(settings: str = "") -> VenueDriver:
     cash = values.pop("cash", CASH)
     lots = values.pop("lots", LOTS)
     values["auctions"] = part(AuctionRules, values)
+    values["bands"] = part(BandRules, values)
     return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS[name] for name in OPENED), cash, lots)
 
 

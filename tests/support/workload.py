@@ -13,7 +13,7 @@ import msgspec
 
 from support.mirror import CALLS, GATHERING, Mirror
 from trading_engine.venue import commands as c
-from trading_engine.venue.auction import AuctionRules
+from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -33,6 +33,23 @@ def shared(instrument_id: int, rules: MatchingRules) -> Instrument:
     """An instrument with matching rules."""
     symbol = f"SHARED{instrument_id}"
     return Instrument(instrument_id, symbol, rules.algorithm, "USD", "0.01", "1", 3, taker_fee_ppm=777, matching=rules)
+
+
+def banded(instrument_id: int, bands: BandRules) -> Instrument:
+    """An instrument that trades between bands only."""
+    return Instrument(
+        instrument_id,
+        f"BANDED-{instrument_id}",
+        "Trades within its bands",
+        "USD",
+        "0.01",
+        "1",
+        3,
+        price_ticks_max=10_000,
+        taker_fee_ppm=500,
+        reference_price_ticks=100,
+        bands=bands,
+    )
 
 
 INSTRUMENTS = (
@@ -100,6 +117,8 @@ INSTRUMENTS = (
     shared(9, MatchingRules("split", True, 2, 0, ((2, 10),), 3, 40, leveling=True)),
     shared(10, MatchingRules("size-time")),
     shared(11, MatchingRules("price-time", True)),
+    banded(14, BandRules(30_000, 60_000, 12_000)),
+    banded(15, BandRules(30_000)),
 )
 
 
@@ -119,6 +138,8 @@ class Workload:
             3: 18,
             4: 6,
             5: 16,
+            14: 18,
+            15: 9,
             99: 0.5,
         }
         """How often each is traded."""

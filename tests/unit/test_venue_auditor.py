@@ -208,6 +208,7 @@ FAULTS = {
     "calls are not extended": (sessions, "extend", lambda *_: False),
     "orders at the close stay outside": (sessions, "admit", nothing),
     "indications are kept back": (sessions, "indicate", lambda venue: venue._auctions_touched.clear()),
+    "bands are not known": (venue_module, "bounds_of", lambda _: None),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

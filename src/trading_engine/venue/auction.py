@@ -44,6 +44,17 @@ class AuctionRules(msgspec.Struct, frozen=True, array_like=True):
     extension_ns: int = 60 * 10**9
 
 
+class BandRules(msgspec.Struct, frozen=True, array_like=True):
+    """Between which prices trades happen, and what does instead of others: see `bands.py`. Widths in parts per million; 0: none."""
+
+    dynamic_ppm: int = 0
+    """Around the last price."""
+    static_ppm: int = 0
+    """Around the price of the last auction."""
+    call_ns: int = 0
+    """How long the volatility call is that begins; 0: there is none, the incoming order ends."""
+
+
 class AuctionPrice(NamedTuple):
     price_ticks: int
     """0: nothing can trade."""
@@ -58,11 +69,20 @@ NO_PRICE = AuctionPrice(0, 0, 0)
 class Call:
     """What a market keeps for its auctions beside the book."""
 
-    __slots__ = ("ends_ns", "indication", "market_order_extensions", "price_extensions", "waiting")
+    __slots__ = (
+        "auction_price_ticks",
+        "ends_ns",
+        "indication",
+        "market_order_extensions",
+        "price_extensions",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.waiting: dict[int, RestingOrder] = {}
         """Orders that are in no book, in order of entry: market orders of the call, and what waits for the closing call to begin."""
+        self.auction_price_ticks = 0
+        """Of the last auction; 0 before the first."""
         self.ends_ns = 0
         """When the call is to end, 0 where nothing is planned."""
         self.price_extensions = 0

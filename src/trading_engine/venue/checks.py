@@ -6,7 +6,7 @@ and changes nothing before the last one has passed, so that a refused command le
 
 from trading_engine.venue import commands as c
 from trading_engine.venue.accounts import Account, notional
-from trading_engine.venue.auction import EXTENSION_NS_MAX, EXTENSIONS_MAX, AuctionRules
+from trading_engine.venue.auction import EXTENSION_NS_MAX, EXTENSIONS_MAX, AuctionRules, BandRules
 from trading_engine.venue.conversion import NotADecimal, parse_decimal
 from trading_engine.venue.instrument import (
     CURRENCY_CHARACTERS_MAX,
@@ -148,6 +148,13 @@ def is_peg_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
         and special.minimum_lots == 0
         and not special.reprice
     )
+
+
+def check_band_attributes(instrument: Instrument, command: c.PlaceOrder) -> None:
+    """Orders that trade because of what becomes of others are not for markets that stop before a price that is too far."""
+    is_all_or_none = command.special is not None and command.special.all_or_none
+    if instrument.bands is not None and (command.order_type is OrderType.PEGGED or is_all_or_none):
+        raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
 
 
 def check_expire_time(special: SpecialTerms, time_in_force: TimeInForce, now_ns: int) -> None:
@@ -319,6 +326,7 @@ def check_instrument(instrument: Instrument) -> None:
         and 0 <= instrument.reference_price_ticks <= instrument.price_ticks_max
         and (instrument.matching is None or are_matching_rules(instrument.matching))
         and (instrument.auctions is None or are_auction_rules(instrument.auctions))
+        and (instrument.bands is None or are_band_rules(instrument.bands))
     ):
         raise Refusal(Reason.INVALID_INSTRUMENT)
 
@@ -335,6 +343,11 @@ def are_matching_rules(rules: MatchingRules) -> bool:
         and all(0 < account_id <= ID_MAX and percent > 0 for account_id, percent in rules.lead_market_makers)
         and sum(percent for _, percent in rules.lead_market_makers) <= PERCENT
     )
+
+
+def are_band_rules(rules: BandRules) -> bool:
+    widths = (rules.dynamic_ppm, rules.static_ppm)
+    return all(0 <= width <= 100 * PPM for width in widths) and 0 <= rules.call_ns <= EXTENSION_NS_MAX
 
 
 def are_auction_rules(rules: AuctionRules) -> bool:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from trading_engine.venue.auction import AuctionRules
+from trading_engine.venue.auction import AuctionRules, BandRules
 
 MONEY_MAX = 2**62
 """Largest balance, hold or notional in minor units: sums of two never leave a signed 64-bit integer."""
@@ -83,6 +83,8 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     """None: price, then time."""
     auctions: AuctionRules | None = None
     """When calls are extended; None: never."""
+    bands: BandRules | None = None
+    """Between which prices trades happen; None: at any."""
 
     @property
     def fee_ppm_max(self) -> int:

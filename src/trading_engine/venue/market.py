@@ -64,6 +64,7 @@ class Market:
             and not self.has_followers
             and not self.watched_orders
             and self.strategy is None
+            and self.instrument.bands is None
             and self.instrument.maker_fee_ppm >= 0
         )
 

@@ -150,6 +150,8 @@ class EndReason(IntEnum):
     """The book could not fill the order's minimum quantity within its limit (FIX: Canceled)."""
     AUCTION_REMAINDER = 10
     """A market order, or one for this auction only: what the auction left of it (FIX: Canceled)."""
+    OUTSIDE_BAND = 11
+    """It would have traded at a price outside the instrument's execution band (FIX: Canceled)."""
     KILL_SWITCH = 18
     """The kill switch of its account, firm or venue was turned on (FIX: Canceled)."""
     CONNECTION_LOST = 19

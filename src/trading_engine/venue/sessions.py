@@ -75,10 +75,20 @@ def gather(venue: "Venue", market: Market, order: RestingOrder) -> None:
         venue._cancel_outside(market, order, EndReason.FOK_NOT_FILLABLE)
     elif needs_minimum(order):
         venue._cancel_outside(market, order, EndReason.MINIMUM_NOT_FILLABLE)
+    elif order.time_in_force is TimeInForce.IOC:
+        venue._cancel_outside(market, order, EndReason.IOC_REMAINDER)
     else:
         venue._rest(market, order)
         if market.phase is TradingPhase.CLOSING_CROSS:
             cross_at_close(venue, market)
+
+
+def interrupt(venue: "Venue", market: Market, call_ns: int) -> None:
+    """Let a volatility call begin instead of a trade."""
+    phase, ends_ns = TradingPhase.VOLATILITY_CALL, min(venue.time_ns + call_ns, TIME_NS_MAX)
+    instrument_id = market.instrument.instrument_id
+    venue._events.append(e.TradingPhaseChanged(instrument_id, phase, trading_day_ends=False, ends_ns=ends_ns))
+    enter(venue, market, phase, ends_ns)
 
 
 def next_end(venue: "Venue") -> int:
@@ -215,6 +225,7 @@ def cross_at_close(venue: "Venue", market: Market) -> None:
 def uncross(venue: "Venue", market: Market) -> None:
     """The auction with which the market's phase ends."""
     price, joined = price_with_stops(venue, market)
+    market.call.auction_price_ticks = price.price_ticks or market.call.auction_price_ticks
     if market.phase_rule.call or price.matched_lots:
         venue._events.append(e.AuctionUncrossed(market.instrument.instrument_id, market.phase, *price))
     venue._events += (e.OrderTriggered(order.order_id, order.account_id) for order in joined)

@@ -21,7 +21,7 @@ from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, Spe
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 7
+FORMAT = 8
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,6 +49,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price_extensions: int
     market_order_extensions: int
     indication: AuctionPrice
+    auction_price_ticks: int
 
 
 class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -151,7 +152,9 @@ def _save_market(market: Market) -> MarketRecord:
 
 
 def _save_call(call: Call) -> CallRecord:
-    return CallRecord(call.ends_ns, call.price_extensions, call.market_order_extensions, call.indication)
+    return CallRecord(
+        call.ends_ns, call.price_extensions, call.market_order_extensions, call.indication, call.auction_price_ticks
+    )
 
 
 def _save_order(order: RestingOrder) -> OrderRecord:
@@ -310,6 +313,7 @@ def _load_call(record: CallRecord) -> Call:
     call.price_extensions = record.price_extensions
     call.market_order_extensions = record.market_order_extensions
     call.indication = record.indication
+    call.auction_price_ticks = record.auction_price_ticks
     return call
 
 

@@ -29,6 +29,7 @@ from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue import sessions, snapshot
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent, charge_fee, hold_needed, notional
+from trading_engine.venue.bands import Bounds, bounds_of
 from trading_engine.venue.checks import (
     CLIENT_ORDER_ID_CHARACTERS_MAX,
     Refusal,
@@ -37,6 +38,7 @@ from trading_engine.venue.checks import (
     check_account,
     check_attributes,
     check_band,
+    check_band_attributes,
     check_call_end,
     check_cover,
     check_expire_time,
@@ -594,6 +596,7 @@ class Venue:
         if market.phase is not TradingPhase.CONTINUOUS or command.time_in_force.is_for_auction:
             check_session(market.phase, command)
         check_attributes(command)
+        check_band_attributes(instrument, command)
         if command.special is not None:
             check_expire_time(command.special, command.time_in_force, self.time_ns)
         check_quantity(instrument, command.quantity_lots)
@@ -644,7 +647,8 @@ class Venue:
             sessions.gather(self, market, order)
             return
         at_once_lots = needed_at_once(order)
-        if at_once_lots > 0 and not is_fillable(market, order, at_once_lots, self._have_one_owner):
+        bounds = bounds_of(market)
+        if at_once_lots > 0 and not self._is_fillable(market, order, at_once_lots, bounds):
             if order.is_all_or_none:
                 self._rest(market, order)
                 return
@@ -652,7 +656,7 @@ class Venue:
             reason = EndReason.FOK_NOT_FILLABLE if is_fok else EndReason.MINIMUM_NOT_FILLABLE
             self._cancel_outside(market, order, reason)
             return
-        if self._match(market, order):
+        if self._match(market, order, bounds):
             return
         if order.leaves_lots == 0:
             self._end(order)
@@ -661,12 +665,39 @@ class Venue:
         else:
             self._rest(market, order)
 
-    def _match(self, market: Market, order: RestingOrder) -> bool:
-        """Match an incoming order as far as it goes; returns whether self-trade prevention has ended it."""
+    def _is_fillable(self, market: Market, order: RestingOrder, lots: int, bounds: Bounds | None) -> bool:
+        """Whether the book can fill so much of an incoming order within its limit and the instrument's band."""
+        if bounds is None:
+            return is_fillable(market, order, lots, self._have_one_owner)
+        best = market.book.side(order.side.opposite).best
+        is_buy, limit = order.side is Side.BUY, order.price_ticks
+        if best is None or (best < bounds.lowest if is_buy else best > bounds.highest):
+            return False
+        order.price_ticks = min(limit, bounds.highest) if is_buy else max(limit, bounds.lowest)
+        try:
+            return is_fillable(market, order, lots, self._have_one_owner)
+        finally:
+            order.price_ticks = limit
+
+    def _give_way(self, market: Market, order: RestingOrder) -> None:
+        """The next trade of an incoming order would be outside the instrument's band: a call begins instead, or the order ends."""
+        rules = market.instrument.bands
+        assert rules is not None
+        if not rules.call_ns:
+            self._cancel_outside(market, order, EndReason.OUTSIDE_BAND)
+            return
+        sessions.interrupt(self, market, rules.call_ns)
+        sessions.gather(self, market, order)
+
+    def _match(self, market: Market, order: RestingOrder, bounds: Bounds | None) -> bool:
+        """Match an incoming order as far as it goes; returns whether it is taken care of, by prevention or by the band."""
         while order.leaves_lots:
             resting = market.book.next_match(order)
             if resting is None:
                 return False
+            if bounds is not None and not bounds.lowest <= resting.price_ticks <= bounds.highest:
+                self._give_way(market, order)
+                return True
             if market.strategy is not None and not resting.is_all_or_none:
                 if self._share_out(market, resting.price_ticks, order):
                     return True
