@@ -35,10 +35,11 @@ from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue import venue as venue_module
+from trading_engine.venue.accounts import Holding
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.order_state import LiveOrders
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, PegPrice, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRECEDENCE = list(Reason)
@@ -64,6 +65,8 @@ INSTRUMENT_RANGES = {
     "price_band_ppm": (0, 100 * MILLION),
     "maker_fee_ppm": (-100_000, 100_000),
     "taker_fee_ppm": (0, 100_000),
+    "initial_margin_ppm": (0, 10 * MILLION),
+    "maintenance_margin_ppm": (0, 10 * MILLION),
     "reference_price_ticks": (0, 2**31 - 1),
 }
 
@@ -134,6 +137,8 @@ class Auditor:
         )
         assert decode_batch(msgspec.msgpack.encode(batch)) == batch
         outcome = [item for item in map(told, batch.events) if item is not None]
+        called = [i for i, item in enumerate(outcome) if isinstance(item, e.MarginCalled | e.MarginRestored)]
+        outcome = outcome[: called[0]] if called else outcome  # What follows a call is for the mirror of margin.
         assert outcome == expected, (sequenced.command, outcome, expected)
         self.mirror.apply(batch)
         self.live_orders.apply(batch)
@@ -277,6 +282,9 @@ class Auditor:
             broken[Reason.MAX_OPEN_ORDERS] = account.open_orders_max
         return broken
 
+    def _broken_by_risk(self, asked: RiskAsked) -> Broken:
+        return self.mirror.risk.broken(asked) | self.mirror.margin.broken(asked)
+
     def _broken_by_standing(self, account_id: int) -> Broken:
         broken: Broken = {}
         if self.mirror.accounts[account_id].suspended:
@@ -319,7 +327,7 @@ class Auditor:
                 OrderType.STOP_LIMIT: stop_price(command),
             }
             reference = references.get(command.order_type, 0)
-            broken |= self.mirror.risk.broken(RiskAsked(order, None, command, reference, self.time_ns))
+            broken |= self._broken_by_risk(RiskAsked(order, None, command, reference, self.time_ns))
         return broken
 
     def _broken_by_crossing(self, market: MirrorMarket, side: Side, price_ticks: int) -> Broken:
@@ -332,8 +340,13 @@ class Auditor:
         more = order.hold(market.instrument) - already_held
         if order.side is Side.BUY:
             available = self.mirror.available_cash(order.account_id, market.instrument.currency)
+            available += self.mirror.margin.credit(order.account_id)
             return {Reason.INSUFFICIENT_FUNDS: available} if more > 0 and more > available else {}
         available = self.mirror.available_lots(order.account_id, market.instrument.instrument_id)
+        short_lots = self.mirror.margin.short_lots(order.account_id, market.instrument.instrument_id)
+        if order.account_id in self.mirror.margin.terms and short_lots == 0 and more > max(0, available):
+            return {Reason.SHORT_NOT_PERMITTED: max(0, available)}
+        available += short_lots
         return {Reason.INSUFFICIENT_POSITION: available} if more > 0 and more > available else {}
 
     # Cancel and replace
@@ -410,7 +423,7 @@ class Auditor:
         broken |= broken_by_stop(market, order.side, stop, price_ticks if is_limit else None)
         broken |= broken_by_notional(market, price_ticks, quantity_lots)
         changed = MirrorOrder(order.accepted, quantity_lots, quantity_lots, price_ticks)
-        broken |= self.mirror.risk.broken(RiskAsked(changed, order, None, stop if is_limit else 0, self.time_ns))
+        broken |= self._broken_by_risk(RiskAsked(changed, order, None, stop if is_limit else 0, self.time_ns))
         return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
 
     def broken_by_replace(self, command: c.ReplaceOrder, order: MirrorOrder | None) -> Broken:
@@ -445,7 +458,7 @@ class Auditor:
         changed = MirrorOrder(order.accepted, quantity_lots, 0, price_ticks, order.fee_exact, order.fee_taken)
         changed.leaves_lots = quantity_lots - order.done_lots
         reference = market.last_price_ticks if is_entered_anew else 0
-        broken |= self.mirror.risk.broken(RiskAsked(changed, order, None, reference, self.time_ns))
+        broken |= self._broken_by_risk(RiskAsked(changed, order, None, reference, self.time_ns))
         return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
 
     def _is_waiting_market_order(self, order: MirrorOrder) -> bool:
@@ -546,7 +559,7 @@ class Auditor:
             outcome.append(e.OrderCanceled(order_id, account_id, order.leaves_lots, EndReason.CONNECTION_LOST))
             markets[i].end(order_id)
 
-    def _expect_administration(self, command: c.AnyCommand) -> list[e.AnyEvent]:
+    def _expect_administration(self, command: c.AnyCommand) -> list[e.AnyEvent]:  # noqa: C901  # One row per kind of command.
         match command:
             case c.ListInstrument(instrument):
                 broken = self._broken_by_listing(command)
@@ -558,6 +571,8 @@ class Auditor:
                 return [e.CancelOnDisconnectSet(account_id, action)]
             case c.SetCountdown():
                 return self._expect_countdown(command)
+            case c.SetMargin():
+                return self._expect_margin(command)
             case c.OpenAccount(account_id):
                 broken = self._broken_by_opening(command)
                 return [refused(2, broken, account_id)] if broken else opening_events(command)
@@ -618,6 +633,31 @@ class Auditor:
         deadline_ns = command.timeout_ns and self.time_ns + command.timeout_ns
         return [e.CountdownSet(command.account_id, command.instrument_id, deadline_ns)]
 
+    def _expect_margin(self, command: c.SetMargin) -> list[e.AnyEvent]:
+        account_id, terms, mirror = command.account_id, command.terms or MarginTerms(), self.mirror
+        broken: Broken = {}
+        if account_id not in mirror.accounts or account_id == FEE_ACCOUNT:
+            return [refused(25, {Reason.UNKNOWN_ACCOUNT: 0}, account_id)]
+        others = [other for of, other in mirror.margin.terms.items() if of != account_id]
+        credit = terms.credit_max + sum(other.credit_max for other in others)
+        short_lots = terms.short_lots_max + sum(other.short_lots_max for other in others)
+        if (
+            not 0 <= terms.credit_max <= BALANCE_MAX - max(mirror.issued_cash.values(), default=0)
+            or not 0 <= terms.short_lots_max <= BALANCE_MAX - max(mirror.issued_lots.values(), default=0)
+            or credit + max(mirror.issued_cash.values(), default=0) > BALANCE_MAX
+            or short_lots + max(mirror.issued_lots.values(), default=0) > BALANCE_MAX
+        ):
+            broken[Reason.INVALID_MARGIN] = 0
+        shorts = {
+            number: terms.short_lots_max if market.instrument.shortable else 0
+            for number, market in mirror.markets.items()
+        }
+        if any(mirror.available_cash(account_id, of) + terms.credit_max < 0 for of in mirror.issued_cash) or any(
+            mirror.available_lots(account_id, of) + short < 0 for of, short in shorts.items()
+        ):
+            broken[Reason.MARGIN_IN_USE] = 0
+        return [refused(25, broken, account_id) if broken else e.MarginSet(account_id, command.terms)]
+
     def _broken_by_scope(self, scope: RiskScope, scope_id: int) -> Broken:
         if scope is RiskScope.ACCOUNT:
             return {} if scope_id in self.mirror.accounts and scope_id != FEE_ACCOUNT else {Reason.UNKNOWN_ACCOUNT: 0}
@@ -646,15 +686,16 @@ class Auditor:
             or not 0 <= command.firm_id <= ID_MAX
         ):
             broken[Reason.INVALID_ACCOUNT] = 0
-        for issued, entries, unknown in (
-            (self.mirror.issued_cash, command.cash, Reason.UNKNOWN_CURRENCY),
-            (self.mirror.issued_lots, command.positions, Reason.UNKNOWN_INSTRUMENT),
+        margin = self.mirror.margin
+        for issued, entries, unknown, reserved in (
+            (self.mirror.issued_cash, command.cash, Reason.UNKNOWN_CURRENCY, margin.all_credit()),
+            (self.mirror.issued_lots, command.positions, Reason.UNKNOWN_INSTRUMENT, margin.all_short_lots()),
         ):
             for kind in {kind for kind, _ in entries}:
                 amounts = [amount for of, amount in entries if of == kind]
                 if kind not in issued:
                     broken[unknown] = 0
-                elif min(amounts) < 0 or issued[kind] + sum(amounts) > BALANCE_MAX:  # type: ignore[index]  # a kind of its own map
+                elif min(amounts) < 0 or issued[kind] + sum(amounts) > BALANCE_MAX - reserved:  # type: ignore[index]  # a kind of its own map
                     broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
         return broken
 
@@ -665,8 +706,10 @@ class Auditor:
         if command.currency not in self.mirror.issued_cash:
             broken[Reason.UNKNOWN_CURRENCY] = 0
         if not broken and (
-            self.mirror.available_cash(command.account_id, command.currency) + command.amount < 0
-            or self.mirror.issued_cash[command.currency] + command.amount > BALANCE_MAX
+            min(0, command.amount) + max(0, self.mirror.available_cash(command.account_id, command.currency)) < 0
+            or self.mirror.issued_cash[command.currency] + command.amount
+            > BALANCE_MAX - self.mirror.margin.all_credit()
+            or self._is_margin_needed(command.account_id, command.currency, -command.amount)
         ):
             broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
         return broken
@@ -677,12 +720,25 @@ class Auditor:
             broken[Reason.UNKNOWN_ACCOUNT] = 0
         if command.instrument_id not in self.mirror.markets:
             broken[Reason.UNKNOWN_INSTRUMENT] = 0
-        if not broken and (
-            self.mirror.available_lots(command.account_id, command.instrument_id) + command.quantity_lots < 0
-            or self.mirror.issued_lots[command.instrument_id] + command.quantity_lots > BALANCE_MAX
+        if broken:
+            return broken
+        issued = self.mirror.issued_lots[command.instrument_id] + command.quantity_lots
+        available = max(0, self.mirror.available_lots(command.account_id, command.instrument_id))
+        value = self.mirror.risk.value(command.instrument_id, -command.quantity_lots)
+        currency = self.mirror.markets[command.instrument_id].instrument.currency
+        if (
+            min(0, command.quantity_lots) + available < 0
+            or issued + self.mirror.margin.all_short_lots() > BALANCE_MAX
+            or (command.quantity_lots < 0 and self._is_margin_needed(command.account_id, currency, value))
         ):
             broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
         return broken
+
+    def _is_margin_needed(self, account_id: int, currency: str, less: int) -> bool:
+        """Whether a margin account cannot do without so much."""
+        if account_id not in self.mirror.margin.terms or less < 0:
+            return False
+        return self.mirror.margin.free(account_id, currency, [*self.mirror.orders.values()]) < less
 
 
 def first(broken: Broken) -> Reason | None:
@@ -733,6 +789,7 @@ def is_valid(instrument: Instrument) -> bool:
         and (instrument.matching is None or not any(faults_of(instrument.matching)))
         and (instrument.auctions is None or are_within(instrument.auctions, AUCTION_RANGES))
         and (instrument.bands is None or are_within(instrument.bands, BAND_RANGES))
+        and instrument.maintenance_margin_ppm <= (instrument.initial_margin_ppm or MILLION)
     )
 
 
@@ -1006,6 +1063,8 @@ def compare_risk(venue: Venue, mirror: Mirror) -> None:
         watched = [order for order in mirror.orders.values() if order.instrument_id == instrument_id]
         count = sum(bool(mirror.risk.keys_of(order.account_id)) for order in watched)
         assert venue._markets[instrument_id].watched_orders == count
+        holders = {of for of in mirror.margin.terms if mirror.accounts[of].lots.get(instrument_id, 0)}
+        assert venue._markets[instrument_id].margin_holders == holders
 
 
 def compare_account(venue: Venue, mirror: Mirror, account_id: int, held: dict[tuple[int, str | int], int]) -> None:
@@ -1014,13 +1073,21 @@ def compare_account(venue: Venue, mirror: Mirror, account_id: int, held: dict[tu
     assert sorted(account.open_orders) == [order.order_id for order in mirror.open_orders(account_id)]
     assert (account.open_orders_max, account.suspended) == (mirrored.open_orders_max, mirrored.suspended)
     assert (account.trade_group_id, account.firm_id) == (mirrored.trade_group_id, mirrored.firm_id)
+    assert account.margin == mirror.margin.terms.get(account_id)
+    assert {(account_id, currency) for currency in account.margin_calls} == {
+        call for call in mirror.margin.calls if call[0] == account_id
+    }
     countdowns = {of: deadline for (owner, of), deadline in mirror.risk.countdowns.items() if owner == account_id}
     assert account.countdowns == countdowns
     assert account.disconnect_action is mirror.risk.disconnect_actions.get(account_id, DisconnectAction.KEEP)
     assert account.is_plain == (not mirrored.suspended and not mirror.risk.keys_of(account_id) and not countdowns)
-    for holdings, quantities in ((account.cash, mirrored.cash), (account.positions, mirrored.lots)):
+    owned: Iterable[tuple[Mapping[Any, Holding], Mapping[Any, int], Iterable[Any]]] = (
+        (account.cash, mirrored.cash, mirror.issued_cash),
+        (account.positions, mirrored.lots, mirror.markets),
+    )
+    for holdings, quantities, keys in owned:
         actual = {key: (holding.quantity, holding.held) for key, holding in holdings.items()}
-        expected = {key: (quantity, held.get((account_id, key), 0)) for key, quantity in quantities.items()}
+        expected = {key: (quantities.get(key, 0), held.get((account_id, key), 0)) for key in keys}
         assert without_nothing(actual) == without_nothing(expected), account_id
     assert account.client_orders == mirrored.client_orders
     assert list(account.ended_client_order_ids) == mirrored.ended

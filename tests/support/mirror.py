@@ -10,6 +10,7 @@ An event that does not follow is an assertion with the event in it.
 
 from dataclasses import dataclass, field
 
+from support.margin_mirror import MarginMirror
 from support.naive_auction import NOTHING, Interest, Outcome, naive_price
 from support.risk_mirror import RiskMirror
 from trading_engine.venue import accounts
@@ -162,6 +163,7 @@ class Mirror:
         self.last_order_id = 0
         self.last_trade_id = 0
         self.risk = RiskMirror(self)
+        self.margin = MarginMirror(self)
         self.markets: dict[int, MirrorMarket] = {}
         self.accounts: dict[int, MirrorAccount] = {FEE_ACCOUNT: MirrorAccount(0)}
         self.orders: dict[int, MirrorOrder] = {}
@@ -272,10 +274,12 @@ class Mirror:
         assert ranks == sorted(ranks), batch
         for event in batch.events:
             self._apply_one(event)
+            self.margin.see(event)
             self.risk.see(event)
         self._rest_incoming()
         self.risk.end_batch()
         assert not self._prevented, (self._prevented, batch)
+        self.margin.check()
         self._check_reports(batch)
         for market in self.markets.values():
             self._check_auction(market)
@@ -334,8 +338,11 @@ class Mirror:
                 self._change_book(event)
             case e.MassCancelCompleted() | e.ClockAdvanced():
                 """The ends before or after it say all."""
+            case e.MarginCalled() | e.MarginRestored():
+                self._rest_incoming()
             case (
-                e.RiskLimitsSet()
+                e.MarginSet()
+                | e.RiskLimitsSet()
                 | e.KillSwitchSet()
                 | e.CancelOnDisconnectSet()
                 | e.DisconnectReported()
@@ -356,6 +363,8 @@ class Mirror:
 
     def _accept(self, event: e.OrderAccepted) -> None:
         assert event.order_id == self.last_order_id + 1, event
+        if self.margin.closing:
+            self._rest_incoming()
         assert self._incoming is None, event
         self.last_order_id = event.order_id
         order = MirrorOrder(event, event.quantity_lots, event.quantity_lots, event.price_ticks)
@@ -838,16 +847,23 @@ class Mirror:
         """(balance, held) by account and currency, and by account and instrument; without those that are nothing at all."""
         held = self.held()
         cash = {
-            (account_id, currency): (amount, held.get((account_id, currency), 0))
+            (account_id, currency): (account.cash.get(currency, 0), held.get((account_id, currency), 0))
             for account_id, account in self.accounts.items()
-            for currency, amount in account.cash.items()
+            for currency in self.issued_cash
         }
         lots = {
-            (account_id, instrument_id): (quantity, held.get((account_id, instrument_id), 0))
+            (account_id, instrument_id): (account.lots.get(instrument_id, 0), held.get((account_id, instrument_id), 0))
             for account_id, account in self.accounts.items()
-            for instrument_id, quantity in account.lots.items()
+            for instrument_id in self.markets
         }
-        assert all(0 <= kept <= quantity for quantity, kept in [*cash.values(), *lots.values()]), (cash, lots)
+        for (account_id, _), (amount, kept) in cash.items():
+            assert 0 <= kept <= amount + self.margin.credit(account_id), (account_id, amount, kept)
+        for (account_id, instrument_id), (quantity, kept) in lots.items():
+            assert 0 <= kept <= quantity + self.margin.short_lots(account_id, instrument_id), (
+                account_id,
+                quantity,
+                kept,
+            )
         return (
             {key: value for key, value in cash.items() if any(value)},
             {key: value for key, value in lots.items() if any(value)},

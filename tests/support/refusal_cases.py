@@ -17,7 +17,7 @@ from trading_engine.venue import commands as c
 from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, PegPrice, SpecialTerms, TimeInForce, TradingPhase
 
 NARROW = Instrument(
@@ -55,8 +55,8 @@ CLOSED, HALTED, TWO_SIDED, WIDE, CALL, EARLY, CROSS, BANDED, UNKNOWN = 2, 3, 4, 
     ALICE_EARLY,
 ) = range(1, 11)
 """Ids of the orders on the stage."""
-DINA, LENA, OLEG, MARY, KIRA = range(11, 16)
-DINA_BID, LENA_BID, MARY_BID = 12, 13, 17
+DINA, LENA, OLEG, MARY, KIRA, MONA = range(11, 17)
+DINA_BID, LENA_BID, MARY_BID, MONA_BID, MONA_ASK = 12, 13, 17, 18, 19
 LOST = 6
 MINUTE_NS = 60_000_000_000
 DINAS_LIMITS = RiskLimits(
@@ -108,7 +108,11 @@ def stage(*, with_limits: bool = True) -> VenueDriver:
 
 def limit(driver: VenueDriver) -> None:
     """Those who have risk limits, each close to some."""
-    driver.do(c.ListInstrument(replace(WIDE_LIMITS, instrument_id=LOST, symbol="LOST", price_band_ppm=0)))
+    driver.do(
+        c.ListInstrument(
+            replace(WIDE_LIMITS, instrument_id=LOST, symbol="LOST", price_band_ppm=0, initial_margin_ppm=500_000)
+        )
+    )
     driver.do(c.SetTradingPhase(LOST, TradingPhase.CONTINUOUS))
     for account_id in (DINA, LENA, OLEG, MARY, KIRA):
         driver.do(c.OpenAccount(account_id, (("USD", 100_000),), ((WIDE, 20), (LOST, 10))))
@@ -124,6 +128,10 @@ def limit(driver: VenueDriver) -> None:
     driver.do(c.SetRiskLimits(RiskScope.ACCOUNT, MARY, ONE_MESSAGE))
     driver.rest(MARY, BUY, 1, 80, instrument_id=LOST)
     driver.do(c.SetKillSwitch(RiskScope.ACCOUNT, KIRA, active=True))
+    driver.do(c.OpenAccount(MONA, (("USD", 1_340),), ((LOST, 1),)))
+    driver.do(c.SetMargin(MONA, MarginTerms(500)))
+    driver.rest(MONA, BUY, 20, 70, instrument_id=LOST)
+    driver.rest(MONA, SELL, 1, 100, instrument_id=LOST)
 
 
 @dataclass(frozen=True)
@@ -179,7 +187,7 @@ ACCEPTED = (
     LISTING,
     SHARED,
     c.AdjustCash(ALICE, "USD", -1_050),
-    c.AdjustCash(ALICE, "USD", 2**62 - 502_000),
+    c.AdjustCash(ALICE, "USD", 2**62 - 503_840),
     c.AdjustPosition(ALICE, 1, -90),
     c.AdjustPosition(ALICE, 1, 2**62 - 110),
     c.SuspendAccount(ALICE, suspended=True),
@@ -198,6 +206,8 @@ ACCEPTED = (
     LIMITS,
     KILL,
     COUNTDOWN,
+    c.SetMargin(ALICE, MarginTerms(1_000, 1_000, liquidate=True)),
+    replace(LOST_BUY, account_id=MONA, quantity_lots=1),
     c.SetCancelOnDisconnect(ALICE, DisconnectAction.CANCEL_ALL),
     c.ReportDisconnect(ALICE),
 )
@@ -393,6 +403,18 @@ REFUSED = (
     Refused(replace(LIMITS, limits=RiskLimits(messages_per_window_max=1)), Reason.INVALID_RISK_LIMITS),
     Refused(replace(LIMITS, limits=RiskLimits(duplicate_window_ns=MINUTE_NS + 1)), Reason.INVALID_RISK_LIMITS),
     Refused(replace(LIMITS, limits=RiskLimits(price_collar_ppm=100_000_001)), Reason.INVALID_RISK_LIMITS),
+    Refused(replace(LOST_BUY, account_id=MONA, quantity_lots=18), Reason.INSUFFICIENT_MARGIN, 685),
+    Refused(c.ReplaceOrder(MONA, MONA_BID, "", 40), Reason.INSUFFICIENT_MARGIN, 685),
+    Refused(replace(LOST_BUY, account_id=MONA, side=SELL), Reason.SHORT_NOT_PERMITTED),
+    Refused(c.ReplaceOrder(MONA, MONA_ASK, "", 2), Reason.SHORT_NOT_PERMITTED),
+    Refused(c.SetMargin(UNKNOWN, None), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.SetMargin(0, None), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.SetMargin(ALICE, MarginTerms(-1)), Reason.INVALID_MARGIN),
+    Refused(c.SetMargin(ALICE, MarginTerms(0, -1)), Reason.INVALID_MARGIN),
+    Refused(c.SetMargin(ALICE, MarginTerms(2**62)), Reason.INVALID_MARGIN),
+    Refused(c.SetMargin(ALICE, MarginTerms(0, 2**62)), Reason.INVALID_MARGIN),
+    Refused(c.SetMargin(MONA, None), Reason.MARGIN_IN_USE),
+    Refused(c.AdjustCash(MONA, "USD", -1), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(replace(COUNTDOWN, account_id=UNKNOWN), Reason.UNKNOWN_ACCOUNT),
     Refused(replace(COUNTDOWN, account_id=0), Reason.UNKNOWN_ACCOUNT),
     Refused(replace(COUNTDOWN, instrument_id=UNKNOWN), Reason.UNKNOWN_INSTRUMENT),
@@ -429,7 +451,7 @@ REFUSED = (
     Refused(c.AdjustCash(ALICE, "XXX", 5), Reason.UNKNOWN_CURRENCY),
     Refused(c.AdjustCash(ALICE, "USD", -1_051), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(c.AdjustCash(BOB, "USD", -1), Reason.AMOUNT_OUT_OF_RANGE),
-    Refused(c.AdjustCash(ALICE, "USD", 2**62 - 501_999), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.AdjustCash(ALICE, "USD", 2**62 - 503_839), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(c.AdjustPosition(UNKNOWN, 1, 5), Reason.UNKNOWN_ACCOUNT),
     Refused(c.AdjustPosition(ALICE, UNKNOWN, 5), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.AdjustPosition(ALICE, 1, -91), Reason.AMOUNT_OUT_OF_RANGE),
@@ -471,6 +493,11 @@ REFUSED = (
     Refused(listing(price_band_ppm=-1), Reason.INVALID_INSTRUMENT),
     Refused(listing(price_band_ppm=100_000_001), Reason.INVALID_INSTRUMENT),
     Refused(listing(maker_fee_ppm=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(initial_margin_ppm=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(initial_margin_ppm=10_000_001), Reason.INVALID_INSTRUMENT),
+    Refused(listing(maintenance_margin_ppm=-1), Reason.INVALID_INSTRUMENT),
+    Refused(listing(maintenance_margin_ppm=1_000_001), Reason.INVALID_INSTRUMENT),
+    Refused(listing(initial_margin_ppm=500_000, maintenance_margin_ppm=500_001), Reason.INVALID_INSTRUMENT),
     Refused(listing(maker_fee_ppm=-101, taker_fee_ppm=100), Reason.INVALID_INSTRUMENT),
     Refused(listing(maker_fee_ppm=100_001), Reason.INVALID_INSTRUMENT),
     Refused(listing(taker_fee_ppm=-1), Reason.INVALID_INSTRUMENT),

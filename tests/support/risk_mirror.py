@@ -125,6 +125,9 @@ class RiskMirror:
             case e.KillSwitchSet(scope, scope_id, active):
                 self._control((scope, scope_id)).killed = active
                 self._drop_idle()
+            case e.MarginSet(account_id):
+                self._control((RiskScope.ACCOUNT, account_id))
+                self._drop_idle()
             case e.CancelOnDisconnectSet(account_id, action):
                 self.disconnect_actions[account_id] = action
             case e.CountdownSet(account_id, instrument_id, deadline_ns):
@@ -139,7 +142,7 @@ class RiskMirror:
                 self._flow(account_id, instrument_id, -self.value(instrument_id, lots))
             case e.TradeExecuted():
                 self._trade(event)
-            case e.OrderAccepted(account_id=account_id):
+            case e.OrderAccepted(account_id=account_id) if not self.mirror.margin.closing:
                 for key in self.keys_of(account_id):
                     control = self.controls[key]
                     control.orders_ns.append(self.mirror.time_ns)
@@ -160,8 +163,11 @@ class RiskMirror:
         return self.controls[key]
 
     def _drop_idle(self) -> None:
+        margin_accounts = {(RiskScope.ACCOUNT, account_id) for account_id in self.mirror.margin.terms}
         self.controls = {
-            key: control for key, control in self.controls.items() if control.killed or control.limits != RiskLimits()
+            key: control
+            for key, control in self.controls.items()
+            if control.killed or control.limits != RiskLimits() or key in margin_accounts
         }
 
     def _begin_day(self, key: tuple[RiskScope, int], control: MirrorControl) -> None:

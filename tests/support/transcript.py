@@ -28,7 +28,7 @@ from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
-from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -74,6 +74,7 @@ def scene(settings: str = "") -> VenueDriver:
     lots = values.pop("lots", LOTS)
     values["auctions"] = part(AuctionRules, values)
     values["bands"] = part(BandRules, values)
+    values["shortable"] = bool(values.pop("shortable", 0))
     return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS[name] for name in OPENED), cash, lots)
 
 
@@ -139,6 +140,10 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
             key, settings = parse_scope(scope)
             values = {field: int(value) for field, value in (setting.split("=") for setting in settings)}
             return c.SetRiskLimits(*key, RiskLimits(**values))
+        case [name, "margin", "none"]:
+            return c.SetMargin(ACCOUNTS[name], None)
+        case [name, "margin", "credit", credit, "short", lots, *liquidate]:
+            return c.SetMargin(ACCOUNTS[name], MarginTerms(int(credit), int(lots), bool(liquidate)))
         case [name, "disconnects"]:
             return c.ReportDisconnect(ACCOUNTS[name])
         case [name, "on", "disconnect", *action]:
@@ -269,6 +274,14 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
         case e.RiskLimitsSet(scope, scope_id, limits):
             said = [f"{field} {value}" for field, value in msgspec.structs.asdict(limits).items() if value]
             return f"limits of {tell_scope(scope, scope_id)}: {', '.join(said) or 'none'}"
+        case e.MarginSet(account_id, None):
+            return f"cash account: {NAMES[account_id]}"
+        case e.MarginSet(account_id, MarginTerms(credit, lots, liquidate)):
+            return f"margin of {NAMES[account_id]}: credit {credit} short {lots}{' liquidate' if liquidate else ''}"
+        case e.MarginCalled(account_id, _, equity, needed, liquidates):
+            return f"margin call: {NAMES[account_id]} has {equity} of {needed}{', closed out' if liquidates else ''}"
+        case e.MarginRestored(account_id):
+            return f"margin restored: {NAMES[account_id]}"
         case e.CancelOnDisconnectSet(account_id, action):
             return f"on disconnect of {NAMES[account_id]}: {action.name}"
         case e.DisconnectReported(account_id):

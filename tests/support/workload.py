@@ -15,7 +15,7 @@ from support.mirror import CALLS, GATHERING, Mirror
 from trading_engine.venue import commands as c
 from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
-from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -53,7 +53,19 @@ def banded(instrument_id: int, bands: BandRules) -> Instrument:
 
 
 INSTRUMENTS = (
-    Instrument(1, "PLAIN", "No fees, no band", "USD", "0.01", "1", 1, price_ticks_max=10_000),
+    Instrument(
+        1,
+        "PLAIN",
+        "No fees, no band",
+        "USD",
+        "0.01",
+        "1",
+        1,
+        price_ticks_max=10_000,
+        initial_margin_ppm=200_000,
+        maintenance_margin_ppm=150_000,
+        shortable=True,
+    ),
     Instrument(
         2,
         "FEES",
@@ -66,6 +78,8 @@ INSTRUMENTS = (
         auctions=AuctionRules(20_000, 2, 1, 7_000),
         maker_fee_ppm=333,
         taker_fee_ppm=777,
+        initial_margin_ppm=100_000,
+        shortable=True,
     ),
     Instrument(
         3,
@@ -159,11 +173,21 @@ class Workload:
         yield c.SetTradingPhase(0, TradingPhase.CONTINUOUS)
         many = self.random.choice((10, 200))
         for account_id, (cash, lots, open_orders_max) in enumerate(
-            [(10**12, 10**9, many), (10**9, 10**6, many), (10**7, 5_000, 8), (300_000, 100, 5), (0, 0, 5)], start=1
+            [
+                (10**12, 10**9, many),
+                (10**9, 10**6, many),
+                (10**7, 5_000, 8),
+                (300_000, 100, 5),
+                (0, 0, 5),
+                (1_000, 0, many),
+            ],
+            start=1,
         ):
             positions = tuple((instrument.instrument_id, lots) for instrument in INSTRUMENTS)
             group, firm = self.random.choice((0, 7)), self.random.choice((0, 1, 2))
             yield c.OpenAccount(account_id, (("USD", cash), ("EUR", cash)), positions, open_orders_max, group, firm)
+        if self.random.random() < 0.7:
+            yield c.SetMargin(6, MarginTerms(10**6, 1_000, self.random.random() < 0.7))
 
     def numbered(self, command: c.AnyCommand) -> tuple[str, int]:
         """Producer and its number; now and then one that was used, or one that leaves a gap."""
@@ -203,6 +227,7 @@ class Workload:
             self.list_instrument: 0.3,
             self.set_risk_limits: 1.5,
             self.set_countdown: 1,
+            self.set_margin: 0.6,
             self.report_disconnect: 0.4,
             self.set_cancel_on_disconnect: 0.3,
             self.set_kill_switch: 6 if self._killed() else 0.2,
@@ -469,6 +494,14 @@ class Workload:
     def set_countdown(self) -> c.SetCountdown:
         timeout_ns = self.random.choice((0, 1, 5_000, 20_000, 60_000))
         return c.SetCountdown(self._account(), timeout_ns, self.random.choice((0, self._instrument())))
+
+    def set_margin(self) -> c.SetMargin:
+        return c.SetMargin(self._account(), self._margin_terms() if self.random.random() < 0.8 else None)
+
+    def _margin_terms(self) -> MarginTerms:
+        credit = self.random.choice((0, 5_000, 10**5, 10**9))
+        terms = MarginTerms(credit, self.random.choice((0, 20, 200, 10**9)), self.random.random() < 0.5)
+        return spoiled(terms, self.random) if self.random.random() < self.hostility else terms
 
     def report_disconnect(self) -> c.ReportDisconnect:
         return c.ReportDisconnect(self._account())

@@ -56,3 +56,21 @@ def test_what_is_sold_out_has_realized_exactly_what_came_in_less_what_went_out(
     if holding.quantity_lots:
         holding.sell(holding.quantity_lots, 0, 0)
     assert (holding.cost, holding.realized_pnl) == (0, cash)
+
+
+def test_short_sale_brings_its_value_as_negative_cost_and_the_cover_realizes_the_difference() -> None:
+    holding = Holding(quantity_lots=10, cost=1_000)
+    holding.sell(30, 3_300, fee=5)
+    assert holding == Holding(quantity_lots=-20, cost=-2_200, realized_pnl=95)
+    holding.buy(5, 500, fee=1)
+    assert holding == Holding(quantity_lots=-15, cost=-1_650, realized_pnl=144)
+    holding.buy(20, 2_000, fee=0)
+    assert holding == Holding(quantity_lots=5, cost=500, realized_pnl=294)
+
+
+def test_delivery_into_a_short_position_realizes_nothing() -> None:
+    holding = Holding(quantity_lots=-20, cost=-2_200)
+    holding.deliver(10, 900)
+    assert holding == Holding(quantity_lots=-10, cost=-1_100)
+    holding.deliver(15, 1_500)
+    assert holding == Holding(quantity_lots=5, cost=500)

@@ -209,6 +209,8 @@ FAULTS = {
     "orders at the close stay outside": (sessions, "admit", nothing),
     "indications are kept back": (sessions, "indicate", lambda venue: venue._auctions_touched.clear()),
     "bands are not known": (venue_module, "bounds_of", lambda _: None),
+    "margin is not checked": (venue_module, "check_margin", nothing),
+    "nobody is called": (Venue, "_call_margins", nothing),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

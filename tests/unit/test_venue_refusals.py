@@ -119,8 +119,8 @@ REPLACES = {
 }
 
 R = Reason
-OF_RISK = {R.KILL_SWITCH, *(reason for reason in R if R.MESSAGE_RATE_EXCEEDED <= reason <= R.DAY_LOSS_ABOVE_LIMIT)}
-"""Who has no limits never meets them: test_venue_risk.py puts those in order."""
+OF_RISK = {R.KILL_SWITCH, *(reason for reason in R if R.MESSAGE_RATE_EXCEEDED <= reason <= R.INSUFFICIENT_MARGIN)}
+"""Who has no limits and no margin never meets them: test_venue_risk.py puts those in order."""
 NEVER_TOGETHER = {
     (R.CLIENT_ORDER_ID_TOO_LONG, R.DUPLICATE_CLIENT_ORDER_ID),  # An id that is too long is never remembered.
     (R.UNKNOWN_ACCOUNT, R.ACCOUNT_SUSPENDED),

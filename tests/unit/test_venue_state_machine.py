@@ -17,7 +17,7 @@ from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue.auction import AuctionRules
 from trading_engine.venue.instrument import MatchingRules
-from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -29,7 +29,9 @@ from trading_engine.venue.terms import (
 )
 
 INSTRUMENTS = (
-    replace(PLAIN, instrument_id=2, symbol="TWO", tick_value=3, maker_fee_ppm=3_333, taker_fee_ppm=77_777),
+    replace(
+        PLAIN, instrument_id=2, symbol="TWO", tick_value=3, maker_fee_ppm=3_333, taker_fee_ppm=77_777, shortable=True
+    ),
     replace(
         PLAIN,
         market_protection_ticks=1,
@@ -37,6 +39,8 @@ INSTRUMENTS = (
         notional_max=70,
         price_band_ppm=500_000,
         auctions=AuctionRules(200_000, 1, 1, 3_000),
+        initial_margin_ppm=300_000,
+        shortable=True,
     ),
     replace(
         PLAIN, instrument_id=3, symbol="THREE", matching=MatchingRules("split", True, 2, 3, ((3, 30),), 1, 30, True)
@@ -321,6 +325,10 @@ class VenueMachine(RuleBasedStateMachine):
     @rule(account_id=account_ids, timeout_ns=st.integers(0, 5_000), instrument_id=st.integers(0, 3))
     def set_countdown(self, account_id: int, timeout_ns: int, instrument_id: int) -> None:
         self.do(c.SetCountdown(account_id, timeout_ns, instrument_id))
+
+    @rule(account_id=account_ids, credit=st.integers(0, 500), short_lots=st.integers(0, 20), liquidate=st.booleans())
+    def set_margin(self, account_id: int, credit: int, short_lots: int, liquidate: bool) -> None:
+        self.do(c.SetMargin(account_id, MarginTerms(credit, short_lots, liquidate) if credit or short_lots else None))
 
     @rule(account_id=account_ids, action=st.sampled_from(DisconnectAction))
     def disconnect(self, account_id: int, action: DisconnectAction) -> None:

@@ -8,7 +8,7 @@ a balance below zero.
 from trading_engine.venue.instrument import PPM, Instrument
 from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.risk_limits import DisconnectAction, RiskControl
+from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskControl
 from trading_engine.venue.terms import Side, SpecialTerms
 
 FEE_ACCOUNT_ID = 0
@@ -46,6 +46,8 @@ class Account:
         "disconnect_action",
         "ended_client_order_ids",
         "firm_id",
+        "margin",
+        "margin_calls",
         "open_orders",
         "open_orders_max",
         "positions",
@@ -63,6 +65,9 @@ class Account:
         """Limits and kill switches that it is under: its own, its firm's, the venue's, as far as there are any."""
         self.countdowns: dict[int, int] = {}
         """When the orders in an instrument (0: all) are canceled unless the owner is heard of, in nanoseconds since the Unix epoch."""
+        self.margin: MarginTerms | None = None
+        self.margin_calls: set[str] = set()
+        """Currencies in which its equity is below maintenance margin, and its owner has been told."""
         self.disconnect_action = DisconnectAction.KEEP
         self.cash: dict[str, Holding] = {}
         self.positions: dict[int, Holding] = {}
@@ -76,6 +81,13 @@ class Account:
     def is_plain(self) -> bool:
         """Whether its orders meet no rule that not every account has."""
         return not self.suspended and not self.controls and not self.countdowns
+
+    @property
+    def credit_max(self) -> int:
+        return self.margin.credit_max if self.margin is not None else 0
+
+    def short_lots_max(self, instrument: Instrument) -> int:
+        return self.margin.short_lots_max if self.margin is not None and instrument.shortable else 0
 
     @property
     def barred_by(self) -> Reason | None:

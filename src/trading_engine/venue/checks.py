@@ -14,6 +14,7 @@ from trading_engine.venue.instrument import (
     ICEBERG_SLICES_MAX,
     ID_MAX,
     LEAD_MARKET_MAKERS_MAX,
+    MARGIN_PPM_MAX,
     MONEY_MAX,
     NAME_CHARACTERS_MAX,
     PERCENT,
@@ -259,13 +260,22 @@ def check_cover(account: Account, instrument: Instrument, side: Side, more: int)
     if side is Side.BUY:
         cash = account.cash.get(instrument.currency)
         available = cash.available if cash else 0
-        if more > available:
-            raise Refusal(Reason.INSUFFICIENT_FUNDS, available)
+        if more > available + account.credit_max:
+            raise Refusal(Reason.INSUFFICIENT_FUNDS, available + account.credit_max)
     else:
         position = account.positions.get(instrument.instrument_id)
         available = position.available if position else 0
         if more > available:
-            raise Refusal(Reason.INSUFFICIENT_POSITION, available)
+            check_short(account, instrument, more, available)
+
+
+def check_short(account: Account, instrument: Instrument, more: int, available: int) -> None:
+    """Refuse to sell more than there is, but for what a margin account may sell short."""
+    short_lots = account.short_lots_max(instrument)
+    if account.margin is not None and short_lots == 0:
+        raise Refusal(Reason.SHORT_NOT_PERMITTED, max(0, available))
+    if more > available + short_lots:
+        raise Refusal(Reason.INSUFFICIENT_POSITION, available + short_lots)
 
 
 def best_opposite(market: Market, side: Side) -> int:
@@ -323,6 +333,8 @@ def check_instrument(instrument: Instrument) -> None:
         and 0 <= instrument.price_band_ppm <= 100 * PPM
         and 0 <= instrument.taker_fee_ppm <= FEE_PPM_MAX
         and -instrument.taker_fee_ppm <= instrument.maker_fee_ppm <= FEE_PPM_MAX
+        and 0 <= instrument.initial_margin_ppm <= MARGIN_PPM_MAX
+        and 0 <= instrument.maintenance_margin_ppm <= instrument.initial_ppm
         and 0 <= instrument.reference_price_ticks <= instrument.price_ticks_max
         and (instrument.matching is None or are_matching_rules(instrument.matching))
         and (instrument.auctions is None or are_auction_rules(instrument.auctions))

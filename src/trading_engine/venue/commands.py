@@ -7,7 +7,7 @@ a default; none is ever removed, reordered or given another type, so that an old
 import msgspec
 
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 
@@ -173,6 +173,13 @@ class SetCountdown(Command, frozen=True, tag=24):
     instrument_id: int = 0
 
 
+class SetMargin(Command, frozen=True, tag=25):
+    """Make an account a margin account with these terms, or with None a cash account again."""
+
+    account_id: int
+    terms: MarginTerms | None
+
+
 AnyCommand = (
     ListInstrument
     | OpenAccount
@@ -190,6 +197,7 @@ AnyCommand = (
     | SetCancelOnDisconnect
     | ReportDisconnect
     | SetCountdown
+    | SetMargin
 )
 
 

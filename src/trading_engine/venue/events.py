@@ -9,7 +9,7 @@ import msgspec
 
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
-from trading_engine.venue.risk_limits import DisconnectAction, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 
@@ -346,6 +346,32 @@ class CountdownElapsed(Event, frozen=True, tag=45):
     instrument_id: int
 
 
+class MarginSet(Event, frozen=True, tag=46):
+    """None: it is a cash account."""
+
+    account_id: int
+    terms: MarginTerms | None
+
+
+class MarginCalled(Event, frozen=True, tag=47):
+    """The account's equity in a currency is below maintenance margin.
+
+    Where `liquidates`, the venue cancels its orders in the currency's instruments now and closes out its positions with market orders of
+    its own making; the events of both follow. Otherwise this is said once, until `MarginRestored`.
+    """
+
+    account_id: int
+    currency: str
+    equity: int
+    maintenance_margin: int
+    liquidates: bool
+
+
+class MarginRestored(Event, frozen=True, tag=48):
+    account_id: int
+    currency: str
+
+
 AnyEvent = (
     InstrumentListed
     | AccountOpened
@@ -380,6 +406,9 @@ AnyEvent = (
     | DisconnectReported
     | CountdownSet
     | CountdownElapsed
+    | MarginSet
+    | MarginCalled
+    | MarginRestored
 )
 
 

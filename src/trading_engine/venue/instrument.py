@@ -19,6 +19,7 @@ ICEBERG_SLICES_MAX = 100
 PPM = 1_000_000
 PERCENT = 100
 FEE_PPM_MAX = 100_000
+MARGIN_PPM_MAX = 10 * PPM
 SYMBOL_CHARACTERS_MAX = 32
 CURRENCY_CHARACTERS_MAX = 16
 NAME_CHARACTERS_MAX = 200
@@ -85,6 +86,21 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     """When calls are extended; None: never."""
     bands: BandRules | None = None
     """Between which prices trades happen; None: at any."""
+
+    initial_margin_ppm: int = 0
+    """Equity that a margin account needs to open a position, in parts per million of its value; 0: all of it."""
+    maintenance_margin_ppm: int = 0
+    """Equity that it needs to keep the position; 0: as much as to open it."""
+    shortable: bool = False
+    """Whether margin accounts may sell it short."""
+
+    @property
+    def initial_ppm(self) -> int:
+        return self.initial_margin_ppm or PPM
+
+    @property
+    def maintenance_ppm(self) -> int:
+        return self.maintenance_margin_ppm or self.initial_ppm
 
     @property
     def fee_ppm_max(self) -> int:

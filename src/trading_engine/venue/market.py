@@ -17,6 +17,7 @@ class Market:
         "instrument",
         "issued_lots",
         "last_price_ticks",
+        "margin_holders",
         "market_sequence",
         "pegs",
         "phase",
@@ -39,6 +40,8 @@ class Market:
         self.market_sequence = 0
         self.issued_lots = 0
         """Lots in all accounts together."""
+        self.margin_holders: set[int] = set()
+        """Margin accounts with a position here: a trade may put them below maintenance margin."""
         self.watched_orders = 0
         """Working orders of accounts whose trades are counted."""
         self.strategy = strategy
@@ -65,6 +68,7 @@ class Market:
             and not self.watched_orders
             and self.strategy is None
             and self.instrument.bands is None
+            and not self.margin_holders
             and self.instrument.maker_fee_ppm >= 0
         )
 

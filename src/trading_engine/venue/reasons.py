@@ -50,6 +50,8 @@ class Reason(IntEnum):
     POSITION_ABOVE_LIMIT = 79
     DAY_TURNOVER_ABOVE_LIMIT = 80
     DAY_LOSS_ABOVE_LIMIT = 81
+    INSUFFICIENT_MARGIN = 83
+    SHORT_NOT_PERMITTED = 82
     INSUFFICIENT_FUNDS = 20
     INSUFFICIENT_POSITION = 21
 
@@ -63,6 +65,8 @@ class Reason(IntEnum):
     INVALID_RISK_SCOPE = 84
     INVALID_RISK_LIMITS = 85
     INVALID_COUNTDOWN = 86
+    INVALID_MARGIN = 87
+    MARGIN_IN_USE = 88
     PHASE_UNCHANGED = 45
     CALL_END_OUT_OF_RANGE = 51
 
@@ -109,6 +113,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.POSITION_ABOVE_LIMIT: "The position would be greater than the risk limits allow, were all working orders filled.",
     Reason.DAY_TURNOVER_ABOVE_LIMIT: "What was traded today, and what is working, would be worth more than the risk limits allow.",
     Reason.DAY_LOSS_ABOVE_LIMIT: "Today's loss has reached the risk limit: only orders that close a position are taken.",
+    Reason.INSUFFICIENT_MARGIN: "The account's equity would be below the initial margin with this order.",
+    Reason.SHORT_NOT_PERMITTED: "The position does not cover the quantity to sell, and it may not be sold short.",
     Reason.INSUFFICIENT_FUNDS: "The available cash does not cover the order at its limit price with the highest fee.",
     Reason.INSUFFICIENT_POSITION: "The available position does not cover the quantity to sell.",
     Reason.ACCOUNT_EXISTS: "An account with this id is open already.",
@@ -121,6 +127,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.INVALID_RISK_SCOPE: "Risk limits and kill switches are for an account, a firm with an id in range, or for the venue with id 0.",
     Reason.INVALID_RISK_LIMITS: "A risk limit is out of range, or a rate and the window for it do not come together.",
     Reason.INVALID_COUNTDOWN: "The countdown is negative or ends after the latest time there is.",
+    Reason.INVALID_MARGIN: "Credit or short lots are out of range, or with all other accounts' beyond the largest balance.",
+    Reason.MARGIN_IN_USE: "The account owes, or has sold short, more than the new terms allow.",
     Reason.PHASE_UNCHANGED: "The market is in this phase already.",
     Reason.CALL_END_OUT_OF_RANGE: "Only a call has a planned end, and it has to lie in the future.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
@@ -156,3 +164,5 @@ class EndReason(IntEnum):
     """The kill switch of its account, firm or venue was turned on (FIX: Canceled)."""
     CONNECTION_LOST = 19
     """Its owner was disconnected, or let a countdown elapse (FIX: Canceled)."""
+    MARGIN_CALL = 20
+    """Its account's equity fell below maintenance margin (FIX: Canceled)."""

@@ -14,7 +14,14 @@ from trading_engine.venue.instrument import ID_MAX, TIME_NS_MAX, Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.reasons import Reason
-from trading_engine.venue.risk_limits import DisconnectAction, RecentOrder, RiskControl, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import (
+    DisconnectAction,
+    MarginTerms,
+    RecentOrder,
+    RiskControl,
+    RiskLimits,
+    RiskScope,
+)
 from trading_engine.venue.terms import OrderType, Side, TimeInForce
 
 
@@ -36,6 +43,7 @@ class RiskRequest(NamedTuple):
     """Around which price the limit has to be; 0: wherever it is."""
     place: c.PlaceOrder | None
     """None for a replace."""
+    replaced_order_id: int = 0
 
     @property
     def only_closes(self) -> bool:
@@ -107,6 +115,7 @@ def request_to_replace(
         value - notional(market.instrument, order.limit_ticks, order.leaves_lots),
         collar_reference_ticks,
         None,
+        order.order_id,
     )
 
 
@@ -252,11 +261,39 @@ def outlasts_connection(order: RestingOrder, action: DisconnectAction) -> bool:
 
 def count_order(account: Account, market: Market, order: RestingOrder, command: c.PlaceOrder, now_ns: int) -> None:
     """An order of an account under control was accepted."""
+    count_begin(account, market, order)
+    for control in account.controls:
+        control.count_message(now_ns, is_order=True)
+        control.remember(recent_order(command), now_ns)
+
+
+def count_begin(account: Account, market: Market, order: RestingOrder) -> None:
     market.watched_orders += 1
     for control in account.controls:
         control.order_begins(order)
-        control.count_message(now_ns, is_order=True)
-        control.remember(recent_order(command), now_ns)
+
+
+def count_trade(account: Account, market: Market, side: Side, lots: int, value: int, fee: int) -> None:
+    for control in account.controls:
+        control.trade(market.instrument, side, lots, value, fee)
+    if account.margin is not None:
+        note_holder(account, market)
+
+
+def count_delivery(account: Account, market: Market, lots: int) -> None:
+    for control in account.controls:
+        control.deliver(market, lots)
+    if account.margin is not None:
+        note_holder(account, market)
+
+
+def note_holder(account: Account, market: Market) -> None:
+    """Have a market know the margin accounts with a position in it."""
+    holding = account.positions.get(market.instrument.instrument_id)
+    if account.margin is not None and holding and holding.quantity:
+        market.margin_holders.add(account.account_id)
+    else:
+        market.margin_holders.discard(account.account_id)
 
 
 def count_message(account: Account, now_ns: int) -> None:
@@ -286,6 +323,7 @@ class RiskControls:
         self._accounts = accounts
         self._markets = markets
         self.controls: dict[tuple[RiskScope, int], RiskControl] = {}
+        self.margin_accounts: dict[int, MarginTerms] = {}
 
     def check_scope(self, scope: RiskScope, scope_id: int) -> None:
         if scope is RiskScope.ACCOUNT:
@@ -315,6 +353,10 @@ class RiskControls:
     def set_killed(self, scope: RiskScope, scope_id: int, killed: bool) -> None:
         self._control(scope, scope_id).killed = killed
         self._settle(scope, scope_id)
+
+    def set_margin(self, account: Account, terms: MarginTerms | None) -> None:
+        self._control(RiskScope.ACCOUNT, account.account_id).margin = terms
+        self._settle(RiskScope.ACCOUNT, account.account_id)
 
     def _control(self, scope: RiskScope, scope_id: int) -> RiskControl:
         """The control of a scope; a new one takes over what its accounts own and what works for them."""
@@ -350,10 +392,33 @@ class RiskControls:
         was_watched = bool(account.controls)
         scopes = ((RiskScope.ACCOUNT, account.account_id), (RiskScope.FIRM, account.firm_id), (RiskScope.VENUE, 0))
         account.controls = tuple(self.controls[scope] for scope in scopes if scope in self.controls)
+        own = self.controls.get((RiskScope.ACCOUNT, account.account_id))
+        account.margin = own.margin if own else None
+        if account.margin is not None or account.account_id in self.margin_accounts:
+            self._bind_margin(account)
         change = bool(account.controls) - was_watched
         if change:
             for order in account.open_orders.values():
                 self._markets[order.instrument_id].watched_orders += change
+
+    def _bind_margin(self, account: Account) -> None:
+        if account.margin is not None:
+            self.margin_accounts[account.account_id] = account.margin
+        else:
+            del self.margin_accounts[account.account_id]
+            account.margin_calls.clear()
+        for instrument_id in account.positions:
+            note_holder(account, self._markets[instrument_id])
+
+    @property
+    def credit_max(self) -> int:
+        """What all margin accounts together may owe in each currency."""
+        return sum(terms.credit_max for terms in self.margin_accounts.values())
+
+    @property
+    def short_lots_max(self) -> int:
+        """What all margin accounts together may sell short of each instrument."""
+        return sum(terms.short_lots_max for terms in self.margin_accounts.values())
 
     def begin_day(self) -> None:
         for control in self.controls.values():

@@ -86,6 +86,17 @@ class RiskLimits(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
 
+class MarginTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a margin account may do beyond a cash account."""
+
+    credit_max: int = 0
+    """How far its cash may go below zero, in minor units of each currency."""
+    short_lots_max: int = 0
+    """How far its position may go below zero, in each instrument that may be sold short."""
+    liquidate: bool = False
+    """Whether the venue closes it out when its equity is below maintenance margin."""
+
+
 NO_LIMITS = RiskLimits()
 
 
@@ -107,6 +118,7 @@ class RiskControl:
         "flow",
         "killed",
         "limits",
+        "margin",
         "messages_in_window",
         "open_notional",
         "open_orders",
@@ -121,6 +133,8 @@ class RiskControl:
     def __init__(self) -> None:
         self.limits = NO_LIMITS
         self.killed = False
+        self.margin: MarginTerms | None = None
+        """Of an account."""
         self.open_orders = 0
         self.working: dict[int, Working] = {}
         self.open_notional: dict[str, int] = {}
@@ -136,7 +150,7 @@ class RiskControl:
 
     @property
     def is_idle(self) -> bool:
-        return not self.killed and self.limits == NO_LIMITS
+        return not self.killed and self.limits == NO_LIMITS and self.margin is None
 
     def set_limits(self, limits: RiskLimits) -> None:
         """Rates and duplicates are counted anew, the day's counts go on."""

@@ -15,13 +15,20 @@ from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.matching import TopOrder, UnknownStrategy
 from trading_engine.venue.order_book import RestingOrder
-from trading_engine.venue.risk_limits import DisconnectAction, RecentOrder, RiskControl, RiskLimits, RiskScope
+from trading_engine.venue.risk_limits import (
+    DisconnectAction,
+    MarginTerms,
+    RecentOrder,
+    RiskControl,
+    RiskLimits,
+    RiskScope,
+)
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 8
+FORMAT = 9
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -79,6 +86,7 @@ class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
     suspended: bool
     countdowns: list[tuple[int, int]]
     disconnect_action: DisconnectAction
+    margin_calls: list[str]
     cash: list[tuple[str, int]]
     positions: list[tuple[int, int]]
     client_orders: list[tuple[str, int, OrderContent]]
@@ -92,6 +100,7 @@ class RiskControlRecord(msgspec.Struct, frozen=True, array_like=True):
     scope_id: int
     limits: RiskLimits
     killed: bool
+    margin: MarginTerms | None
     flow: list[tuple[str, int]]
     turnover: list[tuple[str, int]]
     window: int
@@ -188,6 +197,7 @@ def _save_account(account: Account) -> AccountRecord:
         account.suspended,
         sorted(account.countdowns.items()),
         account.disconnect_action,
+        sorted(account.margin_calls),
         sorted((currency, cash.quantity) for currency, cash in account.cash.items() if cash.quantity),
         sorted(
             (instrument_id, position.quantity)
@@ -204,6 +214,7 @@ def _save_control(key: tuple[RiskScope, int], control: RiskControl) -> RiskContr
         *key,
         control.limits,
         control.killed,
+        control.margin,
         sorted((currency, amount) for currency, amount in control.flow.items() if amount),
         sorted((currency, amount) for currency, amount in control.turnover.items() if amount),
         control.window,
@@ -253,6 +264,7 @@ def _load_control(venue: "Venue", record: RiskControlRecord) -> None:
     venue._risk.take_over(control, venue._risk.accounts_in(record.scope, record.scope_id))
     control.limits = record.limits
     control.killed = record.killed
+    control.margin = record.margin
     control.flow = dict(record.flow)
     control.turnover = dict(record.turnover)
     control.window = record.window
@@ -269,6 +281,7 @@ def _load_account(venue: "Venue", record: AccountRecord) -> None:
     account.suspended = record.suspended
     account.countdowns = dict(record.countdowns)
     account.disconnect_action = record.disconnect_action
+    account.margin_calls = set(record.margin_calls)
     for currency, amount in record.cash:
         account.cash_in(currency).quantity = amount
     for instrument_id, lots in record.positions:

@@ -60,6 +60,19 @@ from trading_engine.venue.checks import (
     with_protection,
 )
 from trading_engine.venue.instrument import MONEY_MAX, Instrument
+from trading_engine.venue.margin import (
+    check_margin,
+    check_margin_covers,
+    check_margin_terms,
+    closing_lots,
+    closing_side,
+    currencies_of,
+    equity,
+    free_margin,
+    held,
+    maintenance,
+    orders_in,
+)
 from trading_engine.venue.market import Market
 from trading_engine.venue.matching import NO_STRATEGIES, Strategy, TopOrder
 from trading_engine.venue.order_book import OrderBook, PriceLevel, RestingOrder
@@ -70,15 +83,18 @@ from trading_engine.venue.risk import (
     check_controls,
     check_countdown,
     check_limits,
+    count_begin,
+    count_delivery,
     count_end,
     count_leaves,
     count_message,
     count_order,
+    count_trade,
     outlasts_connection,
     request_to_place,
     request_to_replace,
 )
-from trading_engine.venue.risk_limits import RiskScope
+from trading_engine.venue.risk_limits import MarginTerms, RiskScope, clipped, value_of
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRODUCERS_REMEMBERED = 10_000
@@ -104,6 +120,8 @@ class Venue:
         """(expire time, order id, account id) of the open GTD orders, sorted."""
         self._countdowns: list[tuple[int, int, int]] = []
         """(deadline, account id, instrument id or 0) of the countdowns that run, sorted."""
+        self._called_for: set[int] = set()
+        """Accounts whose margin terms this command has set."""
         self._events: list[e.AnyEvent] = []
         self._elected: deque[RestingOrder] = deque()
         """Stops that trades of this command have reached, and that enter the book when what is going on is done."""
@@ -130,6 +148,7 @@ class Venue:
             c.SetCancelOnDisconnect: self._set_cancel_on_disconnect,
             c.ReportDisconnect: self._report_disconnect,
             c.SetCountdown: self._set_countdown,
+            c.SetMargin: self._set_margin,
         }
         self._accounts[FEE_ACCOUNT_ID] = self._new_account(FEE_ACCOUNT_ID, 0, 0, 0)
 
@@ -226,6 +245,8 @@ class Venue:
             self._handlers[type(sequenced.command)](sequenced.command)
             if self._elected or self._unsettled:
                 self._follow_up()
+            if self._risk.margin_accounts:
+                self._call_margins()
         except Refusal as refusal:
             assert not self._events, (sequenced, self._events)
             self._events.append(refused(sequenced.command, refusal))
@@ -267,11 +288,17 @@ class Venue:
     def _report_touched(self) -> None:
         for account_id, currency in self._cash_touched:
             cash = self._accounts[account_id].cash_in(currency)
-            assert 0 <= cash.held <= cash.quantity, (account_id, currency, cash.held, cash.quantity)
+            assert 0 <= cash.held <= cash.quantity + self._accounts[account_id].credit_max, (
+                account_id,
+                currency,
+                cash.held,
+                cash.quantity,
+            )
             self._events.append(e.CashChanged(account_id, currency, cash.quantity, cash.held))
         for account_id, instrument_id in self._positions_touched:
             position = self._accounts[account_id].position_in(instrument_id)
-            assert 0 <= position.held <= position.quantity, (
+            short_lots_max = self._accounts[account_id].short_lots_max(self._markets[instrument_id].instrument)
+            assert 0 <= position.held <= position.quantity + short_lots_max, (
                 account_id,
                 instrument_id,
                 position.held,
@@ -340,12 +367,13 @@ class Venue:
         cash: dict[str, int] = {}
         for currency, amount in command.cash:
             cash[currency] = cash.get(currency, 0) + amount
-            if amount < 0 or self._issued_cash[currency] + cash[currency] > MONEY_MAX:
+            if amount < 0 or self._issued_cash[currency] + cash[currency] + self._risk.credit_max > MONEY_MAX:
                 raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
         lots: dict[int, int] = {}
         for instrument_id, quantity_lots in command.positions:
             lots[instrument_id] = lots.get(instrument_id, 0) + quantity_lots
-            if quantity_lots < 0 or self._markets[instrument_id].issued_lots + lots[instrument_id] > MONEY_MAX:
+            issued = self._markets[instrument_id].issued_lots + lots[instrument_id]
+            if quantity_lots < 0 or issued + self._risk.short_lots_max > MONEY_MAX:
                 raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
 
     def _find_account(self, account_id: int) -> Account:
@@ -379,8 +407,8 @@ class Venue:
         account.position_in(instrument_id).quantity += lots
         market = self._markets[instrument_id]
         market.issued_lots += lots
-        for control in account.controls:
-            control.deliver(market, lots)
+        if account.controls:
+            count_delivery(account, market, lots)
         self._positions_touched[account.account_id, instrument_id] = None
         self._events.append(e.PositionAdjusted(account.account_id, instrument_id, lots, reference))
 
@@ -389,8 +417,11 @@ class Venue:
         self._check_currency(command.currency)
         cash = account.cash.get(command.currency)
         available = cash.available if cash else 0
-        if available + command.amount < 0 or self._issued_cash[command.currency] + command.amount > MONEY_MAX:
+        issued = self._issued_cash[command.currency] + command.amount
+        if issued + self._risk.credit_max > MONEY_MAX or (command.amount < 0 and available + command.amount < 0):
             raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        if command.amount < 0 and account.margin is not None:
+            self._check_free_margin(account, command.currency, -command.amount)
         self._move_cash_in(account, command.currency, command.amount, command.reference)
 
     def _adjust_position(self, command: c.AdjustPosition) -> None:
@@ -398,8 +429,11 @@ class Venue:
         market = self._find_market(command.instrument_id)
         position = account.positions.get(command.instrument_id)
         available = position.available if position else 0
-        if available + command.quantity_lots < 0 or market.issued_lots + command.quantity_lots > MONEY_MAX:
+        issued, lots = market.issued_lots + command.quantity_lots, command.quantity_lots
+        if issued + self._risk.short_lots_max > MONEY_MAX or (lots < 0 and available + lots < 0):
             raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        if lots < 0 and account.margin is not None:
+            self._check_free_margin(account, market.instrument.currency, value_of(market, -lots))
         self._move_lots_in(account, command.instrument_id, command.quantity_lots, command.reference)
 
     def _suspend_account(self, command: c.SuspendAccount) -> None:
@@ -515,6 +549,125 @@ class Venue:
             if instrument_id in (0, order.instrument_id):
                 self._withdraw(order, EndReason.CONNECTION_LOST)
 
+    def _set_margin(self, command: c.SetMargin) -> None:
+        account = self._find_trading_account(command.account_id)
+        check_margin_terms(command.terms)
+        before = account.margin or MarginTerms()
+        terms = command.terms or MarginTerms()
+        credit = self._risk.credit_max - before.credit_max + terms.credit_max
+        short_lots = self._risk.short_lots_max - before.short_lots_max + terms.short_lots_max
+        if (
+            max(self._issued_cash.values(), default=0) + credit > MONEY_MAX
+            or max((market.issued_lots for market in self._markets.values()), default=0) + short_lots > MONEY_MAX
+        ):
+            raise Refusal(Reason.INVALID_MARGIN)
+        check_margin_covers(account, command.terms, self._markets)
+        self._risk.set_margin(account, command.terms)
+        self._events.append(e.MarginSet(command.account_id, command.terms))
+        if account.margin is not None:
+            self._called_for.add(account.account_id)
+
+    def _check_free_margin(self, account: Account, currency: str, less: int) -> None:
+        if free_margin(account, currency, self._markets) < less:
+            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+
+    def _call_margins(self) -> None:
+        """Tell the margin accounts that this command has brought below maintenance margin or back; close out who has agreed to it.
+
+        A close-out trades, and may bring down others, so all are looked at again after each; in each currency an account is closed
+        out once in a command.
+        """
+        closed_out: set[tuple[int, str]] = set()
+        while True:
+            count = len(closed_out)
+            for account in self._margin_accounts_touched():
+                for currency in currencies_of(account, self._markets):
+                    if self._call_margin(
+                        account, currency, may_close_out=(account.account_id, currency) not in closed_out
+                    ):
+                        closed_out.add((account.account_id, currency))
+                        self._close_out(account, currency)
+            if len(closed_out) == count:
+                self._called_for.clear()
+                return
+
+    def _margin_accounts_touched(self) -> list[Account]:
+        """Those whose equity may have changed, by account id."""
+        touched = {account_id for account_id, _ in (*self._cash_touched, *self._positions_touched)} | self._called_for
+        for instrument_id in {instrument_id for _, instrument_id in self._positions_touched}:
+            touched |= self._markets[instrument_id].margin_holders
+        return [self._accounts[account_id] for account_id in sorted(touched & self._risk.margin_accounts.keys())]
+
+    def _call_margin(self, account: Account, currency: str, *, may_close_out: bool) -> bool:
+        """Returns whether the account is to be closed out."""
+        assert account.margin is not None
+        worth = equity(account, currency, self._markets)
+        needed = maintenance(account, currency, self._markets)
+        if worth >= needed:
+            if currency in account.margin_calls:
+                account.margin_calls.remove(currency)
+                self._events.append(e.MarginRestored(account.account_id, currency))
+            return False
+        closes = (
+            account.margin.liquidate
+            and may_close_out
+            and bool(
+                orders_in(account, currency, self._markets)
+                or any(closing_lots(account, market) for market, _ in held(account, currency, self._markets))
+            )
+        )
+        if closes or currency not in account.margin_calls:
+            account.margin_calls.add(currency)
+            self._events.append(e.MarginCalled(account.account_id, currency, clipped(worth), clipped(needed), closes))
+        return closes
+
+    def _close_out(self, account: Account, currency: str) -> None:
+        for order in orders_in(account, currency, self._markets):
+            self._withdraw(order, EndReason.MARGIN_CALL)
+        self._follow_up()
+        for market, lots in list(held(account, currency, self._markets)):
+            quantity_lots = closing_lots(account, market)
+            if quantity_lots:
+                self._close_position(account, market, closing_side(lots), quantity_lots)
+                self._follow_up()
+
+    def _close_position(self, account: Account, market: Market, side: Side, quantity_lots: int) -> None:
+        """With a market order that no limit applies to."""
+        order = RestingOrder(
+            self._last_order_id + 1,
+            account.account_id,
+            "",
+            market.instrument.instrument_id,
+            side,
+            OrderType.MARKET,
+            TimeInForce.IOC,
+            quantity_lots,
+            protected_price(market, side),
+            False,
+            SelfTradePrevention.NONE,
+            None,
+        )
+        self._last_order_id = order.order_id
+        self._open_order_count += 1
+        account.order_begins(order, content_of_order(order))
+        count_begin(account, market, order)
+        self._events.append(
+            e.OrderAccepted(
+                order.order_id,
+                order.account_id,
+                "",
+                order.instrument_id,
+                order.side,
+                order.order_type,
+                order.time_in_force,
+                order.quantity_lots,
+                order.price_ticks,
+                order.post_only,
+            )
+        )
+        self._hold(market, order)
+        self._match_and_rest(market, order)
+
     def _withdraw(self, order: RestingOrder, reason: EndReason) -> None:
         """Cancel an order for its owner's or everybody's safety, whatever the phase."""
         canceled_lots = self._take_out(self._markets[order.instrument_id], order)
@@ -617,6 +770,8 @@ class Venue:
         if account.controls:
             request = request_to_place(account, market, self._markets, self.time_ns, command, price_ticks)
             check_controls(request)
+            if account.margin is not None:
+                check_margin(request)
         needed = hold_needed(instrument, command.side, price_ticks, command.quantity_lots)
         check_cover(account, instrument, command.side, needed)
         order = RestingOrder(
@@ -907,8 +1062,8 @@ class Venue:
             cash.quantity += value - fee
             position.quantity -= lots
             self._cash_touched[account.account_id, market.instrument.currency] = None
-        for control in account.controls:
-            control.trade(market.instrument, order.side, lots, value, fee)
+        if account.controls:
+            count_trade(account, market, order.side, lots, value, fee)
 
     def _hold(self, market: Market, order: RestingOrder) -> None:
         """Bring what the account holds for this order to what it needs now. Called whenever anything of an order changes."""
@@ -1064,18 +1219,19 @@ class Venue:
         collar_reference_ticks: int,
     ) -> None:
         if account.controls:
-            check_controls(
-                request_to_replace(
-                    account,
-                    market,
-                    self._markets,
-                    self.time_ns,
-                    order,
-                    quantity_lots,
-                    price_ticks,
-                    collar_reference_ticks,
-                )
+            request = request_to_replace(
+                account,
+                market,
+                self._markets,
+                self.time_ns,
+                order,
+                quantity_lots,
+                price_ticks,
+                collar_reference_ticks,
             )
+            check_controls(request)
+            if account.margin is not None:
+                check_margin(request)
         leaves_lots = quantity_lots - order.done_lots
         needed = hold_needed(market.instrument, order.side, price_ticks, leaves_lots, order.fee_credit)
         if needed > order.held:
@@ -1187,6 +1343,22 @@ def content_of(command: c.PlaceOrder) -> OrderContent:
     )
 
 
+def content_of_order(order: RestingOrder) -> OrderContent:
+    """Of a market order that the venue made itself."""
+    instrument_id, quantity_lots = order.instrument_id, order.quantity_lots
+    return (
+        instrument_id,
+        int(order.side),
+        int(order.order_type),
+        int(order.time_in_force),
+        quantity_lots,
+        0,
+        False,
+        0,
+        None,
+    )
+
+
 def limit_of_type(market: Market, command: c.PlaceOrder) -> int:
     """The limit of an order that is no limit order, checked where it is the client's."""
     if command.order_type is OrderType.MARKET:
@@ -1277,7 +1449,7 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
             return e.ReplaceRejected(
                 command.account_id, command.order_id, command.client_order_id, refusal.reason, refusal.limit
             )
-        case c.SetCancelOnDisconnect() | c.ReportDisconnect():
+        case c.SetCancelOnDisconnect() | c.ReportDisconnect() | c.SetMargin():
             return command_refused(command, refusal.reason, command.account_id)
         case c.ListInstrument():
             return command_refused(command, refusal.reason, instrument_id=command.instrument.instrument_id)

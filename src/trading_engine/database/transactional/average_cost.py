@@ -7,6 +7,7 @@
 - Lots delivered in come in at the last trade price (before the first trade: the instrument's reference price, without one: at no
   cost), so that a delivery is neither a profit nor a loss at that moment. Lots delivered out take their share of the cost with them
   and realize nothing.
+- A position sold short has a negative cost: what its sales brought in. Buys and deliveries that cover it take their share of that.
 
 So at any time: realized + market value - cost = what the account gained by trading since each lot came in.
 """
@@ -24,25 +25,36 @@ class Holding(msgspec.Struct):
     event_sequence: int = 0
 
     def buy(self, quantity_lots: int, value: int, fee: int) -> None:
-        self.quantity_lots += quantity_lots
-        self.cost += value
-        self.realized_pnl -= fee
+        covered = min(quantity_lots, max(0, -self.quantity_lots))
+        spent = value * covered // quantity_lots
+        self.realized_pnl -= self._release(covered) + spent + fee
+        self.quantity_lots += quantity_lots - covered
+        self.cost += value - spent
 
     def sell(self, quantity_lots: int, value: int, fee: int) -> None:
-        self.realized_pnl += value - self._release(quantity_lots) - fee
+        sold = min(quantity_lots, max(0, self.quantity_lots))
+        earned = value * sold // quantity_lots
+        self.realized_pnl += earned - self._release(sold) - fee
+        self.quantity_lots -= quantity_lots - sold
+        self.cost -= value - earned
 
     def deliver(self, quantity_lots: int, value: int) -> None:
         """Lots come in, worth `value`; or, with a negative quantity, go out."""
-        if quantity_lots >= 0:
-            self.quantity_lots += quantity_lots
-            self.cost += value
+        if quantity_lots > 0:
+            covered = min(quantity_lots, max(0, -self.quantity_lots))
+            self._release(covered)
+            self.quantity_lots += quantity_lots - covered
+            self.cost += value - value * covered // quantity_lots
         else:
             self._release(-quantity_lots)
 
     def _release(self, quantity_lots: int) -> int:
-        """Take lots out; returns their share of the cost."""
-        assert 0 < quantity_lots <= self.quantity_lots, (quantity_lots, self)
-        share = self.cost * quantity_lots // self.quantity_lots
-        self.quantity_lots -= quantity_lots
+        """Bring the position nearer to zero; returns the share of the cost, which for one sold short is negative."""
+        if quantity_lots == 0:
+            return 0
+        held, sign = abs(self.quantity_lots), 1 if self.quantity_lots > 0 else -1
+        assert 0 < quantity_lots <= held, (quantity_lots, self)
+        share = sign * (abs(self.cost) * quantity_lots // held)
+        self.quantity_lots -= sign * quantity_lots
         self.cost -= share
         return share

@@ -735,6 +735,9 @@ class FastVenue(Venue):
             self._show_plain()
         elif isinstance(command, c.OpenAccount) and command.account_id in self._accounts:
             self.flat_account(command.account_id).show_plain()
+        elif isinstance(command, c.AdjustPosition) and command.instrument_id in self._markets:
+            market = self.flat_market(command.instrument_id)  # Has a margin account a position in it now, or no more?
+            self.used_markets[market.number] = market
         used, self.used_markets = self.used_markets, {}
         for market in used.values():
             market.settle_shape()

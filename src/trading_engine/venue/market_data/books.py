@@ -67,6 +67,9 @@ NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
         e.CountdownSet,
         e.CountdownElapsed,
         e.AuctionIndicated,
+        e.MarginSet,
+        e.MarginCalled,
+        e.MarginRestored,
     }
 )
 """Events that change nothing here. One that is neither among these nor handled is a bug."""
