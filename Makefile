@@ -27,9 +27,13 @@ run: environment page ## Start a whole venue with a live market and open it: ARG
 	@exec $(python) main.py up $(ARGS)
 
 .PHONY: test
-test: environment-dev page-dev browser ## Run all tests but the soak: ARGS="-k journal"
+test: environment-dev page-dev browser core ## Run all tests but the soak: ARGS="-k journal"
 	@echo "==> pytest"
 	@$(python) -m pytest -n auto --dist loadfile $(ARGS)
+
+.PHONY: core
+core: environment
+	@$(python) main.py compile
 
 .PHONY: check
 check: environment-dev ## Lint, formatting, types, layers and house rules
@@ -50,15 +54,15 @@ format: environment-dev ## Format the sources, and mend what mends itself
 	@$(python) -m ruff format
 
 .PHONY: bench
-bench: environment ## Measure latency and throughput on this machine: ARGS="--help"
+bench: environment core ## Measure latency and throughput on this machine: ARGS="--help"
 	@$(python) -m benchmarks $(ARGS)
 
 .PHONY: sim
-sim: environment-dev ## Run the simulations: recorded data, and seeded crowds with faults
+sim: environment-dev core ## Run the simulations: recorded data, and seeded crowds with faults
 	@$(python) -m pytest tests/simulation $(ARGS)
 
 .PHONY: soak
-soak: environment-dev page-dev browser ## Run the tests that take minutes
+soak: environment-dev page-dev browser core ## Run the tests that take minutes
 	@$(python) -m pytest -m soak --timeout 7200 $(ARGS)
 
 .PHONY: lock

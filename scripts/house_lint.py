@@ -90,7 +90,7 @@ VENUE_BANNED_ATTRIBUTES = {"now", "utcnow", "today"}
 VENUE_THIRD_PARTY = {"msgspec"}
 VENUE_FAST_THIRD_PARTY = {"llvmlite", "numba", "numpy"}
 """Also in the package `fast`."""
-VENUE_MAY_ASK_THE_SYSTEM = {"compiled.py", "state.py"}
+VENUE_MAY_ASK_THE_SYSTEM = {"kept.py", "state.py"}
 """Where machine code is kept, and memory: that changes how soon a result is there, never the result."""
 VENUE_MAY_DIVIDE = {"conversion.py"}
 

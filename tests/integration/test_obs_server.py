@@ -49,6 +49,7 @@ from trading_engine.venue.events import (
     TradeExecuted,
     TradingPhaseChanged,
 )
+from trading_engine.venue.fast.venue import FastVenue
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.terms import Side, SpecialTerms, TimeInForce, TradingPhase
 from trading_engine.venue.venue import Venue
@@ -592,14 +593,14 @@ class TestBugsAndDisks:
     async def test_command_that_breaks_the_venue_stops_the_server_and_is_in_the_journal(
         self, config: Config, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        apply = Venue.apply
+        apply = FastVenue.apply
 
         def break_on_order(venue: Venue, command: SequencedCommand) -> EventBatch | None:
             if command.command == order(1):
                 raise KeyError("a bug")
             return apply(venue, command)
 
-        monkeypatch.setattr(Venue, "apply", break_on_order)
+        monkeypatch.setattr(FastVenue, "apply", break_on_order)
         with pytest.raises(ApplyFailed, match=r"command 6 broke the venue .*a bug.*PlaceOrder"):
             await self.order_and_lose_the_server(config)
         assert journaled(config.data_path)[-1].command == order(1)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import BrokerUnavailable, MessageBroker
@@ -52,7 +53,7 @@ class ManualClock:
             await self._moved.wait()
 
 
-def config_for(data_dir: Path, socket_dir: Path, calendar: str = "24/7", **obs: int) -> Config:
+def config_for(data_dir: Path, socket_dir: Path, calendar: str = "24/7", **obs: Any) -> Config:
     return Config(
         data_dir=str(data_dir),
         messaging=MessagingConfig(socket=str(socket_dir / "s")),

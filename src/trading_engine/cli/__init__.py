@@ -34,6 +34,10 @@ def run(arguments: Arguments) -> int:
             from trading_engine.cli.up import run_up
 
             return run_up(arguments)
+        case "compile":
+            from trading_engine.cli.compile import run_compile
+
+            return run_compile()
         case "databases":
             from trading_engine.cli import services
 

@@ -31,7 +31,7 @@ recorded data through the same matching core:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What was asked for. `command` is up, OBS, TES, portal, trader, bots, databases or replay."""
+    """What was asked for. `command` is up, OBS, TES, portal, trader, bots, databases, compile or replay."""
 
     command: str
     config_path: Path
@@ -121,6 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_common(up)
     up.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
     up.add_argument("--no-bots", action="store_true", help="no simulated traders")
+    commands.add_parser("compile", help="compile the matching core, once for each release; a start does it by itself")
     databases = commands.add_parser("databases", help="create and migrate the databases")
     databases.add_argument("action", choices=["setup"])
     add_common(databases)
@@ -149,7 +150,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     ]
     if len(asked) != 1:
         parser.error(
-            "say one thing to run: up, replay, databases, -s OBS, -s TES, --frontend trader, -c trader or -c bots"
+            "say one thing to run: up, replay, databases, compile, -s OBS, -s TES, --frontend trader, -c trader or -c bots"
         )
     return Arguments(
         command=asked[0],

@@ -82,6 +82,8 @@ class VenueConfig(Section, frozen=True):
 
 class ObsConfig(Section, frozen=True):
     shard: int = 0
+    core: str = "fast"
+    """Implementation of the venue: `fast`, or `reference`; they are equal in all that they do."""
     group_commit_max: int = 1000
     snapshot_every_commands: int = 100_000
     journal_segment_bytes: int = 64 << 20

@@ -52,12 +52,12 @@ class Paths(NamedTuple):
         return cls(data_path / "obs.lock", data_path / "journal", data_path / "events", data_path / "snapshots")
 
 
-def recover(paths: Paths, segment_bytes: int) -> Recovered:
+def recover(paths: Paths, segment_bytes: int, core: type[Venue] = Venue) -> Recovered:
     """Raises `CannotStart`, `WriteFailed`, `ApplyFailed`."""
     journal = Journal(paths.journal, segment_bytes)
     event_log = EventLog(paths.events, segment_bytes)
     require_whole_journal(paths, journal, event_log)
-    venue, snapshot_sequence = restore_newest(paths, event_log)
+    venue, snapshot_sequence = restore_newest(paths, event_log, core)
     replay(paths, venue, event_log, journal.last_sequence)
     return Recovered(venue, journal, event_log, snapshot_sequence)
 
@@ -74,23 +74,23 @@ def require_whole_journal(paths: Paths, journal: Journal, event_log: EventLog) -
         )
 
 
-def restore_newest(paths: Paths, event_log: EventLog) -> tuple[Venue, int]:
+def restore_newest(paths: Paths, event_log: EventLog, core: type[Venue]) -> tuple[Venue, int]:
     """(venue, command sequence of its snapshot), with the event log cut back to it."""
     for snapshot in sound_snapshots(paths.snapshots):
-        venue = restore(snapshot)
+        venue = restore(snapshot, core)
         if venue is not None and event_log.cut_after(snapshot.event_sequence):
             return venue, snapshot.command_sequence
         log.warning(
             "snapshot passed over", extra=fields(sequence=snapshot.command_sequence, events=event_log.last_position)
         )
     event_log.clear()
-    return Venue(strategies()), 0
+    return core(strategies()), 0
 
 
-def restore(snapshot: Snapshot) -> Venue | None:
+def restore(snapshot: Snapshot, core: type[Venue]) -> Venue | None:
     """None where another release made the snapshot. Raises `CannotStart`."""
     try:
-        return Venue.restore(snapshot.state, strategies())
+        return core.restore(snapshot.state, strategies())
     except UnknownStrategy as error:
         raise CannotStart(f"{error}, which is not in servers/obs/strategy: put its module back") from error
     except SnapshotError as error:

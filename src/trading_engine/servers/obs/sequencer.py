@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from trading_engine.messaging.broker import StreamMessage, StreamPublisher
 from trading_engine.servers.obs.clock import Clock
+from trading_engine.servers.obs.core import turned_into
 from trading_engine.servers.obs.journal import Journal
 from trading_engine.servers.obs.recovery import apply
 from trading_engine.venue.commands import SequencedCommand, SubmittedCommand
@@ -59,6 +60,11 @@ class Sequencer:
                 self.next_event_changed.set()
             await self._events.append(messages)
             self._has_failed = False
+
+    async def change_core(self, core: type[Venue]) -> None:
+        """Go on with another implementation of the venue."""
+        async with self._lock:
+            self.venue = turned_into(core, self.venue)
 
     def close(self) -> None:
         self._sync_thread.shutdown()

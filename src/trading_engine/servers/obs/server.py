@@ -11,6 +11,7 @@ from trading_engine.messaging.transports.embedded_server import EmbeddedBrokerSe
 from trading_engine.messaging.transports.hub import Hub
 from trading_engine.messaging.transports.memory import InMemoryBroker
 from trading_engine.servers.obs.clock import Clock, SystemClock
+from trading_engine.servers.obs.core import core_for
 from trading_engine.servers.obs.errors import CannotStart, ObsError
 from trading_engine.servers.obs.lock import DirectoryLock
 from trading_engine.servers.obs.recovery import Paths, Recovered, recover
@@ -66,7 +67,7 @@ class OrderBookServer:
         if self._config.messaging.transport != "embedded":
             raise ConfigError(f"messaging.transport: {self._config.messaging.transport!r} is not known; use 'embedded'")
         schedule = schedule_for(self._config.venue.calendar, self._config.venue.auctions)
-        recovered = recover(paths, self._config.obs.journal_segment_bytes)
+        recovered = recover(paths, self._config.obs.journal_segment_bytes, core_for(self._config.obs.core))
         stream = schemas.event_stream(self._shard)
         self.hub.attach_stream(stream, recovered.event_log)
         broker = InMemoryBroker(self.hub)
@@ -86,7 +87,7 @@ class OrderBookServer:
             snapshots.close()
             recovered.event_log.close()
             recovered.journal.close()
-        log.info("OBS stopped", extra=fields(command=recovered.venue.command_sequence))
+        log.info("OBS stopped", extra=fields(command=sequencer.venue.command_sequence))
 
     async def _serve(
         self, service: OrderBookService, broker: InMemoryBroker, recovered: Recovered, stop: asyncio.Event
@@ -99,6 +100,7 @@ class OrderBookServer:
             taking = asyncio.create_task(service.take_commands(consumer), name="take commands")
             keeping = asyncio.create_task(service.keep_phases(), name="keep phases")
             advancing = asyncio.create_task(service.keep_time(), name="keep time")
+            speeding = asyncio.create_task(service.speed_up(), name="speed up")
             try:
                 await first_of(asyncio.create_task(stop.wait(), name="stop"), taking, keeping, advancing)
             finally:
@@ -106,7 +108,8 @@ class OrderBookServer:
                 service.stop_taking(taking)
                 keeping.cancel()
                 advancing.cancel()
-                await asyncio.wait([taking, keeping, advancing])
+                speeding.cancel()
+                await asyncio.wait([taking, keeping, advancing, speeding])
         finally:
             await consumer.close()
             await socket.close()

@@ -10,6 +10,7 @@ from typing import Any
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import MessageConsumer
 from trading_engine.servers.obs.clock import Clock
+from trading_engine.servers.obs.core import FAST, compiled_core
 from trading_engine.servers.obs.event_log import EventLog
 from trading_engine.servers.obs.listing import listings
 from trading_engine.servers.obs.recovery import Paths
@@ -21,6 +22,7 @@ from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields
 from trading_engine.venue.commands import AdvanceClock, AnyCommand, SetTradingPhase, SubmittedCommand
 from trading_engine.venue.terms import PHASE_RULES, TradingPhase
+from trading_engine.venue.venue import Venue
 
 CONFIG_PRODUCER = "obs-config"
 """Sends what the configuration asks for at a start. Its numbers are those of the commands themselves, which always rise."""
@@ -84,13 +86,24 @@ class OrderBookService:
     ) -> None:
         self._config = config
         self._sequencer = sequencer
-        self._venue = sequencer.venue
         self._snapshots = snapshots
         self._schedule = schedule
         self._clock = clock
         self._phases_until_ns = 0
         self._is_committing = False
         self._is_stopping = False
+
+    @property
+    def _venue(self) -> Venue:
+        return self._sequencer.venue
+
+    async def speed_up(self) -> None:
+        """Go over to the fast venue once it is compiled, where that is wanted and was not so at the start."""
+        if self._config.obs.core == FAST and type(self._venue) is Venue:
+            core = await compiled_core()
+            if core is not None:
+                await asyncio.shield(self._sequencer.change_core(core))
+                log.info("the compiled matching core does the work from here on")
 
     async def prepare(self) -> None:
         """Before the first command is taken: list what is new in the configuration, and bring the trading phases up to date."""

@@ -1,45 +1,11 @@
-"""Compiles the functions of this package, and keeps the machine code so that only the first start pays for it.
+"""Compiles the functions of this package, and keeps the machine code (`kept.py`) so that only the first start pays for it."""
 
-Numba's own cache sits beside the sources, which may be read-only, and looks only at the file of the function that is called: an edit in a
-module that it imports goes unnoticed. So the code is kept in a directory of our own, named after everything that it was made
-from: all sources of this package, Numba and Python. Where it cannot be written, functions are compiled at each start. What is computed does
-not depend on any of this, so it is the one module of the venue that looks at the disk.
-"""
-
-import hashlib
-import sys
-import tempfile
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 
-
-def _is_writable(directory: Path) -> bool:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
-
-
-@cache
-def cache_directory() -> Path | None:
-    """Where the machine code of exactly these sources is kept, None where nothing can be written."""
-    digest = hashlib.blake2b(f"{numba.__version__} {sys.version}".encode(), digest_size=8)
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    # A directory that somebody else may write to would hand us somebody else's code: the home directory, or none.
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    caches = home.joinpath("Library", "Caches") if sys.platform == "darwin" else home.joinpath(".cache")
-    directory = caches.joinpath("py-trading-engine", digest.hexdigest())
-    return directory if _is_writable(directory) else None
+from trading_engine.venue.fast.kept import cache_directory
 
 
 def _with_cache(compile_function: Callable[[bool], Any]) -> Any:
