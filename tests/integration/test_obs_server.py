@@ -595,7 +595,7 @@ class TestBugsAndDisks:
     ) -> None:
         apply = FastVenue.apply
 
-        def break_on_order(venue: Venue, command: SequencedCommand) -> EventBatch | None:
+        def break_on_order(venue: FastVenue, command: SequencedCommand) -> EventBatch | None:
             if command.command == order(1):
                 raise KeyError("a bug")
             return apply(venue, command)
