@@ -28,7 +28,7 @@ from support.mirror import (
     MirrorMarket,
     MirrorOrder,
 )
-from support.naive_market import Expected, NaiveMarket, naive, told
+from support.naive_market import Expected, NaiveGroup, NaiveMarket, naive, told
 from support.naive_sharing import ALGORITHMS
 from support.risk_mirror import RiskAsked
 from trading_engine.venue import Venue
@@ -37,10 +37,10 @@ from trading_engine.venue import events as e
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Holding
 from trading_engine.venue.instrument import Instrument, MatchingRules
-from trading_engine.venue.order_state import LiveOrders
+from trading_engine.venue.order_state import LiveOrders, OrderStatus
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
-from trading_engine.venue.terms import OrderType, PegPrice, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import Contingency, OrderType, PegPrice, Side, SpecialTerms, TimeInForce, TradingPhase
 
 PRECEDENCE = list(Reason)
 BALANCE_MAX = 2**62
@@ -110,8 +110,14 @@ class Auditor:
         assert decode_sequenced(msgspec.msgpack.encode(sequenced)) == sequenced
         self.time_ns = sequenced.time_ns
         is_new = self._is_new(sequenced)
-        expected = self.expect(sequenced.command) if is_new else []
         batch = venue.apply(sequenced)
+        self.mirror.uncovered = {
+            event.order_id: event
+            for event in (batch.events if batch else ())
+            if isinstance(event, e.LegRefused)
+            and event.reason in (Reason.INSUFFICIENT_FUNDS, Reason.INSUFFICIENT_POSITION)
+        }
+        expected = self.expect(sequenced.command) if is_new else []
         self.command_sequence += 1
         if is_new:
             self._judge(sequenced, batch, expected)
@@ -145,7 +151,7 @@ class Auditor:
 
     # What has to happen
 
-    def expect(self, command: c.AnyCommand) -> list[Expected]:
+    def expect(self, command: c.AnyCommand) -> list[Expected]:  # noqa: C901  # One row per kind of command.
         """All that has to happen, in order, but for what the mirror checks: balances and books."""
         match command:
             case c.PlaceOrder():
@@ -158,6 +164,10 @@ class Auditor:
                 return self._with_aftermath(self._expect_mass_cancel(command))
             case c.AdvanceClock():
                 return self._expect_clock()
+            case c.PlaceOrderGroup():
+                return self._expect_group(command)
+            case c.CancelOrderGroup():
+                return self._with_aftermath(self._expect_cancel_group(command))
             case c.SetTradingPhase():
                 return self._expect_phase(command)
             case c.SetRiskLimits() | c.SetKillSwitch():
@@ -336,8 +346,11 @@ class Auditor:
             return {Reason.POST_ONLY_WOULD_CROSS: best or 0}
         return {}
 
-    def _broken_by_cover(self, market: MirrorMarket, order: MirrorOrder, already_held: int) -> Broken:
-        more = order.hold(market.instrument) - already_held
+    def _broken_by_cover(
+        self, market: MirrorMarket, order: MirrorOrder, already_held: int, by_other: int = 0
+    ) -> Broken:
+        """`by_other` is what another exit of its group needs: the two hold for the greater."""
+        more = max(order.hold(market.instrument), by_other) - max(already_held, by_other)
         if order.side is Side.BUY:
             available = self.mirror.available_cash(order.account_id, market.instrument.currency)
             available += self.mirror.margin.credit(order.account_id)
@@ -348,6 +361,140 @@ class Auditor:
             return {Reason.SHORT_NOT_PERMITTED: max(0, available)}
         available += short_lots
         return {Reason.INSUFFICIENT_POSITION: available} if more > 0 and more > available else {}
+
+    # Groups
+
+    def _expect_group(self, command: c.PlaceOrderGroup) -> list[Expected]:
+        leg, broken = self._broken_by_group(command)
+        reason = first(broken)
+        if reason:
+            return [
+                e.OrderGroupRejected(command.account_id, command.contingency, leg, reason, broken[reason]),
+            ]
+        known = self.mirror.accounts[command.account_id].client_orders
+        if all(order.client_order_id in known for order in command.orders):
+            return [
+                e.OrderRepeated(known[order.client_order_id][0], order.account_id, order.client_order_id)
+                for order in command.orders
+            ]
+        first_id = self.mirror.last_order_id + 1
+        order_ids = tuple(range(first_id, first_id + len(command.orders)))
+        has_primary = command.contingency is not Contingency.OCO
+        market = NaiveMarket(self.mirror, command.orders[0].instrument_id)
+        market.groups[first_id] = NaiveGroup(
+            first_id,
+            first_id if has_primary else 0,
+            [*order_ids[has_primary:]],
+            not has_primary,
+            command.contingency is not Contingency.OTO,
+        )
+        market.outcome.append(
+            e.OrderGroupAccepted(
+                first_id, command.account_id, command.orders[0].instrument_id, command.contingency, order_ids
+            )
+        )
+        for order_id, placed in zip(order_ids, command.orders, strict=True):
+            price_ticks = self._limit_price(placed) or 0
+            fields = msgspec.structs.asdict(placed) | {"price_ticks": price_ticks}
+            accepted = e.OrderAccepted(order_id=order_id, **fields)
+            order = MirrorOrder(accepted, placed.quantity_lots, placed.quantity_lots, price_ticks, group_id=first_id)
+            order.stop_price_ticks = stop_price(placed)
+            market.outcome.append(accepted)
+            market.legs.append(naive(order))
+        return market.settle()
+
+    def _broken_by_group(self, command: c.PlaceOrderGroup) -> tuple[int, Broken]:
+        """The first order that is refused, 0 for the group, and the rules that it breaks."""
+        broken = self._broken_by_group_itself(command)
+        if broken:
+            return 0, broken
+        account = self.mirror.accounts[command.account_id]
+        repeated = []
+        for leg, order in enumerate(command.orders, 1):
+            broken = {
+                reason: bound
+                for reason, bound in self.broken_by_place(order).items()
+                if reason in (Reason.CLIENT_ORDER_ID_TOO_LONG, Reason.DUPLICATE_CLIENT_ORDER_ID)
+            }
+            if broken:
+                return leg, broken
+            repeated.append(account.client_orders.get(order.client_order_id))
+        known = [(leg, order[0]) for leg, order in enumerate(repeated, 1) if order]
+        if len(known) == len(repeated):
+            return 0, {}
+        if known:
+            return known[0][0], {Reason.DUPLICATE_CLIENT_ORDER_ID: known[0][1]}
+        for leg, order in enumerate(command.orders, 1):
+            broken = self._broken_by_leg(command, leg, order, account)
+            if broken:
+                return leg, broken
+        return 0, {}
+
+    def _broken_by_group_itself(self, command: c.PlaceOrderGroup) -> Broken:
+        account = self.mirror.accounts.get(command.account_id)
+        if account is None or command.account_id == FEE_ACCOUNT:
+            return {Reason.UNKNOWN_ACCOUNT: 0}
+        broken: Broken = {}
+        if account.suspended:
+            broken[Reason.ACCOUNT_SUSPENDED] = 0
+        if self.mirror.risk.is_killed(command.account_id):
+            broken[Reason.KILL_SWITCH] = 0
+        market = self.mirror.markets.get(command.orders[0].instrument_id) if command.orders else None
+        is_gathering = market is not None and market.phase in GATHERING
+        if not is_group(command) or self.mirror.risk.keys_of(command.account_id) or is_gathering:
+            broken[Reason.UNSUPPORTED_ORDER_GROUP] = 0
+        return broken
+
+    def _broken_by_leg(
+        self, command: c.PlaceOrderGroup, leg: int, order: c.PlaceOrder, account: MirrorAccount
+    ) -> Broken:
+        broken = self.broken_by_place(order)
+        broken.pop(Reason.MAX_OPEN_ORDERS, None)
+        if len(self.mirror.open_orders(command.account_id)) + leg > account.open_orders_max:
+            broken[Reason.MAX_OPEN_ORDERS] = account.open_orders_max
+        if leg == 1 or command.contingency is Contingency.OCO:
+            return broken
+        of_its_time = {
+            Reason.STOP_WOULD_TRIGGER_IMMEDIATELY,
+            Reason.POST_ONLY_WOULD_CROSS,
+            Reason.INSUFFICIENT_FUNDS,
+            Reason.INSUFFICIENT_POSITION,
+        }
+        if order.order_type is OrderType.LIMIT:
+            of_its_time.add(Reason.PRICE_OUTSIDE_BAND)
+        return {reason: bound for reason, bound in broken.items() if reason not in of_its_time}
+
+    def _expect_cancel_group(self, command: c.CancelOrderGroup) -> list[Expected]:
+        account_id = command.account_id
+        if account_id not in self.mirror.accounts or account_id == FEE_ACCOUNT:
+            return [refused(15, {Reason.UNKNOWN_ACCOUNT: 0}, account_id)]
+        orders = [order for order in self.mirror.open_orders(account_id) if order.group_id == command.group_id != 0]
+        if not orders:
+            return [refused(15, {Reason.UNKNOWN_ORDER_GROUP: 0}, account_id)]
+        return [e.OrderCanceled(order.order_id, account_id, order.leaves_lots, EndReason.REQUESTED) for order in orders]
+
+    def _replaced_leg(self, command: c.ReplaceOrder, order: MirrorOrder) -> tuple[int, int]:
+        """Stop price and limit of a waiting leg after a replace."""
+        if order.stop_price_ticks:
+            return self._replaced_stop(command, order)
+        return 0, command.price_ticks or order.price_ticks
+
+    def _broken_by_replacing_leg(self, command: c.ReplaceOrder, order: MirrorOrder, market: MirrorMarket) -> Broken:
+        quantity_lots = command.quantity_lots or order.quantity_lots
+        stop, price_ticks = self._replaced_leg(command, order)
+        broken = broken_by_quantity(market, quantity_lots) | broken_by_slices(order.accepted.special, quantity_lots)
+        has_limit = order.accepted.order_type in LIMITED
+        if (command.price_ticks and not has_limit) or (command.stop_price_ticks and not order.stop_price_ticks):
+            broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0
+        if order.stop_price_ticks:
+            broken |= broken_by_price(market, stop)
+        if has_limit:
+            broken |= broken_by_price(market, price_ticks)
+        if order.accepted.order_type is OrderType.STOP_LIMIT:
+            broken |= broken_by_band(market, price_ticks, stop)
+        changed = MirrorOrder(order.accepted, quantity_lots, quantity_lots, price_ticks)
+        broken |= self.mirror.risk.broken(RiskAsked(changed, order, None, 0, self.time_ns))
+        return broken | broken_by_notional(market, price_ticks, quantity_lots)
 
     # Cancel and replace
 
@@ -380,6 +527,10 @@ class Auditor:
                 e.ReplaceRejected(command.account_id, command.order_id, command.client_order_id, reason, broken[reason])
             ]
         quantity_lots = command.quantity_lots or order.quantity_lots
+        if order.is_waiting_leg:
+            stop, price_ticks = self._replaced_leg(command, order)
+            lots = quantity_lots
+            return [e.OrderReplaced(order.order_id, order.account_id, lots, lots, price_ticks, True, stop)]
         if order.stop_price_ticks:
             stop, price_ticks = self._replaced_stop(command, order)
             keeps = stop == order.stop_price_ticks
@@ -403,7 +554,9 @@ class Auditor:
             peg = next(peg for peg in market.pegs if peg.order_id == order.order_id)
             peg.price_ticks, peg.limit_ticks, peg.leaves_lots = 0, price_ticks, leaves_lots
             return market.settle()
-        return market.settle(naive(MirrorOrder(order.accepted, quantity_lots, leaves_lots, price_ticks)))
+        return market.settle(
+            naive(MirrorOrder(order.accepted, quantity_lots, leaves_lots, price_ticks, group_id=order.group_id))
+        )
 
     def _replaced_stop(self, command: c.ReplaceOrder, order: MirrorOrder) -> tuple[int, int]:
         """Stop price and limit of a waiting order after a replace."""
@@ -424,7 +577,7 @@ class Auditor:
         broken |= broken_by_notional(market, price_ticks, quantity_lots)
         changed = MirrorOrder(order.accepted, quantity_lots, quantity_lots, price_ticks)
         broken |= self._broken_by_risk(RiskAsked(changed, order, None, stop if is_limit else 0, self.time_ns))
-        return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
+        return broken | self._broken_by_more_cover(market, order, changed)
 
     def broken_by_replace(self, command: c.ReplaceOrder, order: MirrorOrder | None) -> Broken:
         broken: Broken = {}
@@ -439,6 +592,8 @@ class Auditor:
         if market.phase in REPLACE_REFUSAL:
             broken[REPLACE_REFUSAL[market.phase]] = 0
         quantity_lots = command.quantity_lots or order.quantity_lots
+        if order.is_waiting_leg:
+            return broken | self._broken_by_replacing_leg(command, order, market)
         if order.stop_price_ticks:
             return broken | self._broken_by_replacing_stop(command, order, market, quantity_lots)
         if command.stop_price_ticks or (command.price_ticks and self._is_waiting_market_order(order)):
@@ -459,7 +614,11 @@ class Auditor:
         changed.leaves_lots = quantity_lots - order.done_lots
         reference = market.last_price_ticks if is_entered_anew else 0
         broken |= self._broken_by_risk(RiskAsked(changed, order, None, reference, self.time_ns))
-        return broken | self._broken_by_cover(market, changed, already_held=order.hold(market.instrument))
+        return broken | self._broken_by_more_cover(market, order, changed)
+
+    def _broken_by_more_cover(self, market: MirrorMarket, order: MirrorOrder, changed: MirrorOrder) -> Broken:
+        by_other = self.mirror.needed_by_other(order, market.instrument)
+        return self._broken_by_cover(market, changed, order.hold(market.instrument), by_other)
 
     def _is_waiting_market_order(self, order: MirrorOrder) -> bool:
         return order.order_id in self.mirror.waiting and order.accepted.order_type is OrderType.MARKET
@@ -872,6 +1031,29 @@ def is_for_session(phase: TradingPhase, command: c.PlaceOrder) -> bool:
     return phase not in GATHERING or not wants_match(command)
 
 
+def is_group(command: c.PlaceOrderGroup) -> bool:
+    """Whether the orders go together."""
+    orders = command.orders
+    has_primary = command.contingency is not Contingency.OCO
+    if len(orders) != (3 if command.contingency is Contingency.BRACKET else 2):
+        return False
+    exits = orders[has_primary:]
+    names = [order.client_order_id for order in orders if order.client_order_id]
+    specials = [order.special for order in orders if order.special]
+    return (
+        {order.account_id for order in orders} == {command.account_id}
+        and len({order.instrument_id for order in orders}) == 1
+        and len({order.side for order in exits}) == 1
+        and (len(exits) == 1 or {order.order_type is OrderType.LIMIT for order in exits} == {True, False})
+        and not any(order.time_in_force in AUCTION_TIMES for order in orders)
+        and len(set(names)) == len(names)
+        and orders[0].order_type is not OrderType.PEGGED
+        and all(order.order_type in (OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT) for order in exits)
+        and not any(order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK) for order in exits)
+        and not any(special.all_or_none or special.minimum_lots or special.reprice for special in specials)
+    )
+
+
 def contradictions(command: c.PlaceOrder, special: SpecialTerms) -> Iterable[object]:
     """What may not be the case of an order with special terms."""
     is_gtd = command.time_in_force is TimeInForce.GTD
@@ -965,10 +1147,10 @@ def compare(venue: Venue, auditor: Auditor) -> None:
     assert venue.event_sequence == mirror.event_sequence
     assert venue.open_order_count == len(mirror.orders)
     assert {
-        order_id: (order.leaves_lots, order.price_ticks, order.stop_price_ticks)
+        order_id: (order.leaves_lots, order.price_ticks, order.stop_price_ticks, order.status is OrderStatus.HELD)
         for order_id, order in auditor.live_orders.live.items()
     } == {
-        order_id: (order.leaves_lots, order.price_ticks, order.stop_price_ticks)
+        order_id: (order.leaves_lots, order.price_ticks, order.stop_price_ticks, order.is_waiting_leg)
         for order_id, order in mirror.orders.items()
     }
     due = [expire_time(order.accepted) for order in mirror.orders.values()]
@@ -995,7 +1177,7 @@ def compare(venue: Venue, auditor: Auditor) -> None:
                 order.stop_price_ticks,
                 order.price_ticks,
                 order.leaves_lots,
-                order.hold(market.instrument),
+                mirror.held_by(order, market.instrument),
             )
             for order in mirror.stops_in_order(instrument_id)
         ]
@@ -1006,7 +1188,15 @@ def compare(venue: Venue, auditor: Auditor) -> None:
             (order.order_id, order.price_ticks, order.limit_ticks, order.leaves_lots, order.hold(market.instrument))
             for order in mirror.pegs(instrument_id)
         ]
-        if mirror.pegs(instrument_id) or mirror.all_or_none:
+        assert {
+            group_id: (group.contingency, group.is_triggered, [leg.order_id for leg in group.legs])
+            for group_id, group in venue.groups(instrument_id).items()
+        } == {
+            group_id: (group.contingency, group.is_triggered, [*filter(None, [group.primary_id]), *group.exit_ids])
+            for group_id, group in mirror.groups.items()
+            if group.instrument_id == instrument_id
+        }
+        if mirror.pegs(instrument_id) or mirror.all_or_none or mirror.groups:
             assert NaiveMarket(mirror, instrument_id).settle() == []
     compare_risk(venue, mirror)
     held = mirror.held()
@@ -1038,7 +1228,7 @@ def compare_side(venue: Venue, mirror: Mirror, instrument_id: int, side: Side) -
                 mirrored.price_ticks,
                 mirrored.account_id,
             )
-            assert order.held == mirrored.hold(instrument)
+            assert order.held == mirror.held_by(mirrored, instrument)
 
 
 def compare_risk(venue: Venue, mirror: Mirror) -> None:

@@ -16,13 +16,28 @@ from support.risk_mirror import RiskMirror
 from trading_engine.venue import accounts
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.reasons import EndReason, Reason
+from trading_engine.venue.terms import (
+    Contingency,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
 
 FEE_ACCOUNT = 0
 MILLION = 1_000_000
 
-REFUSALS = (e.CommandRefused, e.OrderRejected, e.OrderRepeated, e.CancelRejected, e.ReplaceRejected)
+REFUSALS = (
+    e.OrderGroupRejected,
+    e.CommandRefused,
+    e.OrderRejected,
+    e.OrderRepeated,
+    e.CancelRejected,
+    e.ReplaceRejected,
+)
 
 LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.PEGGED)
 """Types whose limit is the client's."""
@@ -39,6 +54,17 @@ AUCTION_TIMES = (TimeInForce.OPG, TimeInForce.CLS)
 Content = tuple[int, Side, OrderType, TimeInForce, int, int, bool, SelfTradePrevention, SpecialTerms | None]
 LevelKey = tuple[int, Side, int]
 """Instrument, side, price."""
+
+
+@dataclass
+class MirrorGroup:
+    """The open orders of a group, by id."""
+
+    instrument_id: int
+    contingency: Contingency
+    primary_id: int
+    exit_ids: list[int]
+    is_triggered: bool
 
 
 @dataclass
@@ -72,6 +98,9 @@ class MirrorOrder:
     @property
     def side(self) -> Side:
         return self.accepted.side
+
+    is_waiting_leg: bool = False
+    group_id: int = 0
 
     @property
     def limit_ticks(self) -> int:
@@ -111,7 +140,9 @@ class MirrorOrder:
         return fee
 
     def hold(self, instrument: Instrument) -> int:
-        """What the account has to keep back for what is left."""
+        """What the account has to keep back for what is left, but for what another exit of its group does."""
+        if self.is_waiting_leg:
+            return 0
         if self.side is Side.SELL:
             return self.leaves_lots
         value = self.leaves_lots * self.limit_ticks * instrument.tick_value
@@ -171,6 +202,11 @@ class Mirror:
         """Order ids, first in the queue first."""
         self.stops: list[int] = []
         """Order ids of those that wait for their stop price, in order of entry."""
+        self.groups: dict[int, MirrorGroup] = {}
+        self._legs: tuple[int, ...] = ()
+        """Order ids of the group that was accepted last."""
+        self.uncovered: dict[int, e.LegRefused] = {}
+        """Refusals of legs by what their accounts had at that moment, in the batch that is being judged: see `_refuse_leg`."""
         self.all_or_none: list[int] = []
         """Order ids of those that rest, in order of time."""
         self.unpriced: set[int] = set()
@@ -250,8 +286,22 @@ class Mirror:
         for order in self.orders.values():
             instrument = self.markets[order.instrument_id].instrument
             key = (order.account_id, instrument.currency if order.side is Side.BUY else order.instrument_id)
-            held[key] = held.get(key, 0) + order.hold(instrument)
+            held[key] = held.get(key, 0) + self.held_by(order, instrument)
         return held
+
+    def held_by(self, order: MirrorOrder, instrument: Instrument) -> int:
+        """Of two exits the second holds what the first does not."""
+        group = self.groups.get(order.group_id)
+        if group is None or group.exit_ids[-1:] != [order.order_id]:
+            return order.hold(instrument)
+        return max(0, order.hold(instrument) - self.needed_by_other(order, instrument))
+
+    def needed_by_other(self, order: MirrorOrder, instrument: Instrument) -> int:
+        group = self.groups.get(order.group_id)
+        if group is None or order.order_id not in group.exit_ids:
+            return 0
+        others = (self.orders[order_id] for order_id in group.exit_ids if order_id != order.order_id)
+        return sum(other.hold(instrument) for other in others)
 
     def available_cash(self, account_id: int, currency: str) -> int:
         return self.accounts[account_id].cash.get(currency, 0) - self.held().get((account_id, currency), 0)
@@ -324,6 +374,12 @@ class Mirror:
                 self._prevent(event)
             case e.OrderRestated():
                 self._restate(event)
+            case e.OrderGroupAccepted():
+                self._accept_group(event)
+            case e.LegActivated():
+                self._activate(event)
+            case e.LegRefused():
+                self._refuse_leg(event)
             case e.OrderTriggered():
                 self._trigger(event)
             case e.OrderCanceled() | e.OrderExpired():
@@ -369,7 +425,11 @@ class Mirror:
         self.last_order_id = event.order_id
         order = MirrorOrder(event, event.quantity_lots, event.quantity_lots, event.price_ticks)
         self.orders[event.order_id] = order
-        if order.is_pegged:
+        if order.order_id in self._legs:
+            order.is_waiting_leg = True
+            order.group_id = self._legs[0]
+            order.stop_price_ticks = event.special.stop_price_ticks if event.special else 0
+        elif order.is_pegged:
             order.peg_limit_ticks, order.price_ticks = order.price_ticks, 0
             self.unpriced.add(order.order_id)
         elif event.special and event.special.stop_price_ticks:
@@ -384,6 +444,56 @@ class Mirror:
             account = self.accounts[event.account_id]
             assert event.client_order_id not in account.client_orders, event
             account.client_orders[event.client_order_id] = (event.order_id, content(event))
+
+    def _accept_group(self, event: e.OrderGroupAccepted) -> None:
+        count = len(event.order_ids)
+        assert event.order_ids == tuple(range(self.last_order_id + 1, self.last_order_id + 1 + count)), event
+        assert event.group_id == event.order_ids[0], event
+        has_primary = event.contingency is not Contingency.OCO
+        assert count == (3 if event.contingency is Contingency.BRACKET else 2), event
+        self._legs = event.order_ids
+        self.groups[event.group_id] = MirrorGroup(
+            event.instrument_id,
+            event.contingency,
+            event.group_id if has_primary else 0,
+            [*event.order_ids[has_primary:]],
+            is_triggered=not has_primary,
+        )
+
+    def _missing_for_leg(self, order: MirrorOrder) -> tuple[int, int]:
+        """(more than is held now, available) of what the leg needs to become active."""
+        instrument = self.markets[order.instrument_id].instrument
+        by_other = self.needed_by_other(order, instrument)
+        order.is_waiting_leg = False
+        needed = order.hold(instrument)
+        order.is_waiting_leg = True
+        more = max(needed, by_other) - by_other
+        if order.side is Side.BUY:
+            return more, self.available_cash(order.account_id, instrument.currency)
+        return more, self.available_lots(order.account_id, order.instrument_id)
+
+    def _activate(self, event: e.LegActivated) -> None:
+        self._rest_incoming()
+        order = self.orders[event.order_id]
+        group = self.groups[order.group_id]
+        assert order.is_waiting_leg, event
+        assert group.is_triggered or group.primary_id == order.order_id, event
+        more, available = self._missing_for_leg(order)
+        assert more <= max(0, available), event
+        order.is_waiting_leg = False
+        if order.stop_price_ticks:
+            self.stops.append(order.order_id)
+        else:
+            self._incoming = order
+
+    def _refuse_leg(self, event: e.LegRefused) -> None:
+        order = self.orders[event.order_id]
+        if event.order_id in self.uncovered:
+            self._rest_incoming()
+            more, available = self._missing_for_leg(order)
+            assert more > available == event.limit, (event, more, available)
+            lacks = Reason.INSUFFICIENT_FUNDS if order.side is Side.BUY else Reason.INSUFFICIENT_POSITION
+            assert event.reason is lacks, event
 
     def _trigger(self, event: e.OrderTriggered) -> None:
         self._rest_incoming()
@@ -656,6 +766,8 @@ class Mirror:
         return account_id == other_id or (group != 0 and group == other_group)
 
     def _settle(self, order: MirrorOrder, instrument: Instrument, lots: int, value: int, fee: int) -> None:
+        if order.group_id and self.groups[order.group_id].primary_id == order.order_id:
+            self.groups[order.group_id].is_triggered = order.leaves_lots == 0
         sign = 1 if order.side is Side.BUY else -1
         self._pay(order.account_id, instrument.currency, -sign * value - fee)
         self._pay(FEE_ACCOUNT, instrument.currency, fee)
@@ -683,14 +795,20 @@ class Mirror:
             has_joined_auction = order.accepted.special and self.markets[order.instrument_id].uncrossing
             assert order is self._incoming or has_joined_auction, event
             assert order.accepted.time_in_force is immediate[event.reason], event
+        elif order.is_waiting_leg:
+            """It is nowhere."""
         elif order.order_id not in (*self.stops, *self.unpriced, *self.all_or_none, *self.waiting):
             assert order.order_id in self.queues[order.level], event
         self._forget(order)
 
     def _forget(self, order: MirrorOrder) -> None:
         del self.orders[order.order_id]
+        if order.group_id:
+            self._leave_group(order)
         if order is self._incoming:
             self._incoming = None
+        elif order.is_waiting_leg:
+            """It is nowhere."""
         elif order.order_id in self.stops:
             self.stops.remove(order.order_id)
         elif order.order_id in self.unpriced:
@@ -729,6 +847,15 @@ class Mirror:
             counts = order.shown_lots >= rules.top_lots_min
             self._set_top(order, min(order.shown_lots, rules.top_lots_max or order.shown_lots) if counts else 0)
 
+    def _leave_group(self, order: MirrorOrder) -> None:
+        group = self.groups[order.group_id]
+        if group.primary_id == order.order_id:
+            group.primary_id = 0
+        else:
+            group.exit_ids.remove(order.order_id)
+        if not group.primary_id and not group.exit_ids:
+            del self.groups[order.group_id]
+
     def _leave_queue(self, order: MirrorOrder) -> None:
         if self.tops.get((order.instrument_id, order.side), (0, 0))[0] == order.order_id:
             self._set_top(order, 0)
@@ -739,6 +866,12 @@ class Mirror:
 
     def _replace(self, event: e.OrderReplaced) -> None:
         order = self.orders[event.order_id]
+        if order.is_waiting_leg:
+            lots = event.quantity_lots
+            assert (event.leaves_lots, event.priority_kept) == (lots, True), event
+            order.quantity_lots = order.leaves_lots = lots
+            order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
+            return
         if order.stop_price_ticks:
             self._replace_stop(order, event)
             return
@@ -885,7 +1018,8 @@ class Mirror:
         for instrument_id, issued in self.issued_lots.items():
             assert sum(account.lots.get(instrument_id, 0) for account in self.accounts.values()) == issued, batch
         queued = [order_id for queue in self.queues.values() for order_id in queue]
-        waiting = [*self.stops, *self.unpriced, *self.all_or_none, *self.waiting]
+        legs = [order.order_id for order in self.orders.values() if order.is_waiting_leg]
+        waiting = [*self.stops, *self.unpriced, *self.all_or_none, *self.waiting, *legs]
         assert sorted(self.orders) == sorted([*queued, *waiting]), batch
 
 

@@ -15,8 +15,16 @@ from support.naive_auction import Interest, Outcome, naive_price, outcome_at
 from support.naive_sharing import NaiveOffer, shares
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import MatchingRules
-from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, PegPrice, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.reasons import EndReason, Reason
+from trading_engine.venue.terms import (
+    Contingency,
+    OrderType,
+    PegPrice,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+    TradingPhase,
+)
 
 Trade = tuple[int, int, int, int]
 """Maker, taker, price, lots; in an auction seller, buyer."""
@@ -45,6 +53,16 @@ class NaiveOrder:
     peg_offset_ticks: int
     all_or_none: bool
     expire_time_ns: int
+    group_id: int
+
+
+@dataclass
+class NaiveGroup:
+    group_id: int
+    primary_id: int
+    exit_ids: list[int]
+    is_triggered: bool
+    has_two_exits: bool
 
 
 def naive(order: MirrorOrder) -> NaiveOrder:
@@ -70,6 +88,7 @@ def naive(order: MirrorOrder) -> NaiveOrder:
         accepted.special.peg_offset_ticks if accepted.special else 0,
         order.is_all_or_none,
         accepted.special.expire_time_ns if accepted.special else 0,
+        order.group_id,
     )
 
 
@@ -97,8 +116,28 @@ class NaiveMarket:
         """Those in the book and those that wait, in order of entry."""
         self.waiting = [naive(order) for order in mirror.waiting_orders(instrument_id)]
         """For an auction, in order of entry."""
+        self.legs = [
+            naive(order)
+            for _, order in sorted(mirror.orders.items())
+            if order.is_waiting_leg and order.instrument_id == instrument_id
+        ]
+        """Those that wait for another of their group."""
+        self.groups = {
+            group_id: NaiveGroup(
+                group_id,
+                group.primary_id,
+                [*group.exit_ids],
+                group.is_triggered,
+                group.contingency is not Contingency.OTO,
+            )
+            for group_id, group in sorted(mirror.groups.items())
+            if group.instrument_id == instrument_id
+        }
+        self.broken: list[NaiveGroup] = []
+        """Groups whose exits have to be canceled."""
         self.tops = {side: mirror.tops.get((instrument_id, side), (0, 0)) for side in Side}
         """(order id, lots) of what is filled first, by side."""
+        self.last_price_ticks = mirror.markets[instrument_id].last_price_ticks
         self.elected: list[NaiveOrder] = []
         self.outcome: list[Expected] = [] if outcome is None else outcome
         self.displaying_anew: set[int] = set()
@@ -122,6 +161,17 @@ class NaiveMarket:
         """An order has ended, wherever it was."""
         self.leave(order_id)
         self.pegs = [order for order in self.pegs if order.order_id != order_id]
+        self.elected = [order for order in self.elected if order.order_id != order_id]
+        self.legs = [order for order in self.legs if order.order_id != order_id]
+        for group in self.groups.values():
+            if order_id == group.primary_id:
+                group.primary_id = 0
+                if not group.is_triggered:
+                    self.broken.append(group)
+            elif order_id in group.exit_ids:
+                group.exit_ids.remove(order_id)
+                if group.has_two_exits:
+                    self.broken.append(group)
 
     def shrink(self, order_id: int, leaves_lots: int) -> None:
         """An order has become smaller and kept its place."""
@@ -135,12 +185,77 @@ class NaiveMarket:
         that follow the book."""
         if order:
             self.enter(order)
-        while self.elected or self._reprice() or self._fill_all_or_none():
-            while self.elected:
-                stop = self.elected.pop(0)
-                self.outcome.append(e.OrderTriggered(stop.order_id, stop.account_id))
-                self.enter(stop)
+        while (
+            self._cancel_exits()
+            or self._trigger()
+            or self._activate_leg()
+            or self._reprice()
+            or self._fill_all_or_none()
+        ):
+            """One thing after the other."""
         return self.outcome
+
+    def _trigger(self) -> bool:
+        if not self.elected:
+            return False
+        stop = self.elected.pop(0)
+        self.outcome.append(e.OrderTriggered(stop.order_id, stop.account_id))
+        self._cancel_other_exit(stop)
+        self.enter(stop)
+        return True
+
+    def _cancel_exits(self) -> bool:
+        if not self.broken:
+            return False
+        group = self.broken.pop(0)
+        for order_id in [*group.exit_ids]:
+            self._cancel(self._find(order_id), EndReason.ORDER_GROUP)
+        return True
+
+    def _find(self, order_id: int) -> NaiveOrder:
+        everywhere = [*self.open_orders(), *self.elected]
+        return next(order for order in everywhere if order.order_id == order_id)
+
+    def _activate_leg(self) -> bool:
+        """Let in the first order that need not wait for another any more; returns whether there was one."""
+        due = [
+            order
+            for order in self.legs
+            for group in [self.groups[order.group_id]]
+            if group.is_triggered or order.order_id == group.primary_id
+        ]
+        if not due or self.phase is not TradingPhase.CONTINUOUS:
+            return False
+        order = min(due, key=lambda order: (order.group_id, order.order_id))
+        refusal = self._refusal_of_leg(order)
+        if refusal:
+            self.outcome.append(refusal)
+            self._cancel(order, EndReason.LEG_REFUSED)
+            return True
+        self.legs.remove(order)
+        self.outcome.append(e.LegActivated(order.order_id, order.account_id))
+        is_buy, last, stop = order.side is Side.BUY, self.last_price_ticks, order.stop_price_ticks
+        if not stop:
+            self.enter(order)
+        elif last and (last >= stop if is_buy else last <= stop):
+            self.elected.append(order)
+        else:
+            self.stops.append(order)
+        return True
+
+    def _refusal_of_leg(self, order: NaiveOrder) -> e.LegRefused | None:
+        """What it would be refused for by now. Whether the account has enough the mirror says, which follows the balances."""
+        band = self.mirror.markets[self.instrument_id].instrument.price_band_ppm
+        last, price = self.last_price_ticks, order.price_ticks
+        if order.order_type is OrderType.LIMIT and last and band and abs(price - last) * 1_000_000 > last * band:
+            width = last * band // 1_000_000
+            nearest = last + width if price > last else last - width
+            return e.LegRefused(order.order_id, order.account_id, Reason.PRICE_OUTSIDE_BAND, nearest)
+        met = self._meets(order)
+        if order.post_only and met:
+            best = met[0].price_ticks
+            return e.LegRefused(order.order_id, order.account_id, Reason.POST_ONLY_WOULD_CROSS, best)
+        return self.mirror.uncovered.get(order.order_id)
 
     def _fill_all_or_none(self) -> bool:
         """Fill the first for which there is enough; returns whether there was one."""
@@ -367,6 +482,9 @@ class NaiveMarket:
         trial.auction_price_ticks = self.auction_price_ticks
         trial.resting = [replace(other) for other in self.resting]
         trial.tops = dict(self.tops)
+        trial.stops, trial.legs = [replace(other) for other in self.stops], [replace(other) for other in self.legs]
+        trial.elected = [replace(other) for other in self.elected]
+        trial.groups = {group_id: replace(group, exit_ids=[*group.exit_ids]) for group_id, group in self.groups.items()}
         mode = order.self_trade_prevention
         if mode is SelfTradePrevention.DECREMENT:
             mode = SelfTradePrevention.CANCEL_INCOMING
@@ -387,6 +505,9 @@ class NaiveMarket:
         self.outcome.append((maker.order_id, taker.order_id, maker.price_ticks, lots))
         self._take_off(maker, lots)
         taker.leaves_lots -= lots
+        for order in (maker, taker):
+            self._leg_trades(order)
+        self.last_price_ticks = maker.price_ticks
         self._elect(maker.price_ticks)
 
     # Auctions
@@ -459,7 +580,7 @@ class NaiveMarket:
             self._reprice()
 
     def open_orders(self) -> list[NaiveOrder]:
-        orders = [*self.resting, *self.stops, *self.pegs, *self.waiting]
+        orders = [*self.resting, *self.stops, *self.pegs, *self.waiting, *self.legs]
         return list({order.order_id: order for order in orders}.values())
 
     def end_day(self) -> None:
@@ -472,7 +593,7 @@ class NaiveMarket:
             if order.side is side
         ]
         unpriced = [order for order in self.pegs if not order.price_ticks]
-        for order in [*booked, *stops, *unpriced, *self.waiting]:
+        for order in [*booked, *stops, *unpriced, *self.waiting, *self.legs]:
             if order.time_in_force in (TimeInForce.DAY, *AUCTION_TIMES):
                 self.expire(order, EndReason.END_OF_DAY)
 
@@ -527,6 +648,7 @@ class NaiveMarket:
                 order
                 for order in self._reached(outcome[0])
                 if order.time_in_force is not TimeInForce.FOK and order.minimum_lots <= 0 and not order.all_or_none
+                if not self._is_one_of_two(order)
             ]
             if not reached:
                 break
@@ -569,6 +691,8 @@ class NaiveMarket:
                 if order.leaves_lots == 0:
                     self.leave(order.order_id)
                     orders.pop(0)
+            for order in (sell, buy):
+                self._leg_trades(order)
         self.last_price_ticks = price
 
     def _cross_at_close(self) -> None:
@@ -589,6 +713,33 @@ class NaiveMarket:
             if order.side is side
             and (last >= order.stop_price_ticks if side is Side.BUY else last <= order.stop_price_ticks)
         ]
+
+    def _is_one_of_two(self, order: NaiveOrder) -> bool:
+        group = self.groups.get(order.group_id)
+        return group is not None and order.order_id in group.exit_ids and len(group.exit_ids) == 2
+
+    def _leg_trades(self, order: NaiveOrder) -> None:
+        """A primary that is filled triggers its exits, an exit that trades cancels the other."""
+        group = self.groups.get(order.group_id)
+        if group and group.primary_id == order.order_id:
+            group.is_triggered = order.leaves_lots == 0
+        else:
+            self._cancel_other_exit(order)
+        if order.leaves_lots == 0:
+            self.end(order.order_id)
+
+    def _cancel_other_exit(self, order: NaiveOrder) -> None:
+        group = self.groups.get(order.group_id)
+        if group is None or order.order_id not in group.exit_ids:
+            return
+        others = self._other_exits(order)
+        group.exit_ids = [order.order_id]
+        for order_id in others:
+            self._cancel(self._find(order_id), EndReason.ORDER_GROUP)
+
+    def _other_exits(self, order: NaiveOrder) -> list[int]:
+        group = self.groups.get(order.group_id)
+        return [order_id for order_id in group.exit_ids if order_id != order.order_id] if group else []
 
     def _elect(self, last: int) -> None:
         self.last_price_ticks = last
@@ -654,7 +805,7 @@ class NaiveMarket:
             self._cancel(taker, EndReason.SELF_TRADE_PREVENTED)
 
     def _cancel(self, order: NaiveOrder, reason: EndReason) -> None:
-        self.leave(order.order_id)
+        self.end(order.order_id)
         self.outcome.append(e.OrderCanceled(order.order_id, order.account_id, order.leaves_lots, reason))
         order.leaves_lots = -1
 

@@ -18,7 +18,7 @@ from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
-from trading_engine.venue.terms import OrderType, PegPrice, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import Contingency, OrderType, PegPrice, SpecialTerms, TimeInForce, TradingPhase
 
 NARROW = Instrument(
     1,
@@ -154,6 +154,13 @@ REPRICED = replace(PLACE, price_ticks=105, post_only=True, special=SpecialTerms(
 UNTIL = replace(PLACE, time_in_force=TimeInForce.GTD, special=SpecialTerms(expire_time_ns=NOW_NS + 1))
 PEGGED = replace(PLACE, order_type=OrderType.PEGGED, special=SpecialTerms(peg=PegPrice.MID))
 ALL_OR_NONE = replace(PLACE, special=SpecialTerms(all_or_none=True))
+PAIR = c.PlaceOrderGroup(
+    ALICE,
+    Contingency.OCO,
+    (replace(PLACE, side=SELL, price_ticks=105), replace(STOP, side=SELL, special=SpecialTerms(95))),
+)
+ENTRY = c.PlaceOrderGroup(ALICE, Contingency.OTO, (PLACE, PAIR.orders[1]))
+BRACKET = c.PlaceOrderGroup(ALICE, Contingency.BRACKET, (PLACE, *PAIR.orders))
 HIDDEN = replace(PLACE, special=SpecialTerms(hidden=True))
 DINAS = replace(PLACE, account_id=DINA, instrument_id=WIDE, time_in_force=IOC)
 DINAS_REPLACE = c.ReplaceOrder(DINA, DINA_BID, "", 20, 105)
@@ -177,6 +184,9 @@ ACCEPTED = (
     PEGGED,
     replace(PEGGED, post_only=True),
     ALL_OR_NONE,
+    PAIR,
+    ENTRY,
+    BRACKET,
     UNTIL,
     BEST,
     MINIMUM,
@@ -222,6 +232,26 @@ def pegged(**terms: object) -> SpecialTerms:
 
 
 REFUSED = (
+    # Orders that depend on each other
+    Refused(replace(PAIR, account_id=UNKNOWN), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(PAIR, account_id=0), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(PAIR, account_id=BOB), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(PAIR, orders=()), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(PAIR, orders=PAIR.orders[:1]), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(BRACKET, contingency=Contingency.OCO), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(PAIR, contingency=Contingency.BRACKET), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, contingency=Contingency.OCO), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, orders=(PLACE, replace(PLACE, order_type=MARKET))), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, orders=(PLACE, replace(PLACE, time_in_force=FOK))), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, orders=(PLACE, replace(PLACE, instrument_id=2))), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, orders=(PLACE, replace(PLACE, account_id=BOB))), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, orders=(PEGGED, PAIR.orders[1])), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, orders=(ALL_OR_NONE, PAIR.orders[1])), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, orders=(MINIMUM, PAIR.orders[1])), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(replace(ENTRY, orders=(PLACE, REPRICED)), Reason.UNSUPPORTED_ORDER_GROUP),
+    Refused(c.CancelOrderGroup(UNKNOWN, 1), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.CancelOrderGroup(0, 1), Reason.UNKNOWN_ACCOUNT),
+    Refused(c.CancelOrderGroup(ALICE, ALICE_OPEN), Reason.UNKNOWN_ORDER_GROUP),
     # Orders that trade whole or not at all
     Refused(replace(ALL_OR_NONE, post_only=True), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),
     Refused(replace(ALL_OR_NONE, time_in_force=IOC), Reason.UNSUPPORTED_ORDER_ATTRIBUTES),

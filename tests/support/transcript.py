@@ -30,6 +30,7 @@ from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
+    Contingency,
     OrderType,
     PegPrice,
     SelfTradePrevention,
@@ -61,7 +62,7 @@ Rules = TypeVar("Rules", bound=msgspec.Struct)
 CASH = 10_000
 LOTS = 100
 
-REFUSALS = (e.CommandRefused, e.OrderRejected, e.CancelRejected, e.ReplaceRejected)
+REFUSALS = (e.OrderGroupRejected, e.CommandRefused, e.OrderRejected, e.CancelRejected, e.ReplaceRejected)
 
 
 def scene(settings: str = "") -> VenueDriver:
@@ -152,6 +153,11 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
             return c.SetCountdown(ACCOUNTS[name], int(timeout), int(instrument[0]) if instrument else 0)
         case ["kill" | "release" as verb, *scope]:
             return c.SetKillSwitch(*parse_scope(scope)[0], active=verb == "kill")
+        case [name, "oco" | "oto" | "bracket" as kind, *_]:
+            legs = tuple(parse(f"{name} {leg}") for leg in text.partition(f" {kind} ")[2].split(" / "))
+            return c.PlaceOrderGroup(ACCOUNTS[name], Contingency[kind.upper()], legs)  # type: ignore[arg-type]  # Orders.
+        case [name, "cancel", "group", group_id]:
+            return c.CancelOrderGroup(ACCOUNTS[name], int(group_id))
         case [name, "buy" | "sell" as side, amount, *options]:
             return parse_order(ACCOUNTS[name], Side[side.upper()], amount, options)
         case [name, "cancel", "all", *side]:
@@ -247,6 +253,14 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
         case e.OrderReplaced(order_id, _, lots, left, price, keeps, stop):
             waits = f" stop {stop}" if stop else ""
             return f"replaced {order_id}: {lots}@{price}{waits} left {left}, {'keeps' if keeps else 'loses'} priority"
+        case e.OrderGroupAccepted(group_id, _, _, contingency, order_ids):
+            return f"group {group_id}: {contingency.name.lower()} of {', '.join(map(str, order_ids))}"
+        case e.OrderGroupRejected(_, _, leg, reason, limit):
+            return f"group rejected: {f'leg {leg} ' if leg else ''}{reason.name}{bound(limit)}"
+        case e.LegActivated(order_id):
+            return f"activated {order_id}"
+        case e.LegRefused(order_id, _, reason, limit):
+            return f"leg refused {order_id}: {reason.name}{bound(limit)}"
         case e.ClockAdvanced(count):
             return f"clock: {count} expired"
         case e.OrderRestated(order_id, _, price, stop):

@@ -17,6 +17,7 @@ from trading_engine.venue.auction import AuctionRules, BandRules
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
+    Contingency,
     OrderType,
     PegPrice,
     SelfTradePrevention,
@@ -164,6 +165,7 @@ class Workload:
             self.spread = 1
         self.sent = 0
         self.remembered: list[c.PlaceOrder] = []
+        self.remembered_group: c.PlaceOrderGroup | None = None
         self.producer_sequences = {"tes-1": 0, "tes-2": 0, "tes-3": 0, "admin": 0}
 
     def opening(self) -> Iterator[c.AnyCommand]:
@@ -200,6 +202,8 @@ class Workload:
         self.producer_sequences[producer] = last + step
         if isinstance(command, c.PlaceOrder):
             self.remembered = [*self.remembered[-50:], command]
+        if isinstance(command, c.PlaceOrderGroup):
+            self.remembered_group = command
         return producer, last + step
 
     def next(self) -> c.AnyCommand:
@@ -214,6 +218,8 @@ class Workload:
             self.place_particular: 8,
             self.place_pegged: 6,
             self.place_all_or_none: 6,
+            self.place_group: 8,
+            self.cancel_group: 1,
             self.advance_clock: 6 if self.has_sessions else 2,
             self.cancel: 14,
             self.replace: 16,
@@ -397,6 +403,58 @@ class Workload:
             order = msgspec.structs.replace(order, time_in_force=in_time, post_only=False)
         special = msgspec.structs.replace(order.special or SpecialTerms(), all_or_none=True)
         return msgspec.structs.replace(order, special=special)
+
+    def place_group(self) -> c.PlaceOrderGroup:
+        """Mostly orders that go together: an entry near the market, a profit and a loss; now and then the last one again."""
+        if self.remembered_group and self.random.random() < 0.05:
+            return self.remembered_group
+        contingency = self.random.choice(list(Contingency))
+        primary = self.random.choice((self.place, self.place, self.place_stop, self.place_concealed))()
+        profit = self.random.choice((self.place, self.place, self.place_concealed, self.place_until))()
+        loss = self.place_stop()
+        legs = {
+            Contingency.OCO: (profit, loss) if self.random.random() < 0.7 else (profit, self.place()),
+            Contingency.OTO: (primary, self.random.choice((profit, loss))),
+            Contingency.BRACKET: (primary, profit, loss),
+        }[contingency]
+        if self.random.random() < 0.95:
+            legs = tuple(self._like(leg, legs[0], number, contingency) for number, leg in enumerate(legs))
+        return c.PlaceOrderGroup(legs[0].account_id, contingency, legs)
+
+    def _like(self, leg: c.PlaceOrder, first: c.PlaceOrder, number: int, contingency: Contingency) -> c.PlaceOrder:
+        """A leg that goes with the first one."""
+        is_primary = number == 0 and contingency is not Contingency.OCO
+        side = first.side if number == 0 or contingency is Contingency.OCO else first.side.opposite
+        is_stop = leg.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
+        time_in_force = leg.time_in_force
+        if time_in_force.is_immediate and not is_primary:
+            time_in_force = TimeInForce.GTC
+        away = self.random.choice((0, 1, 2, 4)) * (1 if side is Side.SELL else -1)
+        changes: dict[str, object] = {}
+        if is_stop:
+            stop = max(1, self.middle - away)
+            special = msgspec.structs.replace(leg.special or SpecialTerms(), stop_price_ticks=stop)
+            changes = {"special": special, "price_ticks": stop if leg.price_ticks else 0}
+        elif leg.order_type is OrderType.LIMIT:
+            changes = {"price_ticks": max(1, self.middle + away)}
+        elif not is_primary:
+            changes = {"order_type": OrderType.LIMIT, "price_ticks": max(1, self.middle + away)}
+        return msgspec.structs.replace(
+            leg,
+            account_id=first.account_id,
+            client_order_id=f"{leg.client_order_id}-{number}" if leg.client_order_id else "",
+            instrument_id=first.instrument_id,
+            side=side,
+            quantity_lots=self.random.choice((first.quantity_lots, first.quantity_lots, leg.quantity_lots)),
+            time_in_force=time_in_force,
+            **changes,
+        )
+
+    def cancel_group(self) -> c.CancelOrderGroup:
+        account_id = self._account()
+        orders = self.mirror.open_orders(account_id) if account_id in self.mirror.accounts else []
+        group_ids = [order.group_id for order in orders] or [0]
+        return c.CancelOrderGroup(account_id, self.random.choice(group_ids))
 
     def advance_clock(self) -> c.AdvanceClock:
         return c.AdvanceClock()

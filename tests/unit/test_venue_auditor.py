@@ -104,6 +104,14 @@ def first_price(
 
 
 ranked = sessions.ranked
+
+
+def trigger_by_any_fill(*orders: RestingOrder) -> None:
+    for order in orders:
+        if order.group is not None and order is order.group.primary:
+            order.group.is_triggered = True
+
+
 fill_special = PriceLevel.fill_special
 trigger = Venue._trigger
 
@@ -211,6 +219,12 @@ FAULTS = {
     "bands are not known": (venue_module, "bounds_of", lambda _: None),
     "margin is not checked": (venue_module, "check_margin", nothing),
     "nobody is called": (Venue, "_call_margins", nothing),
+    "both exits trade": (Venue, "_cancel_other_exits", nothing),
+    "exits wait for ever": (Venue, "_activate_leg", lambda *_: False),
+    "exits begin with the first fill": (venue_module, "trigger_exits", trigger_by_any_fill),
+    "exits outlive their entry": (Venue, "_cancel_exits", nothing),
+    "exits hold for both": (venue_module, "needed_by_other", lambda *_: 0),
+    "exits need no cover": (Venue, "_check_activation", nothing),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",

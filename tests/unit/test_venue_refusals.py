@@ -38,7 +38,7 @@ from trading_engine.venue.reasons import REASON_TEXT, Reason
 from trading_engine.venue.snapshot import VenueRecord
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
 
-REFUSALS = (e.CommandRefused, e.OrderRejected, e.CancelRejected, e.ReplaceRejected)
+REFUSALS = (e.OrderGroupRejected, e.CommandRefused, e.OrderRejected, e.CancelRejected, e.ReplaceRejected)
 EDGE_CODES = {Reason.PRICE_NOT_ON_TICK, Reason.QUANTITY_NOT_ON_LOT}
 PRECEDENCE = list(Reason)
 

@@ -19,6 +19,7 @@ from trading_engine.venue.auction import AuctionRules
 from trading_engine.venue.instrument import MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
+    Contingency,
     OrderType,
     PegPrice,
     SelfTradePrevention,
@@ -222,6 +223,43 @@ class VenueMachine(RuleBasedStateMachine):
         kind = OrderType.STOP_LIMIT if stop_price_ticks else OrderType.LIMIT
         good = c.PlaceOrder(1, "", 1, Side.BUY, kind, TimeInForce.DAY, 1, special=special)
         self.do(replace(good, **fields))
+
+    @rule(
+        account_id=st.integers(1, 3),
+        side=sides,
+        contingency=st.sampled_from(Contingency),
+        prices=st.tuples(st.integers(1, 7), st.integers(1, 9), st.integers(1, 9)),
+        quantities=st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5)),
+        time_in_force=st.sampled_from(TimeInForce),
+        second_is_stop=st.booleans(),
+    )
+    def place_group(
+        self,
+        account_id: int,
+        side: Side,
+        contingency: Contingency,
+        prices: tuple[int, int, int],
+        quantities: tuple[int, int, int],
+        time_in_force: TimeInForce,
+        second_is_stop: bool,
+    ) -> None:
+        """An entry, a profit and a loss, or what of them there is in such a group."""
+        entry = c.PlaceOrder(account_id, "", 1, side, OrderType.LIMIT, time_in_force, quantities[0], prices[0])
+        end = replace(entry, side=side.opposite, time_in_force=TimeInForce.DAY)
+        profit = replace(end, price_ticks=prices[1], quantity_lots=quantities[1])
+        loss = replace(end, price_ticks=prices[2], quantity_lots=quantities[2])
+        if second_is_stop:
+            loss = replace(loss, order_type=OrderType.STOP, price_ticks=0, special=SpecialTerms(prices[2]))
+        orders = {
+            Contingency.OCO: (profit, loss),
+            Contingency.OTO: (entry, loss),
+            Contingency.BRACKET: (entry, profit, loss),
+        }[contingency]
+        self.do(c.PlaceOrderGroup(account_id, contingency, orders))
+
+    @rule(account_id=account_ids, group_id=order_ids)
+    def cancel_group(self, account_id: int, group_id: int) -> None:
+        self.do(c.CancelOrderGroup(account_id, group_id))
 
     @rule()
     def advance_clock(self) -> None:

@@ -37,9 +37,11 @@ CLIENT_ORDER_ID_CHARACTERS_MAX = 64
 class Refusal(Exception):
     """Carries a refusal from the check that found it to `Venue.apply`, which turns it into an event. Never leaves the venue."""
 
-    def __init__(self, reason: Reason, limit: int = 0) -> None:
+    def __init__(self, reason: Reason, limit: int = 0, leg: int = 0) -> None:
         self.reason = reason
         self.limit = limit
+        self.leg = leg
+        """Which order of a group, from 1; 0 where it is not about one of them."""
 
 
 # Orders
@@ -219,6 +221,22 @@ def checked_stop_limit(
     return price_ticks
 
 
+def checked_exit_limit(
+    market: Market, side: Side, order_type: OrderType, price_ticks: int, stop_price_ticks: int
+) -> int:
+    """The limit of an order that waits for another: what the market is like then, nobody knows now."""
+    instrument = market.instrument
+    if order_type is OrderType.STOP:
+        check_price(instrument, stop_price_ticks)
+        return with_protection(instrument, side, stop_price_ticks)
+    prices = (price_ticks,) if order_type is OrderType.LIMIT else (price_ticks, stop_price_ticks)
+    check_price(instrument, min(prices))
+    check_price(instrument, max(prices))
+    if order_type is OrderType.STOP_LIMIT:
+        check_band(market, price_ticks, stop_price_ticks)
+    return price_ticks
+
+
 def check_band(market: Market, price_ticks: int, reference: int) -> None:
     check_ppm_around(reference, market.instrument.price_band_ppm, price_ticks, Reason.PRICE_OUTSIDE_BAND)
 
@@ -242,11 +260,12 @@ def check_notional(instrument: Instrument, price_ticks: int, quantity_lots: int)
         raise Refusal(Reason.NOTIONAL_ABOVE_MAXIMUM, instrument.notional_max)
 
 
-def check_open_orders(account: Account, command: c.PlaceOrder) -> None:
-    """An immediate order never stays open, so it does not count, unless it is a stop, which waits."""
-    if account.open_order_count < account.open_orders_max:
+def check_open_orders(account: Account, command: c.PlaceOrder, legs_before: int | None = None) -> None:
+    """An immediate order never stays open, so it does not count, unless it is a stop, which waits, or has others of a group before it
+    (`legs_before`, which is None for an order by itself)."""
+    if account.open_order_count + (legs_before or 0) < account.open_orders_max:
         return
-    if not command.time_in_force.is_immediate or command.order_type.is_stop:
+    if not command.time_in_force.is_immediate or command.order_type.is_stop or legs_before is not None:
         raise Refusal(Reason.MAX_OPEN_ORDERS, account.open_orders_max)
 
 

@@ -8,7 +8,15 @@ import msgspec
 
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import (
+    Contingency,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
 
 
 class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -180,6 +188,21 @@ class SetMargin(Command, frozen=True, tag=25):
     terms: MarginTerms | None
 
 
+class PlaceOrderGroup(Command, frozen=True, tag=14):
+    """Enter orders that depend on each other (FIX E), or none of them: see `groups`."""
+
+    account_id: int
+    contingency: Contingency
+    orders: tuple[PlaceOrder, ...]
+
+
+class CancelOrderGroup(Command, frozen=True, tag=15):
+    """Cancel the open orders of a group. Its id is that of its first order."""
+
+    account_id: int
+    group_id: int
+
+
 AnyCommand = (
     ListInstrument
     | OpenAccount
@@ -198,6 +221,8 @@ AnyCommand = (
     | ReportDisconnect
     | SetCountdown
     | SetMargin
+    | PlaceOrderGroup
+    | CancelOrderGroup
 )
 
 

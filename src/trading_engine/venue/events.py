@@ -10,7 +10,15 @@ import msgspec
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import (
+    Contingency,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -266,6 +274,42 @@ class AuctionExtended(Event, frozen=True, tag=24):
     ends_ns: int
 
 
+class OrderGroupAccepted(Event, frozen=True, tag=35):
+    """The group is in. An `OrderAccepted` for each of its orders follows, and each waits until it is activated."""
+
+    group_id: int
+    account_id: int
+    instrument_id: int
+    contingency: Contingency
+    order_ids: tuple[int, ...]
+
+
+class OrderGroupRejected(Event, frozen=True, tag=36):
+    """The group was refused and left no trace. `leg` counts from 1: the first order that is refused, 0 for the group itself."""
+
+    account_id: int
+    contingency: Contingency
+    leg: int
+    reason: Reason
+    limit: int = 0
+
+
+class LegActivated(Event, frozen=True, tag=37):
+    """An order of a group waits no more: it enters the book now, or begins to wait for its stop price."""
+
+    order_id: int
+    account_id: int
+
+
+class LegRefused(Event, frozen=True, tag=38):
+    """An order of a group was to be activated, and could not be entered now; it is canceled by the event that follows."""
+
+    order_id: int
+    account_id: int
+    reason: Reason
+    limit: int = 0
+
+
 class CashChanged(Event, frozen=True, tag=30):
     """The account's cash after the command, in minor units; `held` of it covers open orders."""
 
@@ -396,6 +440,10 @@ AnyEvent = (
     | OrderRestated
     | AuctionUncrossed
     | AuctionExtended
+    | OrderGroupAccepted
+    | OrderGroupRejected
+    | LegActivated
+    | LegRefused
     | CashChanged
     | PositionChanged
     | BookChanged

@@ -1,6 +1,8 @@
 """One instrument's market: its book, its phase, and what is counted for it."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from trading_engine.venue.auction import Call
 from trading_engine.venue.instrument import Instrument
@@ -9,11 +11,16 @@ from trading_engine.venue.order_book import OrderBook, PriceLevel, RestingOrder
 from trading_engine.venue.stops import Stops
 from trading_engine.venue.terms import PHASE_RULES, PhaseRule, Side, TradingPhase
 
+if TYPE_CHECKING:
+    from trading_engine.venue.groups import OrderGroup
+
 
 class Market:
     __slots__ = (
         "book",
+        "broken_groups",
         "call",
+        "groups",
         "instrument",
         "issued_lots",
         "last_price_ticks",
@@ -34,6 +41,10 @@ class Market:
         self.pegs: dict[int, RestingOrder] = {}
         """The pegged orders, in the book or not, in order of entry into the venue."""
         self.call = Call()
+        self.groups: dict[int, OrderGroup] = {}
+        """Those that have open orders, by id."""
+        self.broken_groups: deque[OrderGroup] = deque()
+        """Those whose remaining exits have to be canceled; empty between commands."""
         self.phase = TradingPhase.CLOSED
         self.last_price_ticks = instrument.reference_price_ticks
         """What bands and stops refer to: the last trade's price, before the first trade the instrument's reference; 0 for none."""
@@ -75,7 +86,12 @@ class Market:
     @property
     def has_followers(self) -> bool:
         """Whether there are orders that may move or trade because of what becomes of others."""
-        return bool(self.pegs or self.book.bids.all_or_none or self.book.asks.all_or_none)
+        return bool(self.groups or self.pegs or self.book.bids.all_or_none or self.book.asks.all_or_none)
+
+    def waiting_legs(self) -> list[RestingOrder]:
+        """The orders of groups that wait for another, in order of entry."""
+        legs = [leg for group in self.groups.values() for leg in group.legs if leg.is_waiting_leg]
+        return sorted(legs, key=lambda leg: leg.order_id)
 
     # Where orders of one price share what is taken
 

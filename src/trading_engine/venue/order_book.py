@@ -17,8 +17,12 @@ The book knows nothing of accounts, fees or refusals: `Venue` checks and holds b
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
+
+if TYPE_CHECKING:
+    from trading_engine.venue.groups import OrderGroup
 
 
 class RestingOrder:
@@ -30,9 +34,11 @@ class RestingOrder:
         "counted_lots",
         "counted_value",
         "fee_credit",
+        "group",
         "held",
         "hidden_lots",
         "instrument_id",
+        "is_waiting_leg",
         "leaves_lots",
         "order_id",
         "order_type",
@@ -81,6 +87,9 @@ class RestingOrder:
         """The limit of a pegged order, whose `price_ticks` is where it stands in the book, or 0 while it does not; 0 for all others."""
         self.hidden_lots = 0
         """How much of `leaves_lots` an iceberg in the book keeps back behind its displayed slice."""
+        self.group: OrderGroup | None = None
+        self.is_waiting_leg = False
+        """Whether it is not active yet: another order of its group has to be filled first."""
         self.held = 0
         """Minor units for a buy, lots for a sell."""
         self.fee_credit = 0

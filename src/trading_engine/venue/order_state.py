@@ -22,9 +22,11 @@ from msgspec.structs import replace
 
 from trading_engine.venue.events import (
     EventBatch,
+    LegActivated,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
+    OrderGroupAccepted,
     OrderReplaced,
     OrderRestated,
     OrderTriggered,
@@ -38,6 +40,8 @@ from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, Spe
 class OrderStatus(IntEnum):
     """FIX OrdStatus(39), with `C` as the number 12. What is below `FILLED` can still change."""
 
+    HELD = -1
+    """Not in FIX: an order of a group that waits for another."""
     NEW = 0
     PARTIALLY_FILLED = 1
     FILLED = 2
@@ -110,7 +114,9 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
 
 
-ReportKind = Literal["new", "trade", "replaced", "canceled", "expired", "prevented", "triggered", "restated"]
+ReportKind = Literal[
+    "new", "trade", "replaced", "canceled", "expired", "prevented", "triggered", "restated", "activated"
+]
 
 
 class OrderReport(msgspec.Struct, frozen=True, gc=False):
@@ -128,8 +134,10 @@ class LiveOrders:
 
     def __init__(self, live: Iterable[OrderState] = ()) -> None:
         self.live: dict[int, OrderState] = {order.order_id: order for order in live}
+        self._legs: tuple[int, ...] = ()
+        """Ids of the orders of the group that was accepted last."""
 
-    def apply(self, batch: EventBatch) -> list[OrderReport]:
+    def apply(self, batch: EventBatch) -> list[OrderReport]:  # noqa: C901  # One row per kind of event.
         """Take one batch in and say, in order, what changed for which order."""
         reports: list[OrderReport] = []
         time_ns = batch.time_ns
@@ -142,6 +150,10 @@ class LiveOrders:
                     reports.append(self._fill(event, sequence, time_ns, is_maker=False))
                 case SelfTradePrevented():
                     reports += self._prevent(event, sequence, time_ns)
+                case OrderGroupAccepted():
+                    self._legs = event.order_ids
+                case LegActivated():
+                    reports.append(self._activate(event, sequence, time_ns))
                 case OrderRestated():
                     reports.append(self._restate(event, sequence, time_ns))
                 case OrderTriggered():
@@ -172,7 +184,7 @@ class LiveOrders:
             quantity_lots=event.quantity_lots,
             filled_lots=0,
             filled_value=0,
-            status=OrderStatus.NEW,
+            status=OrderStatus.HELD if event.order_id in self._legs else OrderStatus.NEW,
             end_reason=None,
             created_ns=time_ns,
             updated_ns=time_ns,
@@ -217,6 +229,13 @@ class LiveOrders:
             time_ns=time_ns,
         )
         return OrderReport(sequence, "trade", order, fill)
+
+    def _activate(self, event: LegActivated, sequence: int, time_ns: int) -> OrderReport:
+        order = self.live[event.order_id]
+        assert order.status is OrderStatus.HELD, (sequence, event, order)
+        order = replace(order, status=OrderStatus.NEW, updated_ns=time_ns, event_sequence=sequence)
+        self._store(order)
+        return OrderReport(sequence, "activated", order)
 
     def _trigger(self, event: OrderTriggered, sequence: int, time_ns: int) -> OrderReport:
         order = self.live[event.order_id]

@@ -18,6 +18,8 @@ class Reason(IntEnum):
     ACCOUNT_SUSPENDED = 3
     KILL_SWITCH = 70
     UNKNOWN_ORDER = 4
+    UNKNOWN_ORDER_GROUP = 28
+    UNSUPPORTED_ORDER_GROUP = 29
     UNKNOWN_INSTRUMENT = 5
     MARKET_CLOSED = 6
     TRADING_HALTED = 7
@@ -81,6 +83,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.ACCOUNT_SUSPENDED: "The account is suspended: it may cancel, not trade.",
     Reason.KILL_SWITCH: "The kill switch of the account, its firm or the venue is on: orders may be canceled, not entered or changed.",
     Reason.UNKNOWN_ORDER: "No working order with this id belongs to this account.",
+    Reason.UNKNOWN_ORDER_GROUP: "No group with this id and open orders belongs to this account.",
+    Reason.UNSUPPORTED_ORDER_GROUP: "These orders cannot form a group of this kind.",
     Reason.UNKNOWN_INSTRUMENT: "The venue does not list this instrument.",
     Reason.MARKET_CLOSED: "The market is closed.",
     Reason.TRADING_HALTED: "Trading in this instrument is halted: orders may be canceled, not entered or changed.",
@@ -166,3 +170,7 @@ class EndReason(IntEnum):
     """Its owner was disconnected, or let a countdown elapse (FIX: Canceled)."""
     MARGIN_CALL = 20
     """Its account's equity fell below maintenance margin (FIX: Canceled)."""
+    ORDER_GROUP = 15
+    """Another order of its group traded or ended (FIX: Canceled)."""
+    LEG_REFUSED = 16
+    """It was to become active, and was refused then (FIX: Canceled)."""

@@ -253,7 +253,10 @@ def price_with_stops(venue: "Venue", market: Market) -> tuple[AuctionPrice, list
 
 
 def may_join(order: RestingOrder) -> bool:
-    """What is to trade whole or to a minimum at once cannot be promised that by an auction: it enters the book after it."""
+    """What is to trade whole or to a minimum at once cannot be promised that by an auction: it enters the book after it. So does an exit
+    whose other is in the book: only one of the two may take part."""
+    if order.group is not None and order.group.other_exit(order) is not None:
+        return False
     return not (order.time_in_force is TimeInForce.FOK or order.is_all_or_none or needs_minimum(order))
 
 
@@ -267,9 +270,7 @@ def trade(venue: "Venue", market: Market, price: AuctionPrice) -> None:
         fill(venue, market, buy, lots)
         fill(venue, market, sell, lots)
         venue._execute(market, sell, buy, lots, price.price_ticks, is_auction=True)
-        for order in (sell, buy):
-            if order.leaves_lots == 0:
-                venue._end(order)
+        venue._settle_groups_and_ends(market, sell, buy)
 
 
 def fill(venue: "Venue", market: Market, order: RestingOrder, lots: int) -> None:

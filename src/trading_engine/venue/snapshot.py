@@ -11,6 +11,7 @@ import msgspec
 
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent
 from trading_engine.venue.auction import AuctionPrice, Call
+from trading_engine.venue.groups import OrderGroup
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.matching import TopOrder, UnknownStrategy
@@ -23,12 +24,20 @@ from trading_engine.venue.risk_limits import (
     RiskLimits,
     RiskScope,
 )
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import (
+    Contingency,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
 
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 9
+FORMAT = 10
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -76,6 +85,10 @@ class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     waiting: list[OrderRecord]
     """For an auction, in order of entry."""
     call: CallRecord
+    legs: list[OrderRecord]
+    """The orders of groups that wait for another, in order of entry."""
+    groups: list[tuple[int, int, Contingency, bool, list[int]]]
+    """(id, account id, contingency, whether triggered, ids of the open orders)."""
 
 
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -157,6 +170,17 @@ def _save_market(market: Market) -> MarketRecord:
         [(side, top.order_id, top.lots) for side, top in sorted(market.tops.items())],
         [_save_order(order) for order in market.call.waiting.values()],
         _save_call(market.call),
+        [_save_order(order) for order in market.waiting_legs()],
+        [
+            (
+                group_id,
+                group.legs[0].account_id,
+                group.contingency,
+                group.is_triggered,
+                [leg.order_id for leg in group.legs],
+            )
+            for group_id, group in sorted(market.groups.items())
+        ],
     )
 
 
@@ -311,6 +335,13 @@ def _load_orders(venue: "Venue", record: MarketRecord) -> None:
         market.book.side(order.side).add(order)
     for item in record.stops:
         market.stops.add(_load_order(venue, instrument, item))
+    for item in record.legs:
+        _load_order(venue, instrument, item).is_waiting_leg = True
+    for group_id, account_id, contingency, is_triggered, order_ids in record.groups:
+        group = market.groups[group_id] = OrderGroup(group_id, contingency)
+        group.is_triggered = is_triggered
+        for order_id in order_ids:
+            group.add(venue._accounts[account_id].open_orders[order_id])
     waiting = [_load_order(venue, instrument, item) for item in record.pegs]
     pegs = [order for side in (market.book.bids, market.book.asks) for order in side if order.peg_limit_ticks]
     market.pegs = {order.order_id: order for order in sorted([*pegs, *waiting], key=lambda order: order.order_id)}

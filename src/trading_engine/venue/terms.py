@@ -94,6 +94,25 @@ class PegPrice(IntEnum):
     """The best price of the order's own side."""
 
 
+class Contingency(IntEnum):
+    """How the orders of a group depend on each other: FIX ContingencyType(1385), which has no value for a bracket."""
+
+    OCO = 1
+    """One cancels the other."""
+    OTO = 2
+    """One triggers the other."""
+    BRACKET = 20
+    """One triggers two that cancel each other: an entry, and its exits for profit and for loss."""
+
+    @property
+    def has_primary(self) -> bool:
+        return self is not Contingency.OCO
+
+    @property
+    def has_two_exits(self) -> bool:
+        return self is not Contingency.OTO
+
+
 class TradingPhase(IntEnum):
     """What an instrument's market takes: see `PHASE_RULES`."""
 

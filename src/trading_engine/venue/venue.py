@@ -23,7 +23,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
@@ -53,12 +53,14 @@ from trading_engine.venue.checks import (
     check_slices,
     check_special_quantities,
     check_standing,
+    checked_exit_limit,
     checked_stop_limit,
     phase_refusal,
     protected_price,
     repriced,
     with_protection,
 )
+from trading_engine.venue.groups import OrderGroup, is_group_supported, needed_by_other, needed_now, trigger_exits
 from trading_engine.venue.instrument import MONEY_MAX, Instrument
 from trading_engine.venue.margin import (
     check_margin,
@@ -95,7 +97,18 @@ from trading_engine.venue.risk import (
     request_to_replace,
 )
 from trading_engine.venue.risk_limits import MarginTerms, RiskScope, clipped, value_of
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.stops import is_reached
+from trading_engine.venue.terms import (
+    Contingency,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
+
+T = TypeVar("T")
 
 PRODUCERS_REMEMBERED = 10_000
 """Producers whose last number is remembered; beyond it the one that has been silent for longest is forgotten."""
@@ -149,6 +162,8 @@ class Venue:
             c.ReportDisconnect: self._report_disconnect,
             c.SetCountdown: self._set_countdown,
             c.SetMargin: self._set_margin,
+            c.PlaceOrderGroup: self._place_order_group,
+            c.CancelOrderGroup: self._cancel_order_group,
         }
         self._accounts[FEE_ACCOUNT_ID] = self._new_account(FEE_ACCOUNT_ID, 0, 0, 0)
 
@@ -192,6 +207,10 @@ class Venue:
     def waiting(self, instrument_id: int) -> Sequence[RestingOrder]:
         """The orders that are in no book because they wait for an auction: look, do not touch."""
         return tuple(self._markets[instrument_id].call.waiting.values())
+
+    def groups(self, instrument_id: int) -> Mapping[int, OrderGroup]:
+        """The order groups, by id: look, do not touch."""
+        return self._markets[instrument_id].groups
 
     def phase(self, instrument_id: int) -> TradingPhase:
         return self._markets[instrument_id].phase
@@ -266,16 +285,21 @@ class Venue:
     def _follow_up(self) -> None:
         """What the command has set off, one thing after the other until nothing more comes of it.
 
-        It ends: whatever trades or is prevented takes lots off open orders, an all-or-none order that enters trades, each stop is
-        elected once, and without any of it nothing changes that a pegged order follows, so each moves once.
+        It ends: a leg is activated once, whatever trades or is prevented takes lots off open orders, an all-or-none order that enters
+        trades, each stop is elected once, and without any of it nothing changes that a pegged order follows, so each moves once.
         """
         while self._elected or self._unsettled:
-            if self._elected:
+            market = self._markets[min(self._unsettled)] if self._unsettled else None
+            if market is not None and market.broken_groups:
+                self._cancel_exits(market, market.broken_groups.popleft())
+            elif self._elected:
                 self._trigger(self._elected.popleft())
-                continue
-            market = self._markets[min(self._unsettled)]
-            if not self._reprice_pegs(market) and not self._fill_all_or_none(market):
+            elif market is not None and not self._follow(market):
                 self._unsettled.remove(market.instrument.instrument_id)
+
+    def _follow(self, market: Market) -> bool:
+        """One step of what others do because of what has changed; returns whether there was one."""
+        return self._activate_leg(market) or self._reprice_pegs(market) or self._fill_all_or_none(market)
 
     def _is_new(self, producer: str, producer_sequence: int) -> bool:
         last = self._producers.pop(producer, 0)
@@ -465,10 +489,11 @@ class Venue:
                 self._risk.begin_day()
 
     def _expire_day_orders(self, market: Market) -> None:
-        """Bids, asks, stops, pegged orders without a price, those that wait for an auction."""
+        """Bids, asks, stops, pegged orders without a price, those that wait for an auction, those that wait for another order."""
         orders = [order for side in (market.book.bids, market.book.asks) for order in side]
         waiting_pegs = [order for order in market.pegs.values() if not order.price_ticks]
-        for order in [*orders, *market.stops, *waiting_pegs, *market.call.waiting.values()]:
+        in_call = market.call.waiting.values()
+        for order in [*orders, *market.stops, *waiting_pegs, *in_call, *market.waiting_legs()]:
             if order.time_in_force.ends_with_day:
                 canceled_lots = self._take_out(market, order)
                 self._events.append(
@@ -682,13 +707,23 @@ class Venue:
             self._events.append(e.OrderRepeated(repeated, command.account_id, command.client_order_id))
             return
         order, market = self._checked_order(account, command)
+        is_gathering = not market.phase_rule.match or order.time_in_force.is_for_auction
+        is_waiting = is_gathering and sessions.waits(market, order)
+        self._begin(account, order, command, is_waiting)
+        self._hold(market, order)
+        if is_waiting:
+            market.call.waiting[order.order_id] = order
+        if order.special is None:
+            self._match_and_rest(market, order)
+        else:
+            self._enter_special(market, order)
+
+    def _begin(self, account: Account, order: RestingOrder, command: c.PlaceOrder, is_waiting: bool = False) -> None:
         self._last_order_id = order.order_id
         self._open_order_count += 1
         account.order_begins(order, content_of(command))
         if account.controls:
-            count_order(account, market, order, command, self.time_ns)
-        is_gathering = not market.phase_rule.match or order.time_in_force.is_for_auction
-        is_waiting = is_gathering and sessions.waits(market, order)
+            count_order(account, self._markets[order.instrument_id], order, command, self.time_ns)
         self._events.append(
             e.OrderAccepted(
                 order.order_id,
@@ -707,17 +742,10 @@ class Venue:
                 is_waiting,
             )
         )
-        self._hold(market, order)
-        if is_waiting:
-            market.call.waiting[order.order_id] = order
-        if order.special is None:
-            self._match_and_rest(market, order)
-        else:
-            self._enter_special(market, order, order.special)
+        if order.special is not None and order.special.expire_time_ns:
+            insort(self._expiries, expiry_of(order, order.special))
 
-    def _enter_special(self, market: Market, order: RestingOrder, special: SpecialTerms) -> None:
-        if special.expire_time_ns:
-            insort(self._expiries, expiry_of(order, special))
+    def _enter_special(self, market: Market, order: RestingOrder) -> None:
         if order.stop_price_ticks:
             market.stops.add(order)
         elif order.order_type is OrderType.PEGGED:
@@ -739,8 +767,10 @@ class Venue:
             raise Refusal(Reason.DUPLICATE_CLIENT_ORDER_ID, order_id)
         return order_id
 
-    def _checked_order(self, account: Account, command: c.PlaceOrder) -> tuple[RestingOrder, Market]:
-        """The order, ready to be held for and matched."""
+    def _checked_order(
+        self, account: Account, command: c.PlaceOrder, legs_before: int | None = None
+    ) -> tuple[RestingOrder, Market]:
+        """The order, ready to be held for and matched; `legs_before` counts those of its group, None where it has none."""
         check_standing(account)
         market = self._find_market(command.instrument_id)
         instrument = market.instrument
@@ -764,7 +794,7 @@ class Venue:
         if command.special is not None and command.special.reprice:
             price_ticks = repriced(market, command.side, price_ticks)
         check_notional(instrument, price_ticks, command.quantity_lots)
-        check_open_orders(account, command)
+        check_open_orders(account, command, legs_before)
         if command.post_only and command.order_type is not OrderType.PEGGED:
             check_post_only(market, command.side, price_ticks)
         if account.controls:
@@ -774,27 +804,193 @@ class Venue:
                 check_margin(request)
         needed = hold_needed(instrument, command.side, price_ticks, command.quantity_lots)
         check_cover(account, instrument, command.side, needed)
-        order = RestingOrder(
-            self._last_order_id + 1,
-            command.account_id,
-            command.client_order_id,
-            command.instrument_id,
-            command.side,
-            command.order_type,
-            command.time_in_force,
-            command.quantity_lots,
-            price_ticks,
-            command.post_only,
-            command.self_trade_prevention,
-            command.special,
+        return resting_order(self._last_order_id + 1, command, price_ticks), market
+
+    # Groups of orders
+
+    def _place_order_group(self, command: c.PlaceOrderGroup) -> None:
+        account = self._find_trading_account(command.account_id)
+        check_standing(account)
+        if not is_group_supported(command) or not self._may_have_groups(account, command):
+            raise Refusal(Reason.UNSUPPORTED_ORDER_GROUP)
+        repeated = [
+            self._of_leg(leg, self._find_repeated, account, placed) for leg, placed in enumerate(command.orders, 1)
+        ]
+        if all(repeated):
+            for known, placed in zip(repeated, command.orders, strict=True):
+                self._events.append(e.OrderRepeated(known, placed.account_id, placed.client_order_id))
+            return
+        if any(repeated):
+            leg, known = next((leg, known) for leg, known in enumerate(repeated, 1) if known)
+            raise Refusal(Reason.DUPLICATE_CLIENT_ORDER_ID, known, leg)
+        orders = [
+            self._of_leg(leg, self._checked_leg, account, placed, leg, command.contingency)
+            for leg, placed in enumerate(command.orders, 1)
+        ]
+        market = self._markets[orders[0].instrument_id]
+        group = market.groups[orders[0].order_id] = OrderGroup(orders[0].order_id, command.contingency)
+        self._events.append(
+            e.OrderGroupAccepted(
+                group.group_id,
+                account.account_id,
+                market.instrument.instrument_id,
+                group.contingency,
+                tuple(order.order_id for order in orders),
+            )
         )
-        return order, market
+        for order, placed in zip(orders, command.orders, strict=True):
+            group.add(order)
+            self._begin(account, order, placed)
+        self._unsettle(market)
+
+    def _may_have_groups(self, account: Account, command: c.PlaceOrderGroup) -> bool:
+        """Not under risk limits, which judge orders one by one, and not while orders gather."""
+        market = self._markets.get(command.orders[0].instrument_id)
+        is_gathering = market is not None and market.phase_rule.new and not market.phase_rule.match
+        return not account.controls and not is_gathering
+
+    @staticmethod
+    def _of_leg(leg: int, check: Callable[..., T], *arguments: Any) -> T:
+        """The result of a check whose refusal has to say which order of a group it is about."""
+        try:
+            return check(*arguments)
+        except Refusal as refusal:
+            refusal.leg = leg
+            raise
+
+    def _checked_leg(self, account: Account, command: c.PlaceOrder, leg: int, contingency: Contingency) -> RestingOrder:
+        """The order, ready to wait. What will be active at once has to pass as an order by itself; for the others it is seen then."""
+        if contingency is Contingency.OCO or leg == 1:
+            order, _ = self._checked_order(account, command, leg - 1)
+        else:
+            order = self._checked_exit(account, command, leg - 1)
+        order.order_id = self._last_order_id + leg
+        order.is_waiting_leg = True
+        return order
+
+    def _checked_exit(self, account: Account, command: c.PlaceOrder, legs_before: int) -> RestingOrder:
+        market = self._markets[command.instrument_id]
+        check_attributes(command)
+        if command.special is not None:
+            check_expire_time(command.special, command.time_in_force, self.time_ns)
+        check_quantity(market.instrument, command.quantity_lots)
+        if command.special is not None:
+            check_special_quantities(command.special, command.quantity_lots)
+        stop_price_ticks = command.special.stop_price_ticks if command.special else 0
+        price_ticks = checked_exit_limit(
+            market, command.side, command.order_type, command.price_ticks, stop_price_ticks
+        )
+        check_notional(market.instrument, price_ticks, command.quantity_lots)
+        check_open_orders(account, command, legs_before)
+        return resting_order(0, command, price_ticks)
+
+    def _activate_leg(self, market: Market) -> bool:
+        """Let the first order in that waited for another and has not to any more; returns whether there was one."""
+        if not market.phase_rule.match:
+            return False
+        order = next(filter(None, (group.next_due() for _, group in sorted(market.groups.items()))), None)
+        if order is None:
+            return False
+        try:
+            self._check_activation(market, order)
+        except Refusal as refusal:
+            self._events.append(e.LegRefused(order.order_id, order.account_id, refusal.reason, refusal.limit))
+            self._cancel(market, order, EndReason.LEG_REFUSED)
+            return True
+        order.is_waiting_leg = False
+        self._hold(market, order)
+        self._events.append(e.LegActivated(order.order_id, order.account_id))
+        last_price_ticks = market.last_price_ticks
+        if (
+            order.stop_price_ticks
+            and last_price_ticks
+            and is_reached(order.side, order.stop_price_ticks, last_price_ticks)
+        ):
+            self._elected.append(order)
+        else:
+            self._enter_special(market, order)
+        return True
+
+    def _check_activation(self, market: Market, order: RestingOrder) -> None:
+        if order.order_type is OrderType.LIMIT:
+            check_band(market, order.price_ticks, market.last_price_ticks)
+        if order.post_only:
+            check_post_only(market, order.side, order.price_ticks)
+        needed = hold_needed(market.instrument, order.side, order.price_ticks, order.leaves_lots)
+        self._check_more_needed(market, order, needed)
+
+    def _cancel_other_exits(self, market: Market, *orders: RestingOrder) -> None:
+        """Of two exits the one that trades, or is triggered, cancels the other at once: so never more than one is in the book."""
+        for order in orders:
+            group = order.group
+            other = group.other_exit(order) if group is not None else None
+            if group is None or other is None:
+                continue
+            group.let_go(other)
+            if not group.legs:
+                del market.groups[group.group_id]
+            self._cancel_leg(market, other)
+            self._hold(market, order)
+
+    def _cancel_exits(self, market: Market, group: OrderGroup) -> None:
+        for order in list(group.exits):
+            self._cancel_leg(market, order)
+
+    def _cancel_leg(self, market: Market, order: RestingOrder) -> None:
+        if order in self._elected:
+            self._elected.remove(order)
+            self._cancel_outside(market, order, EndReason.ORDER_GROUP)
+        else:
+            self._cancel(market, order, EndReason.ORDER_GROUP)
+
+    def _leave_group(self, order: RestingOrder, group: OrderGroup) -> None:
+        group.remove(order)
+        market = self._markets[order.instrument_id]
+        if not group.legs:
+            del market.groups[group.group_id]
+        elif group.is_over:
+            market.broken_groups.append(group)
+            self._unsettle(market)
+
+    def _cancel_order_group(self, command: c.CancelOrderGroup) -> None:
+        account = self._find_trading_account(command.account_id)
+        groups = (order.group for order in account.open_orders.values() if order.group is not None)
+        group = next((group for group in groups if group.group_id == command.group_id), None)
+        if group is None:
+            raise Refusal(Reason.UNKNOWN_ORDER_GROUP)
+        for order in list(group.legs):
+            self._cancel(self._markets[order.instrument_id], order, EndReason.REQUESTED)
+
+    def _replace_waiting_leg(
+        self, market: Market, order: RestingOrder, quantity_lots: int, command: c.ReplaceOrder
+    ) -> None:
+        """Change an order that waits for another. It has no place that it could lose, and holds nothing."""
+        if (command.price_ticks and not order.order_type.has_limit) or (
+            command.stop_price_ticks and not order.stop_price_ticks
+        ):
+            raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
+        check_quantity(market.instrument, quantity_lots)
+        if order.special is not None:
+            check_slices(order.special, quantity_lots)
+        stop_price_ticks = command.stop_price_ticks or order.stop_price_ticks
+        price_ticks = checked_exit_limit(
+            market, order.side, order.order_type, command.price_ticks or order.price_ticks, stop_price_ticks
+        )
+        check_notional(market.instrument, price_ticks, quantity_lots)
+        self._check_more_risk(market, order, quantity_lots, price_ticks, 0)
+        order.quantity_lots = order.leaves_lots = quantity_lots
+        order.price_ticks, order.stop_price_ticks = price_ticks, stop_price_ticks
+        self._hold(market, order)
+        self._report_replaced(order, priority_kept=True)
 
     def _trigger(self, order: RestingOrder) -> None:
         """Let an elected stop into the book."""
+        market = self._markets[order.instrument_id]
         order.stop_price_ticks = 0
         self._events.append(e.OrderTriggered(order.order_id, order.account_id))
-        self._match_and_rest(self._markets[order.instrument_id], order)
+        if order.group is not None:
+            self._cancel_other_exits(market, order)
+        self._match_and_rest(market, order)
 
     def _match_and_rest(self, market: Market, order: RestingOrder) -> None:
         self._unsettle(market)
@@ -814,8 +1010,8 @@ class Venue:
         if self._match(market, order, bounds):
             return
         if order.leaves_lots == 0:
-            self._end(order)
-        elif order.time_in_force.is_immediate:
+            return
+        if order.time_in_force.is_immediate:
             self._cancel_outside(market, order, EndReason.IOC_REMAINDER)
         else:
             self._rest(market, order)
@@ -939,10 +1135,19 @@ class Venue:
         market.book.fill(resting, lots)
         incoming.leaves_lots -= lots
         self._execute(market, resting, incoming, lots, price_ticks)
-        if resting.leaves_lots == 0:
-            self._end(resting)
+        self._settle_groups_and_ends(market, resting, incoming)
         if market.stops.count:
             self._elect(market, price_ticks)
+
+    def _settle_groups_and_ends(self, market: Market, *traded: RestingOrder) -> None:
+        """What a trade does to the orders that it filled, and to those that depend on them."""
+        if market.groups:
+            trigger_exits(*traded)
+        for order in traded:
+            if order.leaves_lots == 0:
+                self._end(order)
+        if market.groups:
+            self._cancel_other_exits(market, *traded)
 
     def _execute(
         self,
@@ -1069,10 +1274,27 @@ class Venue:
         """Bring what the account holds for this order to what it needs now. Called whenever anything of an order changes."""
         if market.phase_rule.call:
             self._auctions_touched.add(market.instrument.instrument_id)
-        account = self._accounts[order.account_id]
+        if order.group is not None:
+            self._hold_for_legs(market, order, order.group)
+            return
         needed = 0
         if order.leaves_lots:
             needed = hold_needed(market.instrument, order.side, order.limit_ticks, order.leaves_lots, order.fee_credit)
+        self._set_held(market, order, needed)
+
+    def _hold_for_legs(self, market: Market, order: RestingOrder, group: OrderGroup) -> None:
+        """Of two exits the second holds what the first does not."""
+        self._set_held(market, order, needed_now(market.instrument, order))
+        if order is group.primary:
+            return
+        covered = 0
+        for leg in group.exits:
+            needed = needed_now(market.instrument, leg)
+            self._set_held(market, leg, max(0, needed - covered))
+            covered = max(covered, needed)
+
+    def _set_held(self, market: Market, order: RestingOrder, needed: int) -> None:
+        account = self._accounts[order.account_id]
         if order.side is Side.BUY:
             account.cash_in(market.instrument.currency).held += needed - order.held
             self._cash_touched[account.account_id, market.instrument.currency] = None
@@ -1090,6 +1312,8 @@ class Venue:
         if account.controls:
             count_end(account, self._markets[order.instrument_id], order)
         self._open_order_count -= 1
+        if order.group is not None:
+            self._leave_group(order, order.group)
         if order.special is not None:
             self._end_special(order, order.special)
 
@@ -1109,7 +1333,9 @@ class Venue:
     def _take_out(self, market: Market, order: RestingOrder) -> int:
         """End an order that is in the book or waits outside of it; returns the lots that were left of it."""
         self._unsettle(market)
-        if order.stop_price_ticks:
+        if order.is_waiting_leg:
+            order.is_waiting_leg = False
+        elif order.stop_price_ticks:
             market.stops.remove(order)
         elif market.call.waiting and order.order_id in market.call.waiting:
             del market.call.waiting[order.order_id]
@@ -1168,15 +1394,19 @@ class Venue:
         if not market.phase_rule.replace:
             raise phase_refusal(market)
         quantity_lots = command.quantity_lots or order.quantity_lots
+        if order.is_waiting_leg:
+            self._replace_waiting_leg(market, order, quantity_lots, command)
+            count_message(account, self.time_ns)
+            return
         if order.stop_price_ticks:
-            self._replace_stop(account, market, order, quantity_lots, command)
+            self._replace_stop(market, order, quantity_lots, command)
             count_message(account, self.time_ns)
             return
         is_waiting = order.order_id in market.call.waiting
         if command.stop_price_ticks or (is_waiting and command.price_ticks and not order.order_type.has_limit):
             raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
         price_ticks = command.price_ticks or order.limit_ticks
-        self._check_replace(account, market, order, quantity_lots, price_ticks)
+        self._check_replace(market, order, quantity_lots, price_ticks)
         if quantity_lots <= order.done_lots:
             self._cancel(market, order, EndReason.REDUCED_TO_FILLED)
         elif is_waiting:
@@ -1189,9 +1419,7 @@ class Venue:
             self._enter_anew(market, order, quantity_lots, price_ticks)
         count_message(account, self.time_ns)
 
-    def _check_replace(
-        self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int
-    ) -> None:
+    def _check_replace(self, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int) -> None:
         instrument = market.instrument
         ends_order = quantity_lots <= order.done_lots
         if not ends_order or quantity_lots <= 0:
@@ -1207,17 +1435,20 @@ class Venue:
         check_notional(instrument, price_ticks, quantity_lots)
         if order.post_only and not order.peg_limit_ticks:
             check_post_only(market, order.side, price_ticks)
-        self._check_more_cover(account, market, order, quantity_lots, price_ticks, reference)
+        self._check_more_cover(market, order, quantity_lots, price_ticks, reference)
 
     def _check_more_cover(
-        self,
-        account: Account,
-        market: Market,
-        order: RestingOrder,
-        quantity_lots: int,
-        price_ticks: int,
-        collar_reference_ticks: int,
+        self, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int, collar_reference_ticks: int
     ) -> None:
+        self._check_more_risk(market, order, quantity_lots, price_ticks, collar_reference_ticks)
+        leaves_lots = quantity_lots - order.done_lots
+        needed = hold_needed(market.instrument, order.side, price_ticks, leaves_lots, order.fee_credit)
+        self._check_more_needed(market, order, needed)
+
+    def _check_more_risk(
+        self, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int, collar_reference_ticks: int
+    ) -> None:
+        account = self._accounts[order.account_id]
         if account.controls:
             request = request_to_replace(
                 account,
@@ -1232,14 +1463,16 @@ class Venue:
             check_controls(request)
             if account.margin is not None:
                 check_margin(request)
-        leaves_lots = quantity_lots - order.done_lots
-        needed = hold_needed(market.instrument, order.side, price_ticks, leaves_lots, order.fee_credit)
-        if needed > order.held:
-            check_cover(account, market.instrument, order.side, needed - order.held)
 
-    def _replace_stop(
-        self, account: Account, market: Market, order: RestingOrder, quantity_lots: int, command: c.ReplaceOrder
-    ) -> None:
+    def _check_more_needed(self, market: Market, order: RestingOrder, needed: int) -> None:
+        """Refuse where the account cannot hold what the order is to need, together with the other exit of its group."""
+        instrument = market.instrument
+        by_other = needed_by_other(instrument, order)
+        more = max(needed, by_other) - max(needed_now(instrument, order), by_other)
+        if more > 0:
+            check_cover(self._accounts[order.account_id], instrument, order.side, more)
+
+    def _replace_stop(self, market: Market, order: RestingOrder, quantity_lots: int, command: c.ReplaceOrder) -> None:
         """Change an order that waits. It has not traded yet, and does not trade now."""
         if command.price_ticks and not order.order_type.has_limit:
             raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
@@ -1252,7 +1485,7 @@ class Venue:
         )
         check_notional(market.instrument, price_ticks, quantity_lots)
         reference = stop_price_ticks if order.order_type.has_limit else 0
-        self._check_more_cover(account, market, order, quantity_lots, price_ticks, reference)
+        self._check_more_cover(market, order, quantity_lots, price_ticks, reference)
         keeps = stop_price_ticks == order.stop_price_ticks
         if not keeps:
             market.stops.remove(order)
@@ -1327,6 +1560,23 @@ class Venue:
 
 def expiry_of(order: RestingOrder, special: SpecialTerms) -> tuple[int, int, int]:
     return special.expire_time_ns, order.order_id, order.account_id
+
+
+def resting_order(order_id: int, command: c.PlaceOrder, price_ticks: int) -> RestingOrder:
+    return RestingOrder(
+        order_id,
+        command.account_id,
+        command.client_order_id,
+        command.instrument_id,
+        command.side,
+        command.order_type,
+        command.time_in_force,
+        command.quantity_lots,
+        price_ticks,
+        command.post_only,
+        command.self_trade_prevention,
+        command.special,
+    )
 
 
 def content_of(command: c.PlaceOrder) -> OrderContent:
@@ -1424,7 +1674,7 @@ def is_fillable(
     return False
 
 
-def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
+def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:  # noqa: C901  # One row per kind of command.
     """The event that tells of a refusal."""
     match command:
         case c.PlaceOrder():
@@ -1445,6 +1695,10 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
             )
         case c.CancelOrder():
             return e.CancelRejected(command.account_id, command.order_id, command.client_order_id, refusal.reason)
+        case c.PlaceOrderGroup():
+            return e.OrderGroupRejected(
+                command.account_id, command.contingency, refusal.leg, refusal.reason, refusal.limit
+            )
         case c.ReplaceOrder():
             return e.ReplaceRejected(
                 command.account_id, command.order_id, command.client_order_id, refusal.reason, refusal.limit
@@ -1457,7 +1711,7 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:
             return command_refused(command, refusal.reason, command.account_id, command.instrument_id)
         case c.SetTradingPhase():
             return command_refused(command, refusal.reason, instrument_id=command.instrument_id)
-        case c.OpenAccount() | c.AdjustCash() | c.SuspendAccount():
+        case c.OpenAccount() | c.AdjustCash() | c.SuspendAccount() | c.CancelOrderGroup():
             return command_refused(command, refusal.reason, command.account_id)
         case c.SetRiskLimits() | c.SetKillSwitch():
             is_account = command.scope is RiskScope.ACCOUNT

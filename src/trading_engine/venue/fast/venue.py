@@ -311,7 +311,7 @@ class FlatMarket(Market):
 
     @property
     def has_followers(self) -> bool:
-        return bool(self.pegs) if self.is_compiled else super().has_followers
+        return bool(self.groups or self.pegs) if self.is_compiled else super().has_followers
 
     def resting_orders(self) -> Iterator[RestingOrder]:
         if not self.is_compiled:

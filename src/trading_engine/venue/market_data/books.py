@@ -58,6 +58,8 @@ NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
         e.ReplaceRejected,
         e.MassCancelCompleted,
         e.AuctionExtended,
+        e.OrderGroupRejected,
+        e.LegRefused,
         e.CashChanged,
         e.PositionChanged,
         e.RiskLimitsSet,
@@ -88,6 +90,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_pegged: bool
     is_all_or_none: bool
     is_waiting: bool
+    is_waiting_leg: bool
 
 
 class BookRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -322,8 +325,12 @@ class PublicBooks:
             e.OrderTriggered: self._trigger,
             e.OrderRestated: self._restate,
             e.AuctionUncrossed: self._uncross,
+            e.OrderGroupAccepted: self._accept_group,
+            e.LegActivated: self._activate,
             e.BookChanged: self._change_book,
         }
+        self._legs: tuple[int, ...] = ()
+        """Ids of the orders of the group that was accepted last."""
         self._reported: dict[int, dict[tuple[int, int], tuple[int, int]]] = {}
         """What the batch says of levels, of each instrument in which something public happened."""
 
@@ -372,6 +379,18 @@ class PublicBooks:
         )
         self._orders[order.order_id] = order
         order.is_waiting = event.is_waiting
+        order.is_waiting_leg = order.order_id in self._legs
+        if not order.waits:
+            self._enter(order)
+
+    def _accept_group(self, event: e.OrderGroupAccepted) -> None:
+        self._legs = event.order_ids
+
+    def _activate(self, event: e.LegActivated) -> None:
+        if self._incoming is not None:
+            self._rest_incoming()
+        order = self._orders[event.order_id]
+        order.is_waiting_leg = False
         if not order.waits:
             self._enter(order)
 
@@ -483,7 +502,10 @@ class PublicBooks:
     def _replace(self, event: e.OrderReplaced) -> None:
         order = self._orders[event.order_id]
         book = self.books[order.instrument_id]
-        if order.is_pegged:
+        if order.is_waiting_leg:
+            order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
+            order.leaves_lots = event.leaves_lots
+        elif order.is_pegged:
             self._replace_pegged(book, order, event)
         elif order.is_all_or_none and not order.stop_price_ticks:
             order.price_ticks, order.leaves_lots = event.price_ticks, event.leaves_lots
@@ -567,11 +589,12 @@ class PublicBooks:
             book = PublicBook(market.instrument, market.market_sequence)
             orders = [_order_of_venue(order, book) for order in (*market.orders, *market.stops, *market.pegs)]
             orders += (_order_of_venue(order, book, is_waiting=True) for order in market.waiting)
+            legs = [_order_of_venue(order, book, is_waiting_leg=True) for order in market.legs]
             for order in orders:
                 if order.shown_lots:
                     book.last_reference += 1
                     order.reference = book.last_reference
-            books._load(book, orders)
+            books._load(book, [*orders, *legs])
         return books
 
     def _load(self, book: PublicBook, orders: list[PublicOrder]) -> None:
@@ -597,6 +620,7 @@ def _save_order(order: PublicOrder) -> OrderRecord:
         order.is_pegged,
         order.is_all_or_none,
         order.is_waiting,
+        order.is_waiting_leg,
     )
 
 
@@ -617,10 +641,13 @@ def _load_order(record: OrderRecord, book: PublicBook) -> PublicOrder:
     order.is_pegged = record.is_pegged
     order.is_all_or_none = record.is_all_or_none
     order.is_waiting = record.is_waiting
+    order.is_waiting_leg = record.is_waiting_leg
     return order
 
 
-def _order_of_venue(record: snapshot.OrderRecord, book: PublicBook, is_waiting: bool = False) -> PublicOrder:
+def _order_of_venue(
+    record: snapshot.OrderRecord, book: PublicBook, *, is_waiting: bool = False, is_waiting_leg: bool = False
+) -> PublicOrder:
     order = PublicOrder(
         record.order_id,
         book.instrument.instrument_id,
@@ -632,6 +659,7 @@ def _order_of_venue(record: snapshot.OrderRecord, book: PublicBook, is_waiting: 
     order.price_ticks = record.price_ticks
     order.stop_price_ticks = record.stop_price_ticks
     order.is_waiting = is_waiting
+    order.is_waiting_leg = is_waiting_leg
     if not order.waits and not order.is_hidden:
         order.shown_lots = record.leaves_lots - record.hidden_lots
     return order

@@ -24,6 +24,7 @@ class PublicOrder:
         "is_hidden",
         "is_pegged",
         "is_waiting",
+        "is_waiting_leg",
         "leaves_lots",
         "order_id",
         "price_ticks",
@@ -48,6 +49,8 @@ class PublicOrder:
         self.is_all_or_none = special.all_or_none if special else False
         """It stands in no queue."""
         self.is_hidden = special.hidden or special.all_or_none if special else False
+        self.is_waiting_leg = False
+        """Whether another order of its group has to be filled first."""
         self.stop_price_ticks = special.stop_price_ticks if special else 0
         """What it waits for; 0 once it has entered the book."""
         self.is_waiting = False
@@ -62,8 +65,8 @@ class PublicOrder:
 
     @property
     def waits(self) -> bool:
-        """Whether it is outside the book, for a stop price, for a price to follow, or for an auction."""
-        return self.stop_price_ticks != 0 or self.price_ticks == 0 or self.is_waiting
+        """Whether it is outside the book, for a stop price, for a price to follow, for an auction, or for another order."""
+        return self.stop_price_ticks != 0 or self.price_ticks == 0 or self.is_waiting or self.is_waiting_leg
 
     @property
     def has_queue(self) -> bool:
