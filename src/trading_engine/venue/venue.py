@@ -1111,7 +1111,7 @@ class Venue:
         if not market.phase_rule.match:
             return False
         for order in [*market.book.bids.all_or_none, *market.book.asks.all_or_none]:
-            if is_fillable(market, order, order.leaves_lots, self._have_one_owner):
+            if self._is_fillable(market, order, order.leaves_lots, bounds_of(market)):
                 market.book.side(order.side).remove(order)
                 self._match_and_rest(market, order)
                 return True
