@@ -52,7 +52,6 @@ from trading_engine.venue.events import (
 from trading_engine.venue.fast.venue import FastVenue
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.terms import Side, SpecialTerms, TimeInForce, TradingPhase
-from trading_engine.venue.venue import Venue
 
 DEADLINE_S = 60.0
 

@@ -141,8 +141,8 @@ def _event(*fields: tuple[str, str, int]) -> np.dtype[np.void]:
 
 
 EVENT = _event()
-"""What all events begin with: `kind` is the tag of the event's class, `command` the index of its command in the batch. Take the events
-of one kind and view them as the record of that kind: `events[events["kind"] == 13].view(TRADE)`."""
+"""What all events begin with: `kind` is the tag of the event's class, `command` the index of its command in the batch. View
+the events as the record of a kind and take those of this kind, in this order: `events.view(TRADE)[events["kind"] == E_TRADE]`."""
 ACCEPTED = _event(
     ("order_id", "<i8", 8),
     ("account_id", "<i8", 16),

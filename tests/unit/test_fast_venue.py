@@ -1,0 +1,234 @@
+"""What the fast venue has beyond the reference: batches of records, two shapes of a market, memory that can be full.
+
+That it does what the reference does is tested wherever a venue is driven: see `support/venue_driver.py`.
+"""
+
+from random import Random
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from support.venue_driver import AAPL, ALICE, BOB, BUY, CAROL, EAGER, MSFT, SELL
+from trading_engine.venue import Venue
+from trading_engine.venue import commands as c
+from trading_engine.venue import events as e
+from trading_engine.venue.fast import layout
+from trading_engine.venue.fast.state import State
+from trading_engine.venue.fast.venue import FastVenue, command_of
+from trading_engine.venue.terms import OrderType, SpecialTerms, TimeInForce, TradingPhase
+
+LIMIT, GTC = OrderType.LIMIT, TimeInForce.GTC
+OPENING: tuple[c.AnyCommand, ...] = (
+    c.ListInstrument(AAPL),
+    c.ListInstrument(MSFT),
+    c.SetTradingPhase(0, TradingPhase.CONTINUOUS),
+    *(c.OpenAccount(account, (("USD", 10**9),), ((1, 10**5), (2, 10**5)), 500) for account in (ALICE, BOB, CAROL)),
+)
+
+
+def sequenced(venue: Venue, command: c.AnyCommand) -> c.SequencedCommand:
+    number = venue.command_sequence + 1
+    return c.SequencedCommand(number, number, "test", number, command)
+
+
+def open_venue(state: State | None = None, eagerness: int = EAGER) -> FastVenue:
+    venue = FastVenue(state=state, compile_eagerness=eagerness)
+    for command in OPENING:
+        venue.apply(sequenced(venue, command))
+    return venue
+
+
+def open_both(state: State | None = None, eagerness: int = EAGER) -> tuple[Venue, FastVenue]:
+    reference = Venue()
+    for command in OPENING:
+        reference.apply(sequenced(reference, command))
+    return reference, open_venue(state, eagerness)
+
+
+def do_both(venues: tuple[Venue, FastVenue], command: c.AnyCommand) -> e.EventBatch | None:
+    reference, fast = venues
+    numbered = sequenced(reference, command)
+    batch = reference.apply(numbered)
+    assert fast.apply(numbered) == batch
+    return batch
+
+
+def buy(quantity_lots: int, price_ticks: int, account: int = ALICE, **terms: object) -> c.PlaceOrder:
+    return c.PlaceOrder(account, "", 1, BUY, LIMIT, GTC, quantity_lots, price_ticks, **terms)  # type: ignore[arg-type]
+
+
+def is_compiled(venue: FastVenue, instrument_id: int = 1) -> bool:
+    return venue.flat_market(instrument_id).is_compiled
+
+
+def random_records(random: np.random.Generator, count: int, last_order_id: int, names: list[bytes]) -> NDArray[np.void]:
+    """Orders, cancels and replaces of all kinds that a record can hold, around one price, rightly and wrongly addressed."""
+    records = np.zeros(count, layout.COMMAND)
+    records["kind"] = random.choice((10, 11, 12), count, p=(0.55, 0.25, 0.2))
+    is_new = records["kind"] == 10
+    records["side"] = random.integers(1, 3, count)
+    is_market = is_new & (random.random(count) < 0.07)
+    records["order_type"] = np.where(is_market, 1, 2)
+    records["time_in_force"] = random.choice((0, 1, 3, 4), count)
+    records["post_only"] = random.random(count) < 0.08
+    records["self_trade_prevention"] = random.choice(5, count)
+    records["account_id"] = random.integers(ALICE, CAROL + 1, count)
+    recent = np.maximum(0, last_order_id + random.integers(-30, count // 2, count))
+    records["target_id"] = np.where(is_new, random.integers(1, 3, count), recent)
+    records["quantity_lots"] = random.integers(0, 50, count)
+    price = 100 + np.rint(random.normal(0, 5, count)).astype(int)
+    records["price_ticks"] = np.where(is_market | (~is_new & (random.random(count) < 0.3)), 0, price)
+    chosen = random.integers(0, len(names), count)
+    is_named = random.random(count) < 0.3
+    starts = np.cumsum([0, *map(len, names)])
+    records["name_offset"] = np.where(is_named, starts[chosen], 0)
+    records["name_bytes"] = np.where(is_named, np.array([*map(len, names)])[chosen], 0)
+    records["target_id"] = np.where(is_named & ~is_new, 0, records["target_id"])
+    return records
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_batches_of_records_do_what_the_reference_does(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    reference, fast = open_both()
+    names = [f"name {number}".encode() for number in range(300)]
+    text = b"".join(names)
+    sent = 0
+    for size in (1, 7, 200, 700, 700):
+        records = random_records(random, size, reference._last_order_id, names)
+        first = reference.command_sequence + 1
+        records["time_ns"] = first + np.arange(size)
+        records["producer"] = fast.producer_number("batches")
+        records["producer_sequence"] = sent + 1 + np.arange(size) - 3 * (random.random(size) < 0.01)
+        sent += size
+        expected = [
+            reference.apply(
+                c.SequencedCommand(
+                    first + row, first + row, "batches", int(record["producer_sequence"]), command_of(record, text)
+                )
+            )
+            for row, record in enumerate(records)
+        ]
+        events, others = fast.apply_batch(records, text)
+        assert fast.decode_batch(first, records, text, events, others) == [batch for batch in expected if batch]
+        assert fast.snapshot() == reference.snapshot()
+    assert is_compiled(fast)
+
+
+def test_records_have_the_columns_that_the_documentation_names() -> None:
+    venue = open_venue()
+    records = np.zeros(2, layout.COMMAND)
+    records["kind"], records["order_type"], records["time_in_force"] = 10, 2, 1
+    records["side"] = (1, 2)
+    records["account_id"], records["target_id"] = (ALICE, BOB), 1
+    records["quantity_lots"], records["price_ticks"] = (5, 3), 100
+    records["producer"], records["producer_sequence"] = venue.producer_number("x"), (1, 2)
+    records["time_ns"] = 10**9
+    events, others = venue.apply_batch(records)
+    assert not others
+    trade = events.view(layout.TRADE)[events["kind"] == layout.E_TRADE][0]
+    assert (trade["price_ticks"], trade["quantity_lots"], trade["maker_leaves_lots"]) == (100, 3, 2)
+    assert (trade["maker_account_id"], trade["taker_account_id"], trade["command"]) == (ALICE, BOB, 1)
+    levels = events.view(layout.BOOK_LEVEL)[events["kind"] == layout.E_BOOK]
+    assert levels["quantity_lots"].tolist() == [5, 2]
+
+
+def test_batch_with_other_commands_among_the_records_keeps_their_order() -> None:
+    reference, fast = open_both()
+    iceberg = buy(50, 90, special=SpecialTerms(display_lots=5))
+    records = np.zeros(3, layout.COMMAND)
+    records["time_ns"] = 10**9
+    records["kind"] = (10, 0, 10)
+    records["side"], records["order_type"], records["time_in_force"] = (1, 0, 2), 2, 1
+    records["account_id"], records["quantity_lots"], records["price_ticks"] = BOB, 20, 90
+    records["target_id"] = (1, 0, 1)
+    records["producer"] = fast.producer_number("batches")
+    records["producer_sequence"] = (1, 2, 3)
+    first = reference.command_sequence + 1
+    commands = [command_of(records[0], b""), iceberg, command_of(records[2], b"")]
+    numbered = [c.SequencedCommand(first + n, 10**9, "batches", n + 1, one) for n, one in enumerate(commands)]
+    expected = [reference.apply(one) for one in numbered]
+    events, others = fast.apply_batch(records, b"", [numbered[1]])
+    assert fast.decode_batch(first, records, b"", events, others) == expected
+    assert fast.snapshot() == reference.snapshot()
+
+
+def test_records_of_another_type_and_unknown_kinds_are_errors() -> None:
+    venue = open_venue()
+    with pytest.raises(TypeError, match="dtype COMMAND"):
+        venue.apply_batch(np.zeros(1, layout.EVENT))
+    unknown = np.zeros(1, layout.COMMAND)
+    unknown["kind"] = 99
+    unknown["producer"], unknown["producer_sequence"] = venue.producer_number("x"), 1
+    with pytest.raises(ValueError, match="command kind 99"):
+        venue.apply_batch(unknown)
+
+
+def test_market_changes_shape_with_what_is_in_it() -> None:
+    venues = _, fast = open_both()
+    assert is_compiled(fast)
+    do_both(venues, buy(5, 100))
+    assert is_compiled(fast)
+    do_both(venues, buy(50, 99, special=SpecialTerms(display_lots=5)))
+    assert not is_compiled(fast)
+    assert is_compiled(fast, 2)
+    do_both(venues, c.MassCancel(ALICE, 1, BUY))
+    assert is_compiled(fast)
+
+
+def test_market_is_compiled_again_after_as_many_commands_as_it_has_orders() -> None:
+    venues = reference, fast = open_both(eagerness=1)
+    for price in range(80, 90):
+        do_both(venues, buy(1, price))
+    do_both(venues, buy(50, 99, special=SpecialTerms(display_lots=5)))
+    do_both(venues, c.CancelOrder(ALICE, reference._last_order_id))
+    waited = 0
+    while not is_compiled(fast):
+        do_both(venues, buy(1, 70))
+        waited += 1
+    assert 5 < waited < 40
+
+
+def test_full_book_goes_on_in_general_shape() -> None:
+    venues = _, fast = open_both(State(orders_max=20))
+    random = Random(1)
+    for number in range(300):
+        side = random.choice((BUY, SELL))
+        price = 100 + random.choice((-1, 1, 2)) * (1 if side is SELL else -1)
+        do_both(venues, c.PlaceOrder(random.choice((ALICE, BOB)), f"n{number}", 1, side, LIMIT, GTC, 3, price))
+        if number % 3 == 0:
+            do_both(venues, c.CancelOrder(ALICE, random.randint(1, number + 1)))
+    assert fast.snapshot() == venues[0].snapshot()
+    assert fast.open_order_count > 20
+
+
+def test_instrument_with_the_widest_prices_works_at_both_ends() -> None:
+    venues = _, fast = open_both()
+    huge = AAPL.__class__(
+        9, "HUGE", "x", "USD", "1", "1", 1, quantity_lots_max=2**31 - 1, price_ticks_max=2**31 - 1, notional_max=2**61
+    )
+    do_both(venues, c.ListInstrument(huge))
+    do_both(venues, c.SetTradingPhase(9, TradingPhase.CONTINUOUS))
+    for account in (ALICE, BOB):
+        do_both(venues, c.AdjustCash(account, "USD", 2**60))
+        do_both(venues, c.AdjustPosition(account, 9, 2**40))
+    for price in (2**31 - 1, 1, 2**30, 2**31 - 2, 2, 0, -1, 2**31):
+        do_both(venues, c.PlaceOrder(ALICE, "", 9, SELL, LIMIT, GTC, 7, price))
+        do_both(venues, c.PlaceOrder(BOB, "", 9, BUY, LIMIT, GTC, 2**28, price))
+    assert is_compiled(fast, 9)
+    assert fast.snapshot() == venues[0].snapshot()
+
+
+def test_state_goes_from_one_implementation_to_the_other_and_back() -> None:
+    venues = reference, fast = open_both()
+    for price in range(90, 110):
+        do_both(venues, c.PlaceOrder(ALICE, f"a{price}", 1, BUY if price < 100 else SELL, LIMIT, GTC, 5, price))
+    do_both(venues, c.PlaceOrder(BOB, "", 1, BUY, LIMIT, TimeInForce.IOC, 12, 101))
+    data = reference.snapshot()
+    assert fast.snapshot() == data
+    restored = FastVenue.restore(data)
+    assert is_compiled(restored)
+    assert restored.snapshot() == data
+    assert Venue.restore(restored.snapshot()).snapshot() == data
+    do_both((reference, restored), c.CancelOrder(ALICE, 0, "a95"))
