@@ -55,7 +55,8 @@ def is_kept() -> bool:
 
 def compile_all() -> bool:
     """Compile whatever is not kept yet, which takes up to a minute; returns whether it is kept now."""
-    import trading_engine.venue.fast.venue  # noqa: F401  (compiling is what the import does)
+    import trading_engine.venue.fast.venue
+    import trading_engine.venue.fast.wire  # noqa: F401  (compiling is what the imports do)
 
     directory = cache_directory()
     if directory is None:

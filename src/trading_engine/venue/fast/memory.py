@@ -64,6 +64,10 @@ ZERO = ir.Constant(I64, 0)
 
 load_i64 = _operation("load_i64", 2, lambda b, address, index: b.load(_element(b, address, index, I64)))
 """(address, index): the index-th signed 64-bit word from an address on."""
+load_i64_anywhere = _operation(
+    "load_i64_anywhere", 1, lambda b, address: b.load(_element(b, address, ZERO, I64), align=1)
+)
+"""(address): the signed 64-bit word there, wherever that is."""
 load_u32 = _operation("load_u32", 2, lambda b, address, index: b.zext(b.load(_element(b, address, index, I32)), I64))
 """(address, index): the index-th unsigned 32-bit word."""
 load_u8 = _operation("load_u8", 2, _load_byte)
@@ -83,6 +87,7 @@ lowest_bit = _operation("lowest_bit", 1, lambda b, word: b.cttz(word, NEVER_ZERO
 """Position of the lowest set bit of a word that is not 0."""
 leading_zeros = _operation("leading_zeros", 1, lambda b, word: b.ctlz(word, NEVER_ZERO))
 """Zeros above the highest set bit of a word that is not 0."""
+swap_bytes = _operation("swap_bytes", 1, lambda b, word: b.bswap(word))
 choose = _operation("choose", 3, lambda b, condition, *values: b.select(b.icmp_signed("!=", condition, ZERO), *values))
 """(condition, if_true, if_false): without a branch; a condition that is not 0 is true."""
 prefetch = _operation("prefetch", 1, _prefetch, has_result=False)
