@@ -33,6 +33,7 @@ from trading_engine.servers.obs.segments import (
     sync_directory,
     write_all,
 )
+from trading_engine.servers.obs.walk import walk_events
 from trading_engine.shared.log import fields
 
 MAGIC = b"TEEVTS\x00\x01"
@@ -84,15 +85,23 @@ class EventSegment:
                 chunk_bytes = max(READ_CHUNK_BYTES, needed)
                 offset += start
 
-    def scan(self) -> int:
-        """Find the end and make the notes by reading all; returns the last position. What is not whole is left out."""
-        self._forget_notes()
+    def scan(self, offset: int = SEGMENT_HEADER.size, last: int | None = None) -> int:
+        """Find the end and make the notes by reading what follows the message `last`, which ends at `offset`; at first all.
+
+        Returns the last position. What is not whole is left out.
+        """
+        keep = max(1, bisect_right(self._offsets, offset))
+        del self._positions[keep:], self._offsets[keep:]
+        last = self.base if last is None else last
         self.size = self.path.stat().st_size
-        last, end = self.base, SEGMENT_HEADER.size
-        for offset, record in self.records(SEGMENT_HEADER.size):
+        end, last, notes = walk_events(self.path, self.size, offset, last, self._offsets[-1], INDEX_INTERVAL_BYTES)
+        for position, note in notes:
+            self._positions.append(position)
+            self._offsets.append(note)
+        for start, record in self.records(end):
             if record.group != last or record.key <= last:
                 break
-            self.note(last, offset)
+            self.note(last, start)
             last, end = record.key, record.end
         self.size = end
         return last
@@ -230,6 +239,25 @@ class EventLog:
         except OSError as error:
             raise self._failed(error) from error
 
+    def ends_at(self, position: int) -> bool:
+        """Whether a message ends exactly there. Raises `WriteFailed`."""
+        try:
+            return self._find_end_of(position) is not None
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def keep_whole_after(self, position: int) -> None:
+        """Read all that follows `position`, where a message ends, and cut before the first record that is not whole. Raises `WriteFailed`.
+
+        What is left is as it was written, but need not be safe yet.
+        """
+        try:
+            found = self._find_end_of(position)
+            assert found is not None, position
+            self._keep_whole(*found, position)
+        except OSError as error:
+            raise self._failed(error) from error
+
     def cut_after(self, position: int) -> bool:
         """Remove what follows `position`. False, with nothing removed, where no message ends exactly there."""
         try:
@@ -355,6 +383,28 @@ class EventLog:
         self._last_position = position
         self._tail = Tail(position)
         self._places.clear()
+
+    def _keep_whole(self, first: int, offset: int, reached: int) -> None:
+        for number in range(first, len(self._segments)):
+            segment = self._segments[number]
+            if number > first and (segment.base != reached or not segment.has_header()):
+                self._cut_flaw(number - 1, reached)
+                return
+            reached = segment.scan(offset, reached)
+            self._unsynced.add(segment.path)
+            if segment.size < segment.path.stat().st_size:
+                self._cut_flaw(number, reached)
+                return
+            offset = SEGMENT_HEADER.size
+
+    def _cut_flaw(self, number: int, position: int) -> None:
+        """Nothing is whole behind `position`, which is the last one of this segment."""
+        log.warning(
+            "event log: cut where it is damaged; the rest comes again from the journal",
+            extra=fields(segment=self._segments[number].path.name, last_position=position, was=self._last_position),
+        )
+        self._cut(number, self._segments[number].size)
+        self._start_at(position)
 
     def _find_end_of(self, position: int) -> tuple[int, int] | None:
         """(number of the segment, offset) where the message that ends at `position` ends."""

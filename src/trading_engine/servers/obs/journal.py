@@ -13,7 +13,7 @@ Sequence numbers are dense across all segments, and a segment is never written a
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,6 +33,7 @@ from trading_engine.servers.obs.segments import (
     sync_directory,
     write_all,
 )
+from trading_engine.servers.obs.walk import walk_commands
 from trading_engine.shared.log import fields
 from trading_engine.venue.commands import SequencedCommand
 
@@ -149,7 +150,7 @@ def find_end(data: bytes, base: int, path: Path) -> tuple[int, int]:
     """
     view = memoryview(data)
     has_header = has_segment_header(view, MAGIC, base)
-    end, sequence = (SEGMENT_HEADER.size if has_header else 0), base
+    end, sequence = walk_commands(data, SEGMENT_HEADER.size, base) if has_header else (0, base)
     while has_header and (record := decode_record(view, end)) is not None:
         require_next(record, sequence, path, end)
         end, sequence = record.end, record.key
@@ -169,28 +170,31 @@ def require_next(record: Record, sequence: int, path: Path, offset: int) -> None
 
 def read_journal(directory: Path, after: int = 0) -> Iterator[SequencedCommand]:
     """The commands that follow `after`, of a journal that has no torn tail. Raises `JournalCorrupt`."""
-    segments = list_segments(directory, SUFFIX)
-    first = max((index for index, (base, _) in enumerate(segments) if base <= after), default=-1)
-    if first < 0:
-        if segments or after:
-            raise JournalCorrupt(f"the journal in {directory} does not go back to command {after + 1}")
-        return
-    sequence = segments[first][0]
-    for base, path in segments[first:]:
+    segments = segments_after(directory, after)
+    sequence = segments[0][0] if segments else 0
+    for base, path in segments:
         if base != sequence:
             raise JournalCorrupt(f"{path} is named for what follows command {base}, but it follows command {sequence}")
-        for command in read_segment(path, base):
-            sequence = command.sequence
-            if sequence > after:
-                yield command
+        sequence = yield from read_segment(path, base, after)
 
 
-def read_segment(path: Path, base: int) -> Iterator[SequencedCommand]:
+def segments_after(directory: Path, after: int) -> list[tuple[int, Path]]:
+    """(base, path) of the segments with what follows `after`. Raises `JournalCorrupt`."""
+    segments = list_segments(directory, SUFFIX)
+    first = max((index for index, (base, _) in enumerate(segments) if base <= after), default=-1)
+    if first < 0 and (segments or after):
+        raise JournalCorrupt(f"the journal in {directory} does not go back to command {after + 1}")
+    return segments[max(first, 0) :]
+
+
+def read_segment(path: Path, base: int, after: int) -> Generator[SequencedCommand, None, int]:
+    """Yields its commands that follow `after`, and looks only whether those before are whole; returns the last sequence."""
     decode = msgspec.msgpack.Decoder(SequencedCommand).decode
-    view = memoryview(path.read_bytes())
+    data = path.read_bytes()
+    view = memoryview(data)
     if not has_segment_header(view, MAGIC, base):
         raise JournalCorrupt(f"{path}: the header is damaged")
-    offset, sequence = SEGMENT_HEADER.size, base
+    offset, sequence = walk_commands(data, SEGMENT_HEADER.size, base, after)
     while offset < len(view):
         record = decode_record(view, offset)
         if record is None:
@@ -198,14 +202,22 @@ def read_segment(path: Path, base: int) -> Iterator[SequencedCommand]:
                 f"{path}: command {sequence + 1} at byte {offset} is damaged: restore this file from a copy"
             )
         require_next(record, sequence, path, offset)
-        try:
-            command = decode(record.payload)
-        except msgspec.MsgspecError as error:
-            raise JournalCorrupt(f"{path}: this release cannot read command {record.key}: {error}") from error
-        if command.sequence != record.key:
-            raise JournalCorrupt(f"{path}: command {record.key} at byte {offset} calls itself {command.sequence}")
-        yield command
+        if record.key > after:
+            yield decode_command(decode, record, path, offset)
         offset, sequence = record.end, record.key
+    return sequence
+
+
+def decode_command(
+    decode: Callable[[memoryview], SequencedCommand], record: Record, path: Path, offset: int
+) -> SequencedCommand:
+    try:
+        command = decode(record.payload)
+    except msgspec.MsgspecError as error:
+        raise JournalCorrupt(f"{path}: this release cannot read command {record.key}: {error}") from error
+    if command.sequence != record.key:
+        raise JournalCorrupt(f"{path}: command {record.key} at byte {offset} calls itself {command.sequence}")
+    return command
 
 
 def journal_path(directory: Path, base: int) -> Path:
