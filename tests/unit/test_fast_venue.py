@@ -3,12 +3,14 @@
 That it does what the reference does is tested wherever a venue is driven: see `support/venue_driver.py`.
 """
 
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from support.record_market import TEXT, commands_of, random_records
 from support.venue_driver import AAPL, ALICE, BOB, BUY, CAROL, EAGER, MSFT, SELL
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
@@ -62,56 +64,21 @@ def is_compiled(venue: FastVenue, instrument_id: int = 1) -> bool:
     return venue.flat_market(instrument_id).is_compiled
 
 
-def random_records(random: np.random.Generator, count: int, last_order_id: int, names: list[bytes]) -> NDArray[np.void]:
-    """Orders, cancels and replaces of all kinds that a record can hold, around one price, rightly and wrongly addressed."""
-    records = np.zeros(count, layout.COMMAND)
-    records["kind"] = random.choice((10, 11, 12), count, p=(0.55, 0.25, 0.2))
-    is_new = records["kind"] == 10
-    records["side"] = random.integers(1, 3, count)
-    is_market = is_new & (random.random(count) < 0.07)
-    records["order_type"] = np.where(is_market, 1, 2)
-    records["time_in_force"] = random.choice((0, 1, 3, 4), count)
-    records["post_only"] = random.random(count) < 0.08
-    records["self_trade_prevention"] = random.choice(5, count)
-    records["account_id"] = random.integers(ALICE, CAROL + 1, count)
-    recent = np.maximum(0, last_order_id + random.integers(-30, count // 2, count))
-    records["target_id"] = np.where(is_new, random.integers(1, 3, count), recent)
-    records["quantity_lots"] = random.integers(0, 50, count)
-    price = 100 + np.rint(random.normal(0, 5, count)).astype(int)
-    records["price_ticks"] = np.where(is_market | (~is_new & (random.random(count) < 0.3)), 0, price)
-    chosen = random.integers(0, len(names), count)
-    is_named = random.random(count) < 0.3
-    starts = np.cumsum([0, *map(len, names)])
-    records["name_offset"] = np.where(is_named, starts[chosen], 0)
-    records["name_bytes"] = np.where(is_named, np.array([*map(len, names)])[chosen], 0)
-    records["target_id"] = np.where(is_named & ~is_new, 0, records["target_id"])
-    return records
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_batches_of_records_do_what_the_reference_does(seed: int) -> None:
     random = np.random.default_rng(seed)
     reference, fast = open_both()
-    names = [f"name {number}".encode() for number in range(300)]
-    text = b"".join(names)
-    sent = 0
+    sent, nobody = 0, np.zeros((0, 2), np.int64)
     for size in (1, 7, 200, 700, 700):
-        records = random_records(random, size, reference._last_order_id, names)
+        records = random_records(random, size, CAROL, 2, 100, nobody, reference._last_order_id)
         first = reference.command_sequence + 1
         records["time_ns"] = first + np.arange(size)
         records["producer"] = fast.producer_number("batches")
         records["producer_sequence"] = sent + 1 + np.arange(size) - 3 * (random.random(size) < 0.01)
         sent += size
-        expected = [
-            reference.apply(
-                c.SequencedCommand(
-                    first + row, first + row, "batches", int(record["producer_sequence"]), command_of(record, text)
-                )
-            )
-            for row, record in enumerate(records)
-        ]
-        events, others = fast.apply_batch(records, text)
-        assert fast.decode_batch(first, records, text, events, others) == [batch for batch in expected if batch]
+        expected = [reference.apply(sequenced) for sequenced in commands_of(records, first, "batches")]
+        events, others = fast.apply_batch(records, TEXT)
+        assert fast.decode_batch(first, records, TEXT, events, others) == [batch for batch in expected if batch]
         assert fast.snapshot() == reference.snapshot()
     assert is_compiled(fast)
 
@@ -132,6 +99,13 @@ def test_records_have_the_columns_that_the_documentation_names() -> None:
     assert (trade["maker_account_id"], trade["taker_account_id"], trade["command"]) == (ALICE, BOB, 1)
     levels = events.view(layout.BOOK_LEVEL)[events["kind"] == layout.E_BOOK]
     assert levels["quantity_lots"].tolist() == [5, 2]
+
+
+def test_example_in_the_documentation_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "venue.md").read_text().partition("## The fast venue")[2]
+    names: dict[str, Any] = {"venue": open_venue()}
+    exec(text.partition("```python\n")[2].partition("```")[0], names)
+    assert names["trades"]["quantity_lots"].tolist() == [3]
 
 
 def test_batch_with_other_commands_among_the_records_keeps_their_order() -> None:

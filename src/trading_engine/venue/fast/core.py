@@ -57,6 +57,7 @@ from trading_engine.venue.fast.layout import (
     S_LOTS,
     S_MARKET,
     SEAT_COUNT,
+    SEAT_TABLE,
     SPLIT,
     STAMP,
     STOPPED,
@@ -71,7 +72,7 @@ from trading_engine.venue.fast.layout import (
     W_HELD,
     WALLET_COUNT,
 )
-from trading_engine.venue.fast.ledger import seat_at
+from trading_engine.venue.fast.ledger import seat_at, wallet_of
 from trading_engine.venue.fast.matching import (
     NOWHERE,
     account_at,
@@ -85,6 +86,7 @@ from trading_engine.venue.fast.matching import (
     put_into_level,
     replace,
     seat_number,
+    seat_place,
     take_from_level,
 )
 from trading_engine.venue.fast.memory import load_i64, load_u32, prefetch, store_i64, store_u32
@@ -97,7 +99,6 @@ from trading_engine.venue.fast.order_book import (
     PREVIOUS,
     QUANTITY,
     SIDE,
-    TAIL,
     TOTAL,
     best_after,
     bucket_of,
@@ -210,43 +211,84 @@ def distinct_events(h: int, before: int) -> int:
 
 @part
 def look_ahead(h: int, commands: int, applied: int, count: int) -> None:
-    """Fetch into the cache what the next commands will touch, step by step, as `order_book.look_ahead` does."""
-    pool, buckets = load_i64(h, POOL), load_i64(h, BUCKETS)
-    mask, split = load_i64(h, MASK), load_i64(h, SPLIT)
-    c = commands + min(applied + 3 * AHEAD, count - 1) * COMMAND_BYTES
-    prefetch(buckets + 4 * bucket_of(load_i64(c, M_TARGET_ID), mask, split))
-    c = commands + min(applied + 2 * AHEAD, count - 1) * COMMAND_BYTES
-    if load_i64(c, 0) & 255 != PLACE_TAG:
-        prefetch(pool + 32 * load_u32(buckets, bucket_of(load_i64(c, M_TARGET_ID), mask, split)))
+    """Fetch into the cache what the next commands will touch, in steps that each need the lines that the one before asked for.
+
+    As in `order_book.look_ahead`, what is fetched may be stale by the time it is used: that costs time, never correctness.
+    """
+    look_for_entry(h, commands + min(applied + 4 * AHEAD, count - 1) * COMMAND_BYTES)
+    look_for_record(h, commands + min(applied + 3 * AHEAD, count - 1) * COMMAND_BYTES)
+    look_for_neighbours(h, commands + min(applied + 2 * AHEAD, count - 1) * COMMAND_BYTES)
+    look_for_balances(h, commands + min(applied + AHEAD, count - 1) * COMMAND_BYTES)
+
+
+@part
+def likely_node(h: int, c: int) -> int:
+    """The order that a cancel or replace names, if it is the first in its bucket."""
+    bucket = bucket_of(load_i64(c, M_TARGET_ID), load_i64(h, MASK), load_i64(h, SPLIT))
+    return load_u32(load_i64(h, BUCKETS), bucket)
+
+
+@part
+def look_for_entry(h: int, c: int) -> None:
+    if load_i64(c, 0) & 255 == PLACE_TAG:
+        place = seat_place(h, load_i64(c, M_ACCOUNT_ID), load_i64(c, M_TARGET_ID))
+        prefetch(load_i64(h, SEAT_TABLE) + 32 * place)
     else:
+        bucket = bucket_of(load_i64(c, M_TARGET_ID), load_i64(h, MASK), load_i64(h, SPLIT))
+        prefetch(load_i64(h, BUCKETS) + 4 * bucket)
+
+
+@part
+def look_for_record(h: int, c: int) -> None:
+    if load_i64(c, 0) & 255 == PLACE_TAG:
+        prefetch(seat_at(h, seat_number(h, load_i64(c, M_ACCOUNT_ID), load_i64(c, M_TARGET_ID))))
+    else:
+        prefetch(load_i64(h, POOL) + 32 * likely_node(h, c))
+
+
+@part
+def look_for_neighbours(h: int, c: int) -> None:
+    if load_i64(c, 0) & 255 == PLACE_TAG:
         seat = seat_at(h, seat_number(h, load_i64(c, M_ACCOUNT_ID), load_i64(c, M_TARGET_ID)))
-        prefetch_level(h, seat, load_i64(c, M_PRICE))
-    c = commands + min(applied + AHEAD, count - 1) * COMMAND_BYTES
-    if load_i64(c, 0) & 255 != PLACE_TAG:
-        node = load_u32(buckets, bucket_of(load_i64(c, M_TARGET_ID), mask, split))
+        prefetch(wallet_of(h, seat))
+        prefetch(account_at(h, load_i64(seat, S_ACCOUNT)))
+        look_for_level(market_at(h, load_i64(seat, S_MARKET)), load_i64(c, M_PRICE))
+    else:
+        pool, node = load_i64(h, POOL), likely_node(h, c)
         cold = pool + 32 * node + 32
+        prefetch(seat_at(h, get(pool, node, ORDER_SEAT)))
         prefetch(pool + 32 * get(pool, node, NEXT))
         prefetch(pool + 32 * get(pool, node, PREVIOUS))
         prefetch(pool + 32 * get(pool, node, LEVEL))
         prefetch(pool + 32 * load_u32(cold, C_AFTER))
         prefetch(pool + 32 * load_u32(cold, C_BEFORE))
-        if load_i64(c, M_PRICE) != 0:
-            prefetch_level(h, seat_at(h, get(pool, node, ORDER_SEAT)), load_i64(c, M_PRICE))
-    else:
-        seat = seat_at(h, seat_number(h, load_i64(c, M_ACCOUNT_ID), load_i64(c, M_TARGET_ID)))
-        k = market_at(h, load_i64(seat, S_MARKET))
-        price = load_i64(c, M_PRICE)
-        if (price > 0) & (price <= load_i64(k, K_PRICE_MAX)):
-            level = load_u32(load_i64(k, K_LEVELS), price)
-            prefetch(pool + 32 * get(pool, level, TAIL))
-        prefetch(pool + 32 * load_i64(account_at(h, load_i64(seat, S_ACCOUNT)), A_LAST))
 
 
 @part
-def prefetch_level(h: int, seat: int, price: int) -> None:
-    k = market_at(h, load_i64(seat, S_MARKET))
-    if (price > 0) & (price <= load_i64(k, K_PRICE_MAX)):
-        prefetch(load_i64(h, POOL) + 32 * load_u32(load_i64(k, K_LEVELS), price))
+def look_for_balances(h: int, c: int) -> None:
+    pool = load_i64(h, POOL)
+    if load_i64(c, 0) & 255 == PLACE_TAG:
+        seat = seat_at(h, seat_number(h, load_i64(c, M_ACCOUNT_ID), load_i64(c, M_TARGET_ID)))
+        k, price = market_at(h, load_i64(seat, S_MARKET)), load_i64(c, M_PRICE)
+        if is_tick(k, price):
+            prefetch(pool + 32 * load_u32(load_i64(k, K_LEVELS), price))
+        prefetch(pool + 32 * load_i64(account_at(h, load_i64(seat, S_ACCOUNT)), A_LAST))
+    else:
+        seat = seat_at(h, get(pool, likely_node(h, c), ORDER_SEAT))
+        prefetch(wallet_of(h, seat))
+        prefetch(account_at(h, load_i64(seat, S_ACCOUNT)))
+        look_for_level(market_at(h, load_i64(seat, S_MARKET)), load_i64(c, M_PRICE))
+
+
+@part
+def is_tick(k: int, price: int) -> bool:
+    return (price > 0) & (price <= load_i64(k, K_PRICE_MAX))
+
+
+@part
+def look_for_level(k: int, price: int) -> None:
+    if is_tick(k, price):
+        prefetch(load_i64(k, K_LEVELS) + 4 * price)
 
 
 @entry(6)

@@ -94,7 +94,6 @@ from trading_engine.venue.fast.layout import (
     S_ACCOUNT,
     S_ACCOUNT_ID,
     S_HELD,
-    S_INSTRUMENT_ID,
     S_LOTS,
     S_MARKET,
     SEAT_TABLE,
@@ -189,16 +188,20 @@ def account_at(h: int, number: int) -> int:
 
 
 @part
+def seat_place(h: int, account_id: int, instrument_id: int) -> int:
+    """Where the table of seats is searched from on; its entries are account id, instrument id, number of the seat, and a spare word."""
+    return shift_right((account_id + instrument_id * MIX) * MIX, 20) & load_i64(h, SEAT_TABLE_MASK)
+
+
+@part
 def seat_number(h: int, account_id: int, instrument_id: int) -> int:
     """The number of the account's seat in a market; 0 where it has none yet."""
     table, mask = load_i64(h, SEAT_TABLE), load_i64(h, SEAT_TABLE_MASK)
-    place = shift_right((account_id + instrument_id * MIX) * MIX, 20) & mask
+    place = seat_place(h, account_id, instrument_id)
     while True:
-        number = load_i64(table, place)
-        if number == 0:
-            return 0
-        seat = seat_at(h, number)
-        if (load_i64(seat, S_ACCOUNT_ID) == account_id) & (load_i64(seat, S_INSTRUMENT_ID) == instrument_id):
+        entry = table + 32 * place
+        number = load_i64(entry, 2)
+        if (load_i64(entry, 0) == account_id) & (load_i64(entry, 1) == instrument_id) or number == 0:
             return number
         place = (place + 1) & mask
 

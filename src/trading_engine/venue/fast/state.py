@@ -32,8 +32,8 @@ _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0x40
 """MAP_NORESERVE, which the module does not have before Python 3.13: memory is asked for as it is touched, not at once."""
 
 
-def reserve(words: int, *, dense: bool = True) -> NDArray[np.int64]:
-    """So many zeros, of which only what is touched takes memory; where that is a part here and a part there, it is not `dense`."""
+def reserve(words: int, *, dense: bool = False) -> NDArray[np.int64]:
+    """So many zeros, of which only what is touched takes memory: by 2 MB at a time where it is `dense`, which is quicker to look up."""
     block = mmap.mmap(-1, 8 * words, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
     if dense and hasattr(mmap, "MADV_HUGEPAGE"):
         block.madvise(mmap.MADV_HUGEPAGE)
@@ -60,14 +60,14 @@ class State:
         self.header = np.zeros(layout.HEADER_WORDS, np.int64)
         self.h = self.header.ctypes.data
         self._blocks = {
-            layout.POOL: reserve((2 * orders_max + 2) * 8),
-            layout.BUCKETS: reserve(buckets_max // 2),
+            layout.POOL: reserve((2 * orders_max + 2) * 8, dense=True),
+            layout.BUCKETS: reserve(buckets_max // 2, dense=True),
             layout.ACCOUNTS: reserve(ACCOUNTS_MAX * layout.ACCOUNT_WORDS),
             layout.SEATS: reserve(SEATS_MAX * layout.SEAT_WORDS),
             layout.WALLETS: reserve(SEATS_MAX * layout.WALLET_WORDS),
             layout.MARKETS: reserve(MARKETS_MAX * layout.MARKET_WORDS),
             layout.PRODUCERS: reserve(PRODUCERS_MAX * layout.PRODUCER_WORDS),
-            layout.NAMES: reserve((names_max + 1) * layout.NAME_WORDS),
+            layout.NAMES: reserve((names_max + 1) * layout.NAME_WORDS, dense=True),
             layout.NAME_BUCKETS: reserve(name_buckets // 2),
             layout.TOUCHED_WALLETS: reserve(SEATS_MAX),
             layout.TOUCHED_SEATS: reserve(SEATS_MAX),
@@ -125,7 +125,7 @@ class State:
         self.header[layout.ACCOUNT_TABLE_MASK] = self._account_mask
 
     def _own_seat_table(self, size: int) -> None:
-        self._seat_table = np.zeros(size, np.int64)
+        self._seat_table = np.zeros((size, 4), np.int64)
         self._seat_mask = size - 1
         self.header[layout.SEAT_TABLE] = self._seat_table.ctypes.data
         self.header[layout.SEAT_TABLE_MASK] = self._seat_mask
@@ -139,11 +139,11 @@ class State:
 
     def _list_seat(self, number: int) -> None:
         seats, at = self.words[layout.SEATS], number * layout.SEAT_WORDS
-        key = seats[at + layout.S_ACCOUNT_ID] + seats[at + layout.S_INSTRUMENT_ID] * MIX
-        place = spread(key, self._seat_mask)
-        while self._seat_table[place]:
+        account_id, instrument_id = seats[at + layout.S_ACCOUNT_ID], seats[at + layout.S_INSTRUMENT_ID]
+        place = spread(account_id + instrument_id * MIX, self._seat_mask)
+        while self._seat_table[place, 2]:
             place = place + 1 & self._seat_mask
-        self._seat_table[place] = number
+        self._seat_table[place] = (account_id, instrument_id, number, 0)
 
     # Records
 
@@ -196,7 +196,7 @@ class State:
         at = self.market_count * layout.MARKET_WORDS
         self.market_count += 1
         ticks = instrument.price_ticks_max + 1
-        book = (reserve(ticks // 2 + 1, dense=False), reserve(words_for(ticks), dense=False))
+        book = (reserve(ticks // 2 + 1), reserve(words_for(ticks)))
         self._books.append(book)
         for word, value in (
             (layout.K_LEVELS, book[0].ctypes.data),
