@@ -261,7 +261,7 @@ class Auditor:
 
     def broken_by_place(self, command: c.PlaceOrder) -> Broken:
         broken: Broken = {}
-        if len(command.client_order_id) > 64:
+        if len(command.client_order_id.encode()) > 64:
             broken[Reason.CLIENT_ORDER_ID_TOO_LONG] = 64
         if not is_supported(command):
             broken[Reason.UNSUPPORTED_ORDER_ATTRIBUTES] = 0

@@ -68,10 +68,9 @@ def level_forgets_its_sum(_: BookSide, order: RestingOrder, lots: int) -> None:
     order.leaves_lots -= lots
 
 
-def snapshot_with_queues_reversed(of: Any) -> Any:
-    record = save_market(of)
-    record.orders.reverse()
-    return record
+def book_with_queues_reversed(orders: Iterable[RestingOrder]) -> Any:
+    newest_first = reversed(list(orders))
+    return book_of(sorted(newest_first, key=lambda order: (order.side, order.price_ticks * (2 * order.side - 3))))
 
 
 def one_tick_late(side: Side, stop_price_ticks: int, last_price_ticks: int) -> bool:
@@ -149,7 +148,7 @@ def pro_rata_rounded_up(of: matching.Allocation, lots: int, _lots_min: int) -> l
 
 
 take_in_time_order = matching.in_time_order
-save_market = snapshot._save_market
+book_of = snapshot.book_of
 
 FAULTS = {
     "newest first in the queue": (OrderBook, "next_match", newest_first),
@@ -170,7 +169,7 @@ FAULTS = {
     "level is not reported": (Venue, "_touch_level", nothing),
     "numbers of producers are not remembered": (Venue, "_is_new", yes),
     "day orders do not expire": (Venue, "_expire_day_orders", nothing),
-    "queues turned round by a restart": (snapshot, "_save_market", snapshot_with_queues_reversed),
+    "queues turned round by a restart": (snapshot, "book_of", book_with_queues_reversed),
     "money appears": (Holding, "available", property(lambda holding: holding.quantity)),
     "owners trade with themselves": (Venue, "_have_one_owner", lambda *_: False),
     "trade groups are not known": (Account, "has_owner_of", lambda account, other: account is other),

@@ -31,7 +31,8 @@ from trading_engine.venue.reasons import Reason
 from trading_engine.venue.stops import is_reached
 from trading_engine.venue.terms import PHASE_RULES, OrderType, PegPrice, Side, SpecialTerms, TimeInForce, TradingPhase
 
-CLIENT_ORDER_ID_CHARACTERS_MAX = 64
+CLIENT_ORDER_ID_BYTES_MAX = 64
+"""In UTF-8."""
 
 
 class Refusal(Exception):

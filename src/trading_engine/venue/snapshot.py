@@ -2,17 +2,38 @@
 
 The encoding is canonical: wherever order carries meaning (queues, the age of client order ids and producers) it is kept, everywhere
 else it is sorted, so equal states have equal bytes. Sums over orders (what an account holds, level totals) are not stored but made again.
+
+What there are millions of, plain orders and client order ids, stands in columns (`columns.py`), so that the fast venue can write and
+read it without an object for each. Everything else is a record. What is read is not trusted: a venue is made of it whole, or
+`SnapshotError` is raised.
 """
 
 from bisect import insort
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
-from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent
+from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, hold_needed
 from trading_engine.venue.auction import AuctionPrice, Call
+from trading_engine.venue.checks import Refusal, check_account, check_instrument
+from trading_engine.venue.columns import (
+    NOTIONAL_MAX,
+    NameColumns,
+    OrderColumns,
+    columns_of,
+    is_plain,
+    name_columns,
+    names_in,
+    plain_orders,
+    unpack,
+)
+from trading_engine.venue.columns import (
+    SnapshotError as SnapshotError,
+)
 from trading_engine.venue.groups import OrderGroup
-from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.instrument import ID_MAX, MONEY_MAX, PPM, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.matching import TopOrder, UnknownStrategy
 from trading_engine.venue.order_book import RestingOrder
@@ -37,13 +58,19 @@ from trading_engine.venue.terms import (
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 10
+FORMAT = 11
+
+Order = TypeVar("Order")
+Other = TypeVar("Other")
+Number = Annotated[int, msgspec.Meta(ge=0, le=ID_MAX)]
+Amount = Annotated[int, msgspec.Meta(ge=-MONEY_MAX, le=MONEY_MAX)]
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Its client order id is the one that is kept for its order id."""
+
     order_id: int
     account_id: int
-    client_order_id: str
     side: Side
     order_type: OrderType
     time_in_force: TimeInForce
@@ -60,22 +87,29 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     peg_limit_ticks: int
 
 
+class BookRecord(msgspec.Struct, frozen=True, array_like=True):
+    """Bids, then asks; best price first, at one price first in the queue first."""
+
+    plain: OrderColumns
+    others: list[tuple[int, OrderRecord]]
+    """(place among all orders of the book, order)."""
+
+
 class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    ends_ns: int
-    price_extensions: int
-    market_order_extensions: int
+    ends_ns: Number
+    price_extensions: Number
+    market_order_extensions: Number
     indication: AuctionPrice
-    auction_price_ticks: int
+    auction_price_ticks: Number
 
 
 class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     instrument: Instrument
     phase: TradingPhase
-    last_price_ticks: int
-    market_sequence: int
-    issued_lots: int
-    orders: list[OrderRecord]
-    """Bids, then asks; best price first, at one price first in the queue first."""
+    last_price_ticks: Number
+    market_sequence: Number
+    issued_lots: Number
+    book: BookRecord
     stops: list[OrderRecord]
     """In the order in which they would be elected."""
     pegs: list[OrderRecord]
@@ -92,18 +126,16 @@ class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
-    account_id: int
-    open_orders_max: int
-    trade_group_id: int
-    firm_id: int
+    account_id: Number
+    open_orders_max: Number
+    trade_group_id: Number
+    firm_id: Number
     suspended: bool
     countdowns: list[tuple[int, int]]
     disconnect_action: DisconnectAction
     margin_calls: list[str]
-    cash: list[tuple[str, int]]
-    positions: list[tuple[int, int]]
-    client_orders: list[tuple[str, int, OrderContent]]
-    ended_client_order_ids: list[str]
+    cash: list[tuple[str, Amount]]
+    positions: list[tuple[int, Amount]]
 
 
 class RiskControlRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -123,65 +155,99 @@ class RiskControlRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class VenueRecord(msgspec.Struct, frozen=True, array_like=True):
-    format: int
-    command_sequence: int
-    event_sequence: int
-    time_ns: int
-    last_order_id: int
-    last_trade_id: int
+    format: Number
+    command_sequence: Number
+    event_sequence: Number
+    time_ns: Number
+    last_order_id: Number
+    last_trade_id: Number
     producers: list[tuple[str, int]]
     issued_cash: list[tuple[str, int]]
     markets: list[MarketRecord]
     accounts: list[AccountRecord]
     risk_controls: list[RiskControlRecord]
-
-
-class SnapshotError(ValueError):
-    """The bytes are no snapshot that this release can read."""
+    names: NameColumns
 
 
 def save(venue: "Venue") -> bytes:
-    record = VenueRecord(
-        FORMAT,
-        venue.command_sequence,
-        venue.event_sequence,
-        venue.time_ns,
-        venue._last_order_id,
-        venue._last_trade_id,
-        list(venue._producers.items()),
-        sorted(venue._issued_cash.items()),
-        [_save_market(market) for _, market in sorted(venue._markets.items())],
-        [_save_account(account) for _, account in sorted(venue._accounts.items())],
-        [_save_control(key, venue._risk.controls[key]) for key in sorted(venue._risk.controls)],
-    )
-    return msgspec.msgpack.encode(record)
+    return msgspec.msgpack.encode(venue._saver(venue).save())
 
 
-def _save_market(market: Market) -> MarketRecord:
-    return MarketRecord(
-        market.instrument,
-        market.phase,
-        market.last_price_ticks,
-        market.market_sequence,
-        market.issued_lots,
-        [_save_order(order) for order in market.resting_orders()],
-        [_save_order(order) for order in market.stops],
-        [_save_order(order) for order in market.pegs.values() if not order.price_ticks],
-        [(side, top.order_id, top.lots) for side, top in sorted(market.tops.items())],
-        [_save_order(order) for order in market.call.waiting.values()],
-        _save_call(market.call),
-        [_save_order(order) for order in market.waiting_legs()],
-        [
-            (
-                group_id,
-                group.legs[0].account_id,
-                group.contingency,
-                group.is_triggered,
-                [leg.order_id for leg in group.legs],
-            )
-            for group_id, group in sorted(market.groups.items())
-        ],
-    )
+def book_of(orders: Iterable[RestingOrder]) -> BookRecord:
+    plain: list[RestingOrder] = []
+    others: list[tuple[int, OrderRecord]] = []
+    for place, order in enumerate(orders):
+        if is_plain(order):
+            plain.append(order)
+        else:
+            others.append((place, _save_order(order)))
+    return BookRecord(columns_of(plain), others)
+
+
+class Saver:
+    """Makes the record of a venue. One that keeps its orders in another way has a saver of its own, which makes the same record."""
+
+    def __init__(self, venue: "Venue") -> None:
+        self.venue = venue
+
+    def save(self) -> VenueRecord:
+        venue = self.venue
+        return VenueRecord(
+            FORMAT,
+            venue.command_sequence,
+            venue.event_sequence,
+            venue.time_ns,
+            venue._last_order_id,
+            venue._last_trade_id,
+            list(venue._producers.items()),
+            sorted(venue._issued_cash.items()),
+            [self._market(market) for _, market in sorted(venue._markets.items())],
+            [_save_account(account) for _, account in sorted(venue._accounts.items())],
+            [_save_control(key, venue._risk.controls[key]) for key in sorted(venue._risk.controls)],
+            self.names(),
+        )
+
+    def _market(self, market: Market) -> MarketRecord:
+        return MarketRecord(
+            market.instrument,
+            market.phase,
+            market.last_price_ticks,
+            market.market_sequence,
+            market.issued_lots,
+            self.book(market),
+            [_save_order(order) for order in market.stops],
+            [_save_order(order) for order in market.pegs.values() if not order.price_ticks],
+            [(side, top.order_id, top.lots) for side, top in sorted(market.tops.items())],
+            [_save_order(order) for order in market.call.waiting.values()],
+            _save_call(market.call),
+            [_save_order(order) for order in market.waiting_legs()],
+            [
+                (
+                    group_id,
+                    group.legs[0].account_id,
+                    group.contingency,
+                    group.is_triggered,
+                    [leg.order_id for leg in group.legs],
+                )
+                for group_id, group in sorted(market.groups.items())
+            ],
+        )
+
+    def book(self, market: Market) -> BookRecord:
+        return book_of(market.resting_orders())
+
+    def names(self) -> NameColumns:
+        accounts = [account for _, account in sorted(self.venue._accounts.items())]
+        names = sorted(
+            (order_id, account.account_id, name, content)
+            for account in accounts
+            for name, (order_id, content) in account.client_orders.items()
+        )
+        places = {order_id: place for place, (order_id, _, _, _) in enumerate(names)}
+        ended = [
+            places[account.client_orders[name][0]] for account in accounts for name in account.ended_client_order_ids
+        ]
+        return name_columns(names, ended)
 
 
 def _save_call(call: Call) -> CallRecord:
@@ -194,7 +260,6 @@ def _save_order(order: RestingOrder) -> OrderRecord:
     return OrderRecord(
         order.order_id,
         order.account_id,
-        order.client_order_id,
         order.side,
         order.order_type,
         order.time_in_force,
@@ -228,8 +293,6 @@ def _save_account(account: Account) -> AccountRecord:
             for instrument_id, position in account.positions.items()
             if position.quantity
         ),
-        sorted((client_order_id, *known) for client_order_id, known in account.client_orders.items()),
-        list(account.ended_client_order_ids),
     )
 
 
@@ -259,28 +322,200 @@ def decode(data: bytes) -> VenueRecord:
     return record
 
 
+def in_turn(plain: Iterable[Order], others: Iterable[tuple[int, Other]]) -> Iterator[Order | Other]:
+    """The plain orders of a book, and the others at their places among them. Raises `SnapshotError`."""
+    rest = iter(plain)
+    place = 0
+    for other_place, other in others:
+        before = list(islice(rest, other_place - place)) if other_place >= place else []
+        yield from before
+        place += len(before)
+        if place != other_place:
+            raise SnapshotError(f"place {other_place} of an order in its book")
+        yield other
+        place += 1
+    yield from rest
+
+
+def orders_in(market: MarketRecord) -> Iterator[OrderRecord | RestingOrder]:
+    """What is in the book, in order of priority. Raises `SnapshotError`."""
+    return in_turn(plain_orders(market.book.plain, market.instrument), market.book.others)
+
+
 def load(venue: "Venue", data: bytes) -> None:
     """Give a new venue the state that was saved. Raises `SnapshotError`, `UnknownStrategy`."""
-    record = decode(data)
-    venue.command_sequence = record.command_sequence
-    venue.event_sequence = record.event_sequence
-    venue.time_ns = record.time_ns
-    venue._last_order_id = record.last_order_id
-    venue._last_trade_id = record.last_trade_id
-    venue._producers = dict(record.producers)
-    venue._issued_cash = dict(record.issued_cash)
-    for market in record.markets:
-        _load_market(venue, market)
-    for account in record.accounts:
-        _load_account(venue, account)
-    for market in record.markets:
-        _load_orders(venue, market)
-    for control in record.risk_controls:
-        _load_control(venue, control)
-    for account_id, bound in venue._accounts.items():
-        venue._risk.bind(bound)
-        for instrument_id, deadline_ns in bound.countdowns.items():
-            insort(venue._countdowns, (deadline_ns, account_id, instrument_id))
+    try:
+        venue._loader(venue, decode(data)).load()
+    except (SnapshotError, UnknownStrategy):
+        raise
+    except Refusal as refusal:
+        raise SnapshotError(f"an instrument or account that would be refused: {refusal.reason.name}") from refusal
+    except (KeyError, ValueError, OverflowError) as error:
+        raise SnapshotError(f"what does not fit together: {error!r}") from error
+
+
+def require(condition: bool, complaint: str) -> None:
+    """Raises `SnapshotError`."""
+    if not condition:
+        raise SnapshotError(complaint)
+
+
+class Loader:
+    """Gives a new venue the state of a record, of which nothing is trusted. The counterpart of `Saver`."""
+
+    def __init__(self, venue: "Venue", record: VenueRecord) -> None:
+        self.venue = venue
+        self.record = record
+        self._order_ids: set[int] = set()
+        self._working: dict[int, tuple[int, str]] = {}
+        """Order id → (account id, client order id) of the names whose orders are still to come."""
+
+    def load(self) -> None:
+        venue, record = self.venue, self.record
+        venue.command_sequence = record.command_sequence
+        venue.event_sequence = record.event_sequence
+        venue.time_ns = record.time_ns
+        venue._last_order_id = record.last_order_id
+        venue._last_trade_id = record.last_trade_id
+        venue._producers = dict(record.producers)
+        venue._issued_cash = dict(record.issued_cash)
+        for market in record.markets:
+            _load_market(venue, market)
+        for account in record.accounts:
+            _load_account(venue, account)
+        self.names(record.names)
+        for market in record.markets:
+            self._orders(market)
+        self.end_orders()
+        for control in record.risk_controls:
+            _load_control(venue, control)
+        for account_id, bound in venue._accounts.items():
+            venue._risk.bind(bound)
+            for instrument_id, deadline_ns in bound.countdowns.items():
+                insort(venue._countdowns, (deadline_ns, account_id, instrument_id))
+
+    # Client order ids
+
+    def names(self, columns: NameColumns) -> None:
+        names = names_in(columns)
+        last = 0
+        for order_id, account_id, name, content in names:
+            require(last < order_id <= self.record.last_order_id, f"client order id of order {order_id}")
+            known = self.venue._accounts[account_id].client_orders
+            require(name not in known, f"account {account_id} has {name!r} twice")
+            known[name] = (order_id, content)
+            self._working[order_id] = (account_id, name)
+            last = order_id
+        for place in unpack("I", columns.ended):
+            require(place < len(names), f"client order id {place} of {len(names)}")
+            order_id, account_id, name, _ = names[place]
+            require(order_id in self._working, f"order {order_id} has ended twice")
+            del self._working[order_id]
+            self.venue._accounts[account_id].ended_client_order_ids[name] = None
+
+    def take_name(self, order_id: int, account_id: int) -> str:
+        """The client order id of an open order, empty where it has none."""
+        known_id, name = self._working.pop(order_id, (account_id, ""))
+        require(known_id == account_id, f"order {order_id} and its client order id are of two accounts")
+        return name
+
+    def end_orders(self) -> None:
+        """All orders are there."""
+        require(not self._working, "client order ids of no order")
+
+    # Orders
+
+    def _orders(self, record: MarketRecord) -> None:
+        instrument = record.instrument
+        market = self.venue._markets[instrument.instrument_id]
+        in_book = self.book(market, record)
+        for item in record.stops:
+            market.stops.add(self._order(instrument, item))
+        for item in record.legs:
+            self._order(instrument, item).is_waiting_leg = True
+        for group_id, account_id, contingency, is_triggered, order_ids in record.groups:
+            group = market.groups[group_id] = OrderGroup(group_id, contingency)
+            group.is_triggered = is_triggered
+            for order_id in order_ids:
+                group.add(self.venue._accounts[account_id].open_orders[order_id])
+        waiting = [self._order(instrument, item) for item in record.pegs]
+        pegs = [order for order in in_book if order.peg_limit_ticks]
+        market.pegs = {order.order_id: order for order in sorted([*pegs, *waiting], key=lambda order: order.order_id)}
+        market.tops = {side: TopOrder(order_id, lots) for side, order_id, lots in record.tops}
+        market.call = _load_call(record.call)
+        for item in record.waiting:
+            market.call.waiting[item.order_id] = self._order(instrument, item)
+
+    def book(self, market: Market, record: MarketRecord) -> list[RestingOrder]:
+        """Fill the book; returns those that are not plain."""
+        instrument = market.instrument
+        others = [(place, self._order(instrument, item)) for place, item in record.book.others]
+        for order in in_turn(self._plain(record.book.plain, instrument), others):
+            market.book.side(order.side).add(order)
+        return [order for _, order in others]
+
+    def _plain(self, columns: OrderColumns, instrument: Instrument) -> Iterator[RestingOrder]:
+        for order in plain_orders(columns, instrument):
+            order.held = hold_needed(instrument, order.side, order.price_ticks, order.leaves_lots, order.fee_credit)
+            self._take(order, instrument)
+            yield order
+
+    def _order(self, instrument: Instrument, record: OrderRecord) -> RestingOrder:
+        require_bounds(record, instrument)
+        order = RestingOrder(
+            record.order_id,
+            record.account_id,
+            "",
+            instrument.instrument_id,
+            record.side,
+            record.order_type,
+            record.time_in_force,
+            record.quantity_lots,
+            record.price_ticks,
+            record.post_only,
+            record.self_trade_prevention,
+            record.special,
+        )
+        order.leaves_lots = record.leaves_lots
+        order.stop_price_ticks = record.stop_price_ticks
+        order.hidden_lots = record.hidden_lots
+        order.held = record.held
+        order.fee_credit = record.fee_credit
+        order.peg_limit_ticks = record.peg_limit_ticks
+        self._take(order, instrument)
+        return order
+
+    def _take(self, order: RestingOrder, instrument: Instrument) -> None:
+        """Put the order among its account's open ones, with what it holds held."""
+        require(0 < order.order_id <= self.record.last_order_id, f"order {order.order_id}")
+        require(order.order_id not in self._order_ids, f"order {order.order_id} is there twice")
+        require(order.account_id != FEE_ACCOUNT_ID, f"order {order.order_id} is the venue's own")
+        self._order_ids.add(order.order_id)
+        venue = self.venue
+        account = venue._accounts[order.account_id]
+        order.client_order_id = self.take_name(order.order_id, order.account_id)
+        account.order_resumes(order)
+        venue._open_order_count += 1
+        if order.special is not None and order.special.expire_time_ns:
+            insort(venue._expiries, (order.special.expire_time_ns, order.order_id, order.account_id))
+        is_buy = order.side is Side.BUY
+        holding = account.cash_in(instrument.currency) if is_buy else account.position_in(instrument.instrument_id)
+        holding.held += order.held
+        require(holding.held <= MONEY_MAX, f"order {order.order_id} holds more than there is")
+
+
+def require_bounds(record: OrderRecord, instrument: Instrument) -> None:
+    prices = (record.price_ticks, record.stop_price_ticks, record.peg_limit_ticks)
+    require(
+        all(0 <= price <= PRICE_TICKS_MAX for price in prices)
+        and 0 < record.leaves_lots <= record.quantity_lots <= QUANTITY_LOTS_MAX
+        and 0 <= record.hidden_lots <= record.leaves_lots
+        and 0 <= record.held <= MONEY_MAX
+        and abs(record.fee_credit) <= MONEY_MAX * PPM
+        and (record.special is not None or record.price_ticks <= instrument.price_ticks_max)
+        and record.price_ticks * record.leaves_lots * instrument.tick_value <= NOTIONAL_MAX,
+        f"order {record.order_id} is out of bounds",
+    )
 
 
 def _load_control(venue: "Venue", record: RiskControlRecord) -> None:
@@ -299,6 +534,8 @@ def _load_control(venue: "Venue", record: RiskControlRecord) -> None:
 
 def _load_account(venue: "Venue", record: AccountRecord) -> None:
     if record.account_id != FEE_ACCOUNT_ID:
+        check_account(record.account_id, record.open_orders_max, record.trade_group_id, record.firm_id)
+        require(record.account_id not in venue._accounts, f"account {record.account_id} is there twice")
         account = venue._new_account(record.account_id, record.open_orders_max, record.trade_group_id, record.firm_id)
         venue._accounts[record.account_id] = account
     account = venue._accounts[record.account_id]
@@ -310,14 +547,12 @@ def _load_account(venue: "Venue", record: AccountRecord) -> None:
         account.cash_in(currency).quantity = amount
     for instrument_id, lots in record.positions:
         account.position_in(instrument_id).quantity = lots
-    account.client_orders = {
-        client_order_id: (order_id, content) for client_order_id, order_id, content in record.client_orders
-    }
-    account.ended_client_order_ids = dict.fromkeys(record.ended_client_order_ids)
 
 
 def _load_market(venue: "Venue", record: MarketRecord) -> None:
     instrument = record.instrument
+    check_instrument(instrument)
+    require(instrument.instrument_id not in venue._markets, f"{instrument.symbol} is there twice")
     if instrument.matching and not venue._has_strategy_for(instrument):
         raise UnknownStrategy(f"{instrument.symbol} needs the matching algorithm {instrument.matching.algorithm}")
     market = venue._markets[instrument.instrument_id] = venue._new_market(instrument)
@@ -325,30 +560,6 @@ def _load_market(venue: "Venue", record: MarketRecord) -> None:
     market.last_price_ticks = record.last_price_ticks
     market.market_sequence = record.market_sequence
     market.issued_lots = record.issued_lots
-
-
-def _load_orders(venue: "Venue", record: MarketRecord) -> None:
-    instrument = record.instrument
-    market = venue._markets[instrument.instrument_id]
-    for item in record.orders:
-        order = _load_order(venue, instrument, item)
-        market.book.side(order.side).add(order)
-    for item in record.stops:
-        market.stops.add(_load_order(venue, instrument, item))
-    for item in record.legs:
-        _load_order(venue, instrument, item).is_waiting_leg = True
-    for group_id, account_id, contingency, is_triggered, order_ids in record.groups:
-        group = market.groups[group_id] = OrderGroup(group_id, contingency)
-        group.is_triggered = is_triggered
-        for order_id in order_ids:
-            group.add(venue._accounts[account_id].open_orders[order_id])
-    waiting = [_load_order(venue, instrument, item) for item in record.pegs]
-    pegs = [order for side in (market.book.bids, market.book.asks) for order in side if order.peg_limit_ticks]
-    market.pegs = {order.order_id: order for order in sorted([*pegs, *waiting], key=lambda order: order.order_id)}
-    market.tops = {side: TopOrder(order_id, lots) for side, order_id, lots in record.tops}
-    market.call = _load_call(record.call)
-    for item in record.waiting:
-        market.call.waiting[item.order_id] = _load_order(venue, instrument, item)
 
 
 def _load_call(record: CallRecord) -> Call:
@@ -359,37 +570,3 @@ def _load_call(record: CallRecord) -> Call:
     call.indication = record.indication
     call.auction_price_ticks = record.auction_price_ticks
     return call
-
-
-def _load_order(venue: "Venue", instrument: Instrument, record: OrderRecord) -> RestingOrder:
-    """The order, among its account's open ones and with what it holds held."""
-    order = RestingOrder(
-        record.order_id,
-        record.account_id,
-        record.client_order_id,
-        instrument.instrument_id,
-        record.side,
-        record.order_type,
-        record.time_in_force,
-        record.quantity_lots,
-        record.price_ticks,
-        record.post_only,
-        record.self_trade_prevention,
-        record.special,
-    )
-    order.leaves_lots = record.leaves_lots
-    order.stop_price_ticks = record.stop_price_ticks
-    order.hidden_lots = record.hidden_lots
-    order.held = record.held
-    order.fee_credit = record.fee_credit
-    order.peg_limit_ticks = record.peg_limit_ticks
-    account = venue._accounts[order.account_id]
-    account.order_resumes(order)
-    venue._open_order_count += 1
-    if order.special is not None and order.special.expire_time_ns:
-        insort(venue._expiries, (order.special.expire_time_ns, order.order_id, order.account_id))
-    if order.side is Side.BUY:
-        account.cash_in(instrument.currency).held += order.held
-    else:
-        account.position_in(instrument.instrument_id).held += order.held
-    return order

@@ -31,7 +31,7 @@ from trading_engine.venue import sessions, snapshot
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent, charge_fee, hold_needed, notional
 from trading_engine.venue.bands import Bounds, bounds_of
 from trading_engine.venue.checks import (
-    CLIENT_ORDER_ID_CHARACTERS_MAX,
+    CLIENT_ORDER_ID_BYTES_MAX,
     Refusal,
     auction_limit,
     best_opposite,
@@ -115,6 +115,9 @@ PRODUCERS_REMEMBERED = 10_000
 
 
 class Venue:
+    _saver: type[snapshot.Saver] = snapshot.Saver
+    _loader: type[snapshot.Loader] = snapshot.Loader
+
     def __init__(self, strategies: Mapping[str, Strategy] = NO_STRATEGIES) -> None:
         """`strategies` are the matching algorithms, by name, that instruments may ask for."""
         self._strategies = strategies
@@ -757,8 +760,8 @@ class Venue:
 
     def _find_repeated(self, account: Account, command: c.PlaceOrder) -> int:
         """The id of the order that this one repeats, 0 where it is new."""
-        if len(command.client_order_id) > CLIENT_ORDER_ID_CHARACTERS_MAX:
-            raise Refusal(Reason.CLIENT_ORDER_ID_TOO_LONG, CLIENT_ORDER_ID_CHARACTERS_MAX)
+        if len(command.client_order_id.encode()) > CLIENT_ORDER_ID_BYTES_MAX:
+            raise Refusal(Reason.CLIENT_ORDER_ID_TOO_LONG, CLIENT_ORDER_ID_BYTES_MAX)
         known = account.known_order(command.client_order_id) if command.client_order_id else None
         if known is None:
             return 0

@@ -53,6 +53,10 @@ def _store(builder: Any, address: Any, index: Any, value: Any, kind: Any) -> Non
     builder.store(value if kind is I64 else builder.trunc(value, kind), _element(builder, address, index, kind))
 
 
+def _store_byte(builder: Any, address: Any, index: Any, value: Any) -> None:
+    builder.store(builder.trunc(value, I8), _element(builder, address, index, I8))
+
+
 def _prefetch(builder: Any, address: Any) -> None:
     kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
@@ -80,6 +84,8 @@ store_u32 = _operation(
     "store_u32", 3, lambda b, address, index, value: _store(b, address, index, value, I32), has_result=False
 )
 """(address, index, value): the lower 32 bits of the value."""
+store_u8 = _operation("store_u8", 3, _store_byte, has_result=False)
+"""(address, index, value): the lower 8 bits of the value."""
 shift_left = _operation("shift_left", 2, lambda b, value, bits: b.shl(value, bits))
 shift_right = _operation("shift_right", 2, lambda b, value, bits: b.lshr(value, bits))
 """Zeros come in from the left."""

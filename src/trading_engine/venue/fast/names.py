@@ -53,10 +53,10 @@ def name_at(h: int, number: int) -> int:
 def read_name(h: int, text: int, length: int) -> None:
     """Make the `length` bytes at `text` the current name."""
     for index in range(WORDS):
-        store_i64(h, CLIENT_NAME + index, 0)
-    for index in range(length):
-        word = CLIENT_NAME + (index >> 3)
-        store_i64(h, word, load_i64(h, word) | shift_left(load_u8(text, index), (index & 7) << 3))
+        word = 0
+        for byte in range(8 * index, min(8 * index + 8, length)):
+            word |= shift_left(load_u8(text, byte), (byte & 7) << 3)
+        store_i64(h, CLIENT_NAME + index, word)
 
 
 @part

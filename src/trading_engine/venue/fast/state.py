@@ -116,7 +116,22 @@ class State:
         self.own_events(2 * (used + each) + 16 * commands)
         self.events[: len(before)] = before
 
+    def words_of(self, block: int, words: int) -> NDArray[np.int64]:
+        """A block of records of so many words each."""
+        return self._blocks[block].reshape(-1, words)
+
     # Tables
+
+    def own_buckets(self, count: int) -> None:
+        """Make the empty table of orders as wide as so many will need it, lest it grow bucket by bucket."""
+        if not self.header[layout.LIVE]:
+            wanted = 1 << max(0, count - 1).bit_length()
+            self.header[layout.MASK] = min(max(BUCKETS_AT_FIRST, wanted), int(self.header[layout.BUCKETS_MAX])) - 1
+
+    def own_name_buckets(self, count: int) -> None:
+        """The same for the table of client order ids."""
+        if not self.header[layout.NAME_LIVE]:
+            self.header[layout.NAME_MASK] = max(BUCKETS_AT_FIRST, 1 << max(0, count - 1).bit_length()) - 1
 
     def _own_account_table(self, size: int) -> None:
         self._account_table = np.zeros(2 * size, np.int64)

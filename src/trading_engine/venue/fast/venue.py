@@ -33,6 +33,7 @@ from trading_engine.venue.accounts import (
     hold_needed,
 )
 from trading_engine.venue.fast import core, layout, names
+from trading_engine.venue.fast.snapshot import FastLoader, FastSaver
 from trading_engine.venue.fast.state import State, reserve
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
@@ -40,7 +41,7 @@ from trading_engine.venue.matching import NO_STRATEGIES, Strategy
 from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.stops import Stops
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
 from trading_engine.venue.venue import Venue
 
 INT64_MAX = 2**63 - 1
@@ -316,7 +317,7 @@ class FlatMarket(Market):
     def resting_orders(self) -> Iterator[RestingOrder]:
         if not self.is_compiled:
             return super().resting_orders()
-        return map(self._order_of, self._records())
+        return map(self._order_of, self.records())
 
     # Two shapes
 
@@ -327,7 +328,7 @@ class FlatMarket(Market):
         self.is_compiled = False
         self._words[self._at + layout.K_PLAIN] = 0
         self._commands = 0
-        records = self._records()
+        records = self.records()
         self._orders = len(records)
         known = self._venue._accounts
         for order in map(self._order_of, records):
@@ -368,12 +369,16 @@ class FlatMarket(Market):
         self.is_compiled = True
         self._words[self._at + layout.K_PLAIN] = 1
 
-    def _records(self) -> NDArray[np.int64]:
+    def records(self) -> NDArray[np.int64]:
         """The orders of the compiled book as core.ORDER_RECORD_WORDS words each."""
         state = self._venue.state
         out = reserve(max(1, int(state.header[layout.LIVE])) * core.ORDER_RECORD_WORDS)
         count = core.list_orders(state.h, self.number, out.ctypes.data)
         return out[: count * core.ORDER_RECORD_WORDS].reshape(count, core.ORDER_RECORD_WORDS)
+
+    def take_compiled(self) -> None:
+        """Its orders have been entered into the compiled book, all of them."""
+        self.is_compiled = True
 
     def _record_of(self, order: RestingOrder, account: FlatAccount) -> tuple[int, ...]:
         flags = order.side | order.order_type << 8 | order.time_in_force << 16
@@ -414,6 +419,9 @@ class FlatMarket(Market):
 
 class FastVenue(Venue):
     """`compile_eagerness`: a market becomes compiled again when the commands on its general book, times this, are as many as its orders."""
+
+    _saver = FastSaver
+    _loader = FastLoader
 
     def __init__(
         self,
@@ -578,6 +586,21 @@ class FastVenue(Venue):
             None,
         )
 
+    def special_terms(self, number: int) -> SpecialTerms:
+        """Of the order of a name that says it has some."""
+        special = self._special_contents[number][1][8]
+        assert special is not None
+        return special
+
+    def remember_special(self, number: int, special: SpecialTerms) -> None:
+        """The special terms of the order of a name that is there already."""
+        at = number * layout.NAME_WORDS + layout.N_FLAGS
+        record = self.state.words[layout.NAMES]
+        record[at] &= ~layout.SPECIAL_BIT
+        order_id, content = self.name_content(number)
+        record[at] |= layout.SPECIAL_BIT
+        self._special_contents[number] = (order_id, (*content[:8], special))
+
     def names_of(self, account: FlatAccount) -> list[int]:
         """The numbers of all names of an account."""
         if self._grouped_names[0] != self.command_sequence:
@@ -717,11 +740,11 @@ class FastVenue(Venue):
             stopped = self._header[layout.STOPPED]
             if stopped == layout.EVENTS_FULL:
                 state.own_room_for(1)
-            elif stopped != layout.NEEDS_SEAT or not self._make_seat(command.account_id, command.instrument_id):
+            elif stopped != layout.NEEDS_SEAT or not self.make_seat(command.account_id, command.instrument_id):
                 return False
         return True
 
-    def _make_seat(self, account_id: int, instrument_id: int) -> bool:
+    def make_seat(self, account_id: int, instrument_id: int) -> bool:
         """Whether there are such an account and such an instrument, and so a seat now."""
         if account_id not in self._accounts or instrument_id not in self._markets or account_id == FEE_ACCOUNT_ID:
             return False
@@ -783,7 +806,7 @@ class FastVenue(Venue):
                 state.own_more_events(used, count - applied)
             elif stopped != layout.DONE and not (
                 stopped == layout.NEEDS_SEAT
-                and self._make_seat(int(commands[applied]["account_id"]), int(commands[applied]["target_id"]))
+                and self.make_seat(int(commands[applied]["account_id"]), int(commands[applied]["target_id"]))
             ):
                 batch = self._apply_other(commands[applied], text, others)
                 if batch is not None:

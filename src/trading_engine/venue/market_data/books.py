@@ -39,6 +39,7 @@ from trading_engine.venue.market_data.updates import (
     ReplaceDelta,
     TopOfBook,
 )
+from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.terms import Side
 
 FORMAT = 4
@@ -587,7 +588,8 @@ class PublicBooks:
         books.event_sequence = record.event_sequence
         for market in record.markets:
             book = PublicBook(market.instrument, market.market_sequence)
-            orders = [_order_of_venue(order, book) for order in (*market.orders, *market.stops, *market.pegs)]
+            in_book = snapshot.orders_in(market)
+            orders = [_order_of_venue(order, book) for order in (*in_book, *market.stops, *market.pegs)]
             orders += (_order_of_venue(order, book, is_waiting=True) for order in market.waiting)
             legs = [_order_of_venue(order, book, is_waiting_leg=True) for order in market.legs]
             for order in orders:
@@ -646,7 +648,11 @@ def _load_order(record: OrderRecord, book: PublicBook) -> PublicOrder:
 
 
 def _order_of_venue(
-    record: snapshot.OrderRecord, book: PublicBook, *, is_waiting: bool = False, is_waiting_leg: bool = False
+    record: snapshot.OrderRecord | RestingOrder,
+    book: PublicBook,
+    *,
+    is_waiting: bool = False,
+    is_waiting_leg: bool = False,
 ) -> PublicOrder:
     order = PublicOrder(
         record.order_id,
