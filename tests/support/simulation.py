@@ -1,5 +1,6 @@
 """Runs a venue under a random workload, audited, interrupted and replayed. A seed decides everything."""
 
+from collections.abc import Mapping
 from random import Random
 
 import msgspec
@@ -7,19 +8,22 @@ import msgspec
 from support.auditor import decode_sequenced
 from support.market_watch import MarketWatch
 from support.venue_driver import EAGER, STRATEGIES, VenueDriver
-from support.workload import Workload
+from support.workload import NO_EMPHASIS, Workload
 from trading_engine.venue import Venue
 from trading_engine.venue.fast.venue import FastVenue
 
 
-def simulate(seed: int, commands_count: int, *, compared: bool = True) -> VenueDriver:
+def simulate(
+    seed: int, commands_count: int, *, compared: bool = True, emphasis: Mapping[str, float] = NO_EMPHASIS
+) -> VenueDriver:
     """A run of the workload of this seed, audited, and compared with the fast venue. A failure says the seed and the command."""
     random = Random(seed)
     driver = VenueDriver()
     if not compared:
         driver.fast = None
     assert driver.auditor
-    workload = Workload(random, driver.auditor.mirror, hostility=random.choice((0.0, 0.02, 0.05, 0.3)))
+    hostility = random.choice((0.0, 0.02, 0.05, 0.3))
+    workload = Workload(random, driver.auditor.mirror, hostility, emphasis)
     restarts = random.choice((0.0, 0.002, 0.02))
     for command in workload.opening():
         driver.do(command)

@@ -5,7 +5,7 @@ again rightly and wrongly, numbers are sent twice, markets halt, days end, accou
 any integer of a command is replaced by one from the ends of what the wire can carry.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any
 
@@ -137,11 +137,18 @@ INSTRUMENTS = (
 )
 
 
-class Workload:
-    """`hostility` is the share of commands with an extreme in them."""
+NO_EMPHASIS: Mapping[str, float] = {}
 
-    def __init__(self, random: Random, mirror: Mirror, hostility: float = 0.05) -> None:
+
+class Workload:
+    """`hostility` is the share of commands with an extreme in them; `emphasis` says, by the name of the method that makes them, how many
+    times more often than usual commands come."""
+
+    def __init__(
+        self, random: Random, mirror: Mirror, hostility: float = 0.05, emphasis: Mapping[str, float] = NO_EMPHASIS
+    ) -> None:
         self.random = random
+        self.emphasis = emphasis
         self.mirror = mirror
         self.hostility = hostility
         self.has_sessions = random.random() < 0.4
@@ -238,7 +245,8 @@ class Workload:
             self.set_cancel_on_disconnect: 0.3,
             self.set_kill_switch: 6 if self._killed() else 0.2,
         }
-        command = self.random.choices(list(kinds), list(kinds.values()))[0]()
+        weights = [weight * self.emphasis.get(kind.__name__, 1) for kind, weight in kinds.items()]
+        command = self.random.choices(list(kinds), weights)[0]()
         return self.spoil(command) if self.random.random() < self.hostility else command
 
     def spoil(self, command: c.AnyCommand) -> c.AnyCommand:
