@@ -141,8 +141,8 @@ NO_EMPHASIS: Mapping[str, float] = {}
 
 
 class Workload:
-    """`hostility` is the share of commands with an extreme in them; `emphasis` says, by the name of the method that makes them, how many
-    times more often than usual commands come."""
+    """`hostility` is the share of commands with an extreme in them; `emphasis` says how many times more often than usual commands come, by
+    the name of the method that makes them or as "instrument 5"."""
 
     def __init__(
         self, random: Random, mirror: Mirror, hostility: float = 0.05, emphasis: Mapping[str, float] = NO_EMPHASIS
@@ -280,7 +280,8 @@ class Workload:
         return self.random.choices(account_ids, [1 / account_id for account_id in account_ids])[0]
 
     def _instrument(self) -> int:
-        (instrument_id,) = self.random.choices(list(self.instruments), list(self.instruments.values()))
+        weights = [weight * self.emphasis.get(f"instrument {number}", 1) for number, weight in self.instruments.items()]
+        (instrument_id,) = self.random.choices(list(self.instruments), weights)
         return instrument_id
 
     def _price(self, instrument_id: int, side: Side | None = None) -> int:

@@ -238,7 +238,12 @@ FAULTS = {
 }
 
 
-RARE = {"exits hold for both": {"place_group": 12.0}, "exits need no cover": {"place_group": 12.0, "adjust_cash": 20.0}}
+RARE: dict[str, dict[str, float]] = {
+    "exits hold for both": {"place_group": 12},
+    "exits need no cover": {"place_group": 12, "adjust_cash": 20},
+    "rebates are paid from nothing": {"place": 10, "instrument 5": 100},
+    "fill-or-kill fills in part": {"place": 10},
+}
 """What shows a fault so seldom that more of it has to be tried."""
 
 
