@@ -7,7 +7,7 @@ Linux and macOS (markers tell where a line applies). The other lists are exporte
 |---|---|---|
 | base.txt | `make run` | dependencies |
 | prod.txt | a production image | dependencies and the extra `prod` |
-| dev.txt | `make test`, `make check` | dependencies, and the group `dev` |
+| dev.txt | `make test`, `make check` | dependencies, the extra `prod`, and the group `dev` |
 | bootstrap.txt | the installer itself | the group `bootstrap` |
 
 Not `uv.lock` and no other format of that kind, because those write the address of the package index into every entry: these lists install
@@ -29,7 +29,7 @@ LOCK = "lock.txt"
 EXPORTS: dict[str, list[str]] = {
     "base.txt": ["pyproject.toml"],
     "prod.txt": ["pyproject.toml", "--extra", "prod"],
-    "dev.txt": ["pyproject.toml", "--group", "dev"],
+    "dev.txt": ["pyproject.toml", "--extra", "prod", "--group", "dev"],
 }
 BOOTSTRAP = "bootstrap.txt"
 LISTS = [LOCK, *EXPORTS, BOOTSTRAP]
