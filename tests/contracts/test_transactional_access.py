@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from trading_engine.database.transactional.connections import Use
+from trading_engine.database.connections import Use
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.errors import AlreadyExists
 from trading_engine.database.transactional.projection import Projection

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, event, select
 
 from support.random_market import random_market
 from support.venue_driver import ALICE, BUY, VenueDriver, open_venue
+from trading_engine.database.connections import Use
+from trading_engine.database.errors import DatabaseUnavailable
 from trading_engine.database.transactional import projection as projection_module
-from trading_engine.database.transactional.connections import Use
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.errors import (
-    DatabaseUnavailable,
     ProjectionBehind,
     ProjectionConflict,
     ProjectionFailed,
@@ -345,7 +345,7 @@ async def test_writer_tries_again_while_the_database_is_locked(
     driver: VenueDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projection_module, "RETRY_S", 0.001)
-    monkeypatch.setattr("trading_engine.database.transactional.connections.BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr("trading_engine.database.connections.BUSY_TIMEOUT_MS", 1)
     async with fresh_database() as database, running(database, interval_s=0) as writer:
         with closing(sqlite3.connect(database.connections.url.database or "", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

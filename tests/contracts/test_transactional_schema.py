@@ -12,10 +12,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from trading_engine.database.setup import set_up, transactional_url
-from trading_engine.database.transactional.connections import Use
-from trading_engine.database.transactional.database import TransactionalDatabase
-from trading_engine.database.transactional.errors import DatabaseUnavailable, MigrationFailed
+from trading_engine.database.connections import Use
+from trading_engine.database.errors import DatabaseUnavailable, MigrationFailed
+from trading_engine.database.setup import set_up
+from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.models import Base, OrderRow, table_of
 from trading_engine.database.transactional.records import Role
 from trading_engine.shared.config import Config, DatabaseConfig
@@ -82,7 +82,7 @@ async def test_opening_what_is_no_database_is_unavailable(tmp_path: Path) -> Non
 async def test_writing_to_a_locked_file_is_unavailable_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trading_engine.database.transactional.connections.BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr("trading_engine.database.connections.BUSY_TIMEOUT_MS", 1)
     database = await TransactionalDatabase.open(f"sqlite:///{tmp_path}/file")
     with closing(sqlite3.connect(tmp_path / "file", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -110,7 +110,7 @@ async def test_readers_cannot_write(database: TransactionalDatabase) -> None:
 async def test_more_transactions_than_may_wait_are_refused(
     database: TransactionalDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trading_engine.database.transactional.connections.WAITING_MAX", 3)
+    monkeypatch.setattr("trading_engine.database.connections.WAITING_MAX", 3)
     asked = await asyncio.gather(*(database.ping() for _ in range(5)), return_exceptions=True)
     assert [type(answer) for answer in asked] == [type(None)] * 3 + [DatabaseUnavailable] * 2
     await database.ping()
@@ -138,7 +138,7 @@ async def test_set_up_creates_then_finds_the_database_and_says_so(tmp_path: Path
     await set_up(config, said.append)
     file = tmp_path / "data" / "transactional.db"
     assert said[1] == "  created, schema 0001"
-    assert said[3] == "  up to date, schema 0001; the projection has reached event 0"
+    assert said[3] == "  up to date, schema 0001"
     assert str(file) in said[0]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 

@@ -82,12 +82,12 @@ async def _end_with(supervisor_pid: int) -> None:
 
 def set_up_databases(arguments: Arguments) -> int:
     """Create what is missing and migrate what is old. Raises `ConfigError`."""
+    from trading_engine.database.errors import DatabaseError
     from trading_engine.database.setup import set_up
-    from trading_engine.database.transactional.errors import DatabaseError
 
     config = arguments.load_config()
     try:
-        asyncio.run(set_up(config))
+        asyncio.run(set_up(config, print))
     except DatabaseError as error:
         raise ConfigError(str(error)) from error
     return 0

@@ -1,53 +1,57 @@
-"""Creates and migrates the databases of a configuration: `python -m trading_engine.database.setup --config config/dev.yaml`."""
+"""Creates and migrates the databases of a configuration: `python main.py databases setup`.
 
-import argparse
-import asyncio
-import sys
-from collections.abc import Callable
-from pathlib import Path
+To add a database, add one line to `DATABASES`.
+"""
 
-from trading_engine.database.transactional.connections import parse_url
-from trading_engine.database.transactional.database import TransactionalDatabase
-from trading_engine.database.transactional.errors import DatabaseError
-from trading_engine.shared.config import Config, ConfigError, load_config
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
 
-TRANSACTIONAL_FILE = "transactional.db"
+from trading_engine.database.connections import parse_url
+from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
+from trading_engine.shared.config import Config
 
 
-def transactional_url(config: Config) -> str:
-    """The configured URL, or that of the SQLite file in the data directory."""
-    return config.database.transactional_url or f"sqlite:///{config.data_path / TRANSACTIONAL_FILE}"
+class OpenDatabase(Protocol):
+    """What each of the databases can do once it is open."""
+
+    async def migrate(self) -> tuple[str | None, str | None]:
+        """Create what is missing and migrate what is old; the revisions before (None: it was empty) and after."""
+        ...
+
+    async def close(self) -> None: ...
 
 
-async def set_up(config: Config, say: Callable[[str], None] = print) -> None:
+class Database(NamedTuple):
+    name: str
+    where: Callable[[Config], str]
+    """Its address, to be shown: without a password."""
+    open: Callable[[Config], Awaitable[OpenDatabase]]
+
+
+async def open_transactional(config: Config) -> TransactionalDatabase:
+    return await TransactionalDatabase.open(transactional_url(config))
+
+
+def shown_transactional_url(config: Config) -> str:
+    return parse_url(transactional_url(config)).render_as_string(hide_password=True)
+
+
+DATABASES: tuple[Database, ...] = (Database("transactional", shown_transactional_url, open_transactional),)
+
+
+async def set_up(config: Config, say: Callable[[str], None]) -> None:
     """Create what is missing, migrate what is old, and say what was done. Safe to run again. Raises `DatabaseError`."""
-    url = transactional_url(config)
-    say(f"transactional database: {parse_url(url).render_as_string(hide_password=True)}")
-    database = await TransactionalDatabase.open(url)
-    try:
-        before, after = await database.migrate()
-        reached = await database.trading.reached_sequence()
-    finally:
-        await database.close()
+    for name, where, open_database in DATABASES:
+        say(f"{name} database: {where(config)}")
+        database = await open_database(config)
+        try:
+            before, after = await database.migrate()
+        finally:
+            await database.close()
+        say(f"  {what_was_done(before, after)}")
+
+
+def what_was_done(before: str | None, after: str | None) -> str:
     if before is None:
-        say(f"  created, schema {after}")
-    elif before == after:
-        say(f"  up to date, schema {after}; the projection has reached event {reached}")
-    else:
-        say(f"  migrated from schema {before} to {after}; the projection has reached event {reached}")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="setup_databases", description="Create and migrate the databases.")
-    parser.add_argument("--config", type=Path, default=Path("config/dev.yaml"), help="default: %(default)s")
-    arguments = parser.parse_args()
-    try:
-        asyncio.run(set_up(load_config(arguments.config)))
-    except (ConfigError, DatabaseError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return f"created, schema {after}"
+    return f"up to date, schema {after}" if before == after else f"migrated from schema {before} to {after}"

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from trading_engine.database.transactional.connections import Connections, Use
+from trading_engine.database.connections import Connections, Use
 from trading_engine.database.transactional.errors import AlreadyExists
 from trading_engine.database.transactional.models import (
     AccountRow,

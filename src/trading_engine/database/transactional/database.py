@@ -3,19 +3,21 @@
 from pathlib import Path
 from typing import Self
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.util import CommandError
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy import text
 
+from trading_engine.database.connections import Connections, Use
+from trading_engine.database.migration import migrate
 from trading_engine.database.transactional.access import AccessRepository
-from trading_engine.database.transactional.connections import Connections, Use
-from trading_engine.database.transactional.errors import MigrationFailed
 from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.shared.config import Config
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+TRANSACTIONAL_FILE = "transactional.db"
+
+
+def transactional_url(config: Config) -> str:
+    """The configured URL, or that of the SQLite file in the data directory."""
+    return config.database.transactional_url or f"sqlite:///{config.data_path / TRANSACTIONAL_FILE}"
 
 
 class TransactionalDatabase:
@@ -45,22 +47,5 @@ class TransactionalDatabase:
         await self.connections.run(Use.READ, lambda connection: connection.execute(text("SELECT 1")).scalar())
 
     async def migrate(self) -> tuple[str | None, str | None]:
-        """Bring the schema up to date, in one transaction; returns the revisions before (None: empty database) and after.
-
-        Raises `MigrationFailed` when the database was written by a later release, or holds what does not fit; nothing has changed then.
-        """
-        return await self.connections.run(Use.MIGRATE, _migrate)
-
-
-def _migrate(connection: Connection) -> tuple[str | None, str | None]:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    before = MigrationContext.configure(connection).get_current_revision()
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise MigrationFailed(f"revision {before} of the database is not known to this release: {error}") from error
-    except (ProgrammingError, OperationalError, IntegrityError) as error:
-        raise MigrationFailed(f"revision {before} of the database cannot be migrated: {error.orig}") from error
-    return before, MigrationContext.configure(connection).get_current_revision()
+        """The schema's revision before (None: empty database) and after. Raises `MigrationFailed`, having changed nothing."""
+        return await migrate(self.connections, MIGRATIONS)

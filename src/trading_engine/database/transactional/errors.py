@@ -1,16 +1,6 @@
-"""What can go wrong here, split by what the caller can do about it."""
+"""What can go wrong with the rows, beyond the failures that all databases have (`database.errors`)."""
 
-
-class DatabaseError(Exception):
-    """Base of all failures of the transactional database."""
-
-
-class DatabaseUnavailable(DatabaseError):
-    """It cannot be reached or is locked for too long. Nothing was written: try again later."""
-
-
-class MigrationFailed(DatabaseError):
-    """The schema cannot be brought to the state that this release needs; the message says why."""
+from trading_engine.database.errors import DatabaseError
 
 
 class AlreadyExists(DatabaseError):

@@ -29,12 +29,12 @@ from itertools import count
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from trading_engine.database.bulk import insert_rows, upsert_rows
+from trading_engine.database.connections import Use
+from trading_engine.database.errors import DatabaseUnavailable
 from trading_engine.database.transactional.average_cost import Holding
-from trading_engine.database.transactional.bulk import insert_rows, upsert_rows
-from trading_engine.database.transactional.connections import Use
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.errors import (
-    DatabaseUnavailable,
     ProjectionBehind,
     ProjectionConflict,
     ProjectionFailed,

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, desc, func, literal, literal_column, select
 
-from trading_engine.database.transactional.connections import Connections, Use
+from trading_engine.database.connections import Connections, Use
 from trading_engine.database.transactional.fold import decode_definition, decode_terms
 from trading_engine.database.transactional.models import (
     CashBalanceRow,

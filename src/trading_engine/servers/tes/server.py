@@ -20,9 +20,8 @@ from typing import Any
 
 import uvicorn
 
-from trading_engine.database.setup import transactional_url
-from trading_engine.database.transactional.database import TransactionalDatabase
-from trading_engine.database.transactional.errors import DatabaseError, MigrationFailed
+from trading_engine.database.errors import DatabaseError, MigrationFailed
+from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.projection import Projection, ProjectionWriter
 from trading_engine.database.transactional.records import Candle, StartState
 from trading_engine.messaging.broker import MessageBroker

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from trading_engine.database.transactional.errors import DatabaseError
+from trading_engine.database.errors import DatabaseError
 from trading_engine.servers.tes.errors import ApiError, invalid_request
 from trading_engine.servers.tes.models.views import encode
 from trading_engine.servers.tes.routes import openapi

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from trading_engine.database.transactional.errors import DatabaseError
+from trading_engine.database.errors import DatabaseError
 from trading_engine.servers.tes.asgi import Receive, Scope, Send, client_address
 from trading_engine.servers.tes.connections import DirectWebSocket, connection_of, text_frame
 from trading_engine.servers.tes.errors import ApiError, invalid_request, not_authenticated, unlisted_symbol

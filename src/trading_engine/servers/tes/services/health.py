@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from trading_engine import __version__
-from trading_engine.database.transactional.errors import DatabaseUnavailable
+from trading_engine.database.errors import DatabaseUnavailable
 from trading_engine.database.transactional.projection import ProjectionWriter
 from trading_engine.servers.tes.services.gateway import Gateway
 

@@ -34,7 +34,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from trading_engine.database.transactional.errors import DatabaseUnavailable
+from trading_engine.database.errors import DatabaseUnavailable
 
 READERS_MAX = 4
 """Read transactions at a time; more wait for their turn."""
