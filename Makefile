@@ -1,4 +1,4 @@
-# `make` says what there is. Every target first sets up what it needs (.venv, packages, the files of the page, a browser for the tests):
+# `make` says what there is. Every target first sets up what it needs (.venv, packages, the files of the page, a browser and servers for the tests):
 # that takes a network once, and nothing when it has been done.
 #
 #   PYTHON=/path/to/python   which interpreter to set up with, 3.11 to 3.13; otherwise one is looked for
@@ -27,7 +27,7 @@ run: environment page ## Start a whole venue with a live market and open it: ARG
 	@exec $(python) main.py up $(ARGS)
 
 .PHONY: test
-test: environment-dev page-dev browser core ## Run all tests but the soak: ARGS="-k journal"
+test: environment-dev page-dev browser servers core ## Run all tests but the soak: ARGS="-k journal"
 	@echo "==> pytest"
 	@$(python) -m pytest -n auto --dist loadfile $(ARGS)
 
@@ -53,6 +53,10 @@ format: environment-dev ## Format the sources, and mend what mends itself
 	@$(python) -m ruff check --fix-only
 	@$(python) -m ruff format
 
+.PHONY: services
+services: environment-dev ## Start RabbitMQ, PostgreSQL, Redis and a qIPC server to try things on: ARGS="rabbitmq redis"
+	@exec $(python) scripts/services.py $(ARGS)
+
 .PHONY: bench
 bench: environment core ## Measure latency and throughput on this machine: ARGS="--help"
 	@$(python) -m benchmarks $(ARGS)
@@ -62,14 +66,14 @@ sim: environment-dev core ## Run the simulations: recorded data, and seeded crow
 	@$(python) -m pytest tests/simulation $(ARGS)
 
 .PHONY: soak
-soak: environment-dev page-dev browser core ## Run the tests that take minutes
+soak: environment-dev page-dev browser servers core ## Run the tests that take minutes
 	@$(python) -m pytest -m soak --timeout 7200 $(ARGS)
 
 .PHONY: lock
 lock: environment-dev ## Pin the packages again after a change of pyproject.toml: ARGS=--upgrade for the newest
 	@$(python) scripts/lock.py $(ARGS)
 
-.PHONY: environment environment-dev page page-dev browser
+.PHONY: environment environment-dev page page-dev browser servers
 environment:
 	@scripts/setup_environment.sh base
 environment-dev:
@@ -80,3 +84,5 @@ page-dev: environment-dev
 	@$(portal_files) --dev
 browser: environment-dev
 	@$(python) scripts/chromium.py
+servers: environment-dev
+	@$(python) scripts/services.py --install
