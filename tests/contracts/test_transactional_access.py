@@ -8,7 +8,7 @@ from sqlalchemy import text
 from trading_engine.database.connections import Use
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.errors import AlreadyExists
-from trading_engine.database.transactional.projection import Projection
+from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import (
     ApiKey,
     Client,
@@ -87,7 +87,9 @@ async def test_portfolios_without_account_are_those_the_venue_has_not_opened(dat
     first = (await database.access.register("alice", "hash", Role.TRADER, NOW)).portfolio
     second = (await database.access.register("bob", "hash", Role.TRADER, NOW)).portfolio
     assert await database.access.portfolios_without_account() == (first, second)
-    await Projection(database).apply([EventBatch(1, NOW, "p", 1, 1, (AccountOpened(first.portfolio_id, 10),))])
+    await TransactionalProjection(database).apply(
+        [EventBatch(1, NOW, "p", 1, 1, (AccountOpened(first.portfolio_id, 10),))]
+    )
     assert await database.access.portfolios_without_account() == (second,)
 
 

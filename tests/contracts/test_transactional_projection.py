@@ -16,18 +16,19 @@ from sqlalchemy import Connection, event, select
 
 from support.random_market import random_market
 from support.venue_driver import ALICE, BUY, VenueDriver, open_venue
+from trading_engine.database import projection as projection_module
 from trading_engine.database.connections import Use
-from trading_engine.database.errors import DatabaseUnavailable
-from trading_engine.database.transactional import projection as projection_module
-from trading_engine.database.transactional.database import TransactionalDatabase
-from trading_engine.database.transactional.errors import (
+from trading_engine.database.errors import (
+    DatabaseUnavailable,
     ProjectionBehind,
     ProjectionConflict,
     ProjectionFailed,
     ProjectionGap,
 )
+from trading_engine.database.projection import ProjectionWriter
+from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.models import Base
-from trading_engine.database.transactional.projection import Projection, ProjectionWriter
+from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.venue.events import EventBatch, OrderCanceled
 from trading_engine.venue.reasons import EndReason
 
@@ -63,7 +64,7 @@ async def fresh_database() -> AsyncIterator[TransactionalDatabase]:
 
 async def one_by_one(batches: list[EventBatch]) -> Rows:
     async with fresh_database() as database:
-        projection = Projection(database)
+        projection = TransactionalProjection(database)
         for batch in batches:
             await projection.apply([batch])
         return await rows_of(database)
@@ -120,7 +121,7 @@ def test_projection_any_chunks_repeats_and_crashes_leave_the_same_rows(
 async def projected_by_chance(batches: list[EventBatch], random: Random) -> Rows:
     """Feed chunks of any size that begin at or before what is needed next, and crash at any statement of some of them."""
     async with fresh_database() as database:
-        projection = Projection(database)
+        projection = TransactionalProjection(database)
         while (position := await projection.position()) < batches[-1].last_event_sequence:
             needed = next(i for i, batch in enumerate(batches) if batch.last_event_sequence > position)
             first = max(0, needed - random.choice((0, 0, 1, 5)))
@@ -131,7 +132,7 @@ async def projected_by_chance(batches: list[EventBatch], random: Random) -> Rows
                         await projection.apply(chunk)
                     except Crash:
                         if random.random() < 0.5:
-                            projection = Projection(database)
+                            projection = TransactionalProjection(database)
             else:
                 assert await projection.apply(chunk) == chunk[-1].last_event_sequence
         return await rows_of(database)
@@ -140,7 +141,7 @@ async def projected_by_chance(batches: list[EventBatch], random: Random) -> Rows
 async def test_projection_crash_at_each_statement_leaves_the_rows_as_they_were(
     database: TransactionalDatabase, driver: VenueDriver, expected: Rows
 ) -> None:
-    projection = Projection(database)
+    projection = TransactionalProjection(database)
     middle = len(driver.batches) // 2
     await projection.apply(driver.batches[:middle])
     before = await rows_of(database)
@@ -159,18 +160,18 @@ async def test_projection_crash_at_each_statement_leaves_the_rows_as_they_were(
 
 
 async def test_projection_repeated_batches_are_skipped(database: TransactionalDatabase, driver: VenueDriver) -> None:
-    projection = Projection(database)
+    projection = TransactionalProjection(database)
     reached = await projection.apply(driver.batches[:50])
     before = await rows_of(database)
     assert await projection.apply(driver.batches[10:40]) == reached
-    assert await Projection(database).apply(driver.batches[:50]) == reached
+    assert await TransactionalProjection(database).apply(driver.batches[:50]) == reached
     assert await rows_of(database) == before
 
 
 async def test_projection_gap_is_an_error_and_writes_nothing(
     database: TransactionalDatabase, driver: VenueDriver, expected: Rows
 ) -> None:
-    projection = Projection(database)
+    projection = TransactionalProjection(database)
     await projection.apply(driver.batches[:10])
     before = await rows_of(database)
     next_event = driver.batches[9].last_event_sequence + 1
@@ -186,7 +187,7 @@ async def test_projection_gap_is_an_error_and_writes_nothing(
 async def test_projection_batch_that_straddles_the_position_is_a_gap(
     database: TransactionalDatabase, driver: VenueDriver
 ) -> None:
-    projection = Projection(database)
+    projection = TransactionalProjection(database)
     await projection.apply(driver.batches[:10])
     first, second = driver.batches[9:11]
     merged = EventBatch(1, second.time_ns, "p", 1, first.first_event_sequence, first.events + second.events)
@@ -198,7 +199,7 @@ async def test_projection_batch_that_straddles_the_position_is_a_gap(
 async def test_projection_of_two_processes_fails_in_the_second(
     database: TransactionalDatabase, driver: VenueDriver, expected: Rows, head_start: int
 ) -> None:
-    first, second = Projection(database), Projection(database)
+    first, second = TransactionalProjection(database), TransactionalProjection(database)
     await first.apply(driver.batches[:head_start])
     await second.apply(driver.batches[:head_start])
     if head_start == 0:
@@ -213,7 +214,7 @@ async def test_projection_of_two_processes_fails_in_the_second(
 async def test_projection_event_that_contradicts_the_rows_stops_it(database: TransactionalDatabase) -> None:
     market = open_venue()
     market.rest(ALICE, BUY, 10, 100)
-    projection = Projection(database)
+    projection = TransactionalProjection(database)
     reached = await projection.apply(market.batches)
     before = await rows_of(database)
     impossible = EventBatch(99, 10**6, "p", 1, reached + 1, (OrderCanceled(1, ALICE, 9, EndReason.REQUESTED),))
@@ -227,7 +228,7 @@ async def test_projection_event_that_contradicts_the_rows_stops_it(database: Tra
 
 @asynccontextmanager
 async def running(database: TransactionalDatabase, **options: Any) -> AsyncIterator[ProjectionWriter]:
-    writer = ProjectionWriter(Projection(database), **options)
+    writer = ProjectionWriter(TransactionalProjection(database), **options)
     await writer.start()
     try:
         yield writer
@@ -359,5 +360,5 @@ async def test_writer_tries_again_while_the_database_is_locked(
 async def test_writer_with_a_missing_table_says_so(tmp_path: Path) -> None:
     empty = await TransactionalDatabase.open(f"sqlite:///{tmp_path}/empty.sqlite")
     with pytest.raises(DatabaseUnavailable, match="no such table"):
-        await ProjectionWriter(Projection(empty)).start()
+        await ProjectionWriter(TransactionalProjection(empty)).start()
     await empty.close()

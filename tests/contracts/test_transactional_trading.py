@@ -9,7 +9,7 @@ import pytest
 from support.random_market import ACCOUNTS, INSTRUMENTS, random_market
 from support.venue_driver import AAPL, ALICE, BOB, BUY, MSFT, SELL, VenueDriver, open_venue
 from trading_engine.database.transactional.database import TransactionalDatabase
-from trading_engine.database.transactional.projection import Projection
+from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import (
     AccountState,
     Candle,
@@ -74,7 +74,7 @@ def market() -> Market:
 
 @pytest.fixture
 async def filled(database: TransactionalDatabase, market: Market) -> TransactionalDatabase:
-    await Projection(database).apply(market.driver.batches)
+    await TransactionalProjection(database).apply(market.driver.batches)
     return database
 
 
@@ -163,7 +163,7 @@ async def test_order_by_client_id_is_the_newest_of_the_account(database: Transac
     driver = open_venue()
     driver.rest(ALICE, BUY, 1, 100, client_order_id="mine")
     driver.rest(BOB, BUY, 1, 100, client_order_id="mine")
-    projection = Projection(database)
+    projection = TransactionalProjection(database)
     await projection.apply(driver.batches)
     first = Market(driver).orders[1]
     assert await database.trading.order_by_client_id(ALICE, "mine") == first
@@ -214,7 +214,7 @@ async def test_two_fills_of_one_event_are_never_parted(database: TransactionalDa
     for _ in range(3):
         driver.rest(ALICE, SELL, 1, 100)
         driver.place(ALICE, BUY, 1, 100)
-    await Projection(database).apply(driver.batches)
+    await TransactionalProjection(database).apply(driver.batches)
     fills = Market(driver).fills(ALICE)
     page = await database.trading.fills(ALICE, limit=1)
     assert list(page.items) == fills[:2]
@@ -249,7 +249,7 @@ async def test_account_state_agrees_with_the_venue(filled: TransactionalDatabase
 async def test_what_all_accounts_gained_together_is_what_they_paid_in_fees(database: TransactionalDatabase) -> None:
     """Valued at any one price, what one gains by trading another loses. What they started with came in at no cost."""
     market = Market(random_market(SEED, COMMANDS, orders_only=True))
-    await Projection(database).apply(market.driver.batches)
+    await TransactionalProjection(database).apply(market.driver.batches)
     fees = sum(fill.fee for account_id in ACCOUNTS for fill in market.fills(account_id))
     gained = 0
     for account_id in ACCOUNTS:
@@ -267,7 +267,7 @@ async def test_position_worked_example(database: TransactionalDatabase) -> None:
     driver.do(c.AdjustPosition(ALICE, MSFT.instrument_id, 10))
     driver.rest(BOB, BUY, 20, 60_000, instrument_id=2)
     driver.place(ALICE, SELL, 20, 60_000, instrument_id=2)
-    await Projection(database).apply(driver.batches)
+    await TransactionalProjection(database).apply(driver.batches)
     alice = (await database.trading.account_state(ALICE)).positions[-1]
     bob = (await database.trading.account_state(BOB)).positions[-1]
     # Alice: 40 @ 500.00 as taker (fee 6.00), 10 delivered at 500.00, sold 20 @ 600.00 as taker (fee 3.60).
@@ -379,7 +379,7 @@ async def test_largest_integers_pass_through_unchanged(database: TransactionalDa
     driver = open_venue((huge,), (ALICE, BOB), cash=2**61, lots=2**31)
     driver.rest(BOB, SELL, 2**30 - 1, 2**31 - 1)
     driver.place(ALICE, BUY, 2**30 - 1, 2**31 - 1, client_order_id="huge")
-    await Projection(database).apply(driver.batches)
+    await TransactionalProjection(database).apply(driver.batches)
     order = await database.trading.order_by_client_id(ALICE, "huge")
     assert order == Market(driver).orders[2]
     assert order.filled_value == (2**30 - 1) * (2**31 - 1)

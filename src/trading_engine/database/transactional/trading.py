@@ -69,7 +69,7 @@ class TradingRepository:
 
     async def reached_sequence(self) -> int:
         """The last event that the rows show, 0 before the first."""
-        return await self._connections.run(Use.READ, lambda connection: _reached(connection)[0])
+        return await self._connections.run(Use.READ, lambda connection: read_reached(connection)[0])
 
     async def start_state(self) -> StartState:
         """All that can still change, with the event sequence it belongs to: what a read side starts from."""
@@ -179,7 +179,7 @@ class TradingRepository:
         ).where(positions.c.account_id == account_id)
 
         def work(connection: Connection) -> AccountState:
-            event_sequence, _ = _reached(connection)
+            event_sequence, _ = read_reached(connection)
             cash = connection.execute(cash_query.order_by(cash_balances.c.currency))
             held = connection.execute(position_query.order_by(positions.c.instrument_id))
             return AccountState(
@@ -237,14 +237,14 @@ class TradingRepository:
 # Queries
 
 
-def _reached(connection: Connection) -> tuple[int, int]:
+def read_reached(connection: Connection) -> tuple[int, int]:
     query = select(projection_state.c.event_sequence, projection_state.c.updated_ns)
     row = (connection.execute(query.where(projection_state.c.stream == EVENT_STREAM))).one_or_none()
     return (0, 0) if row is None else (row.event_sequence, row.updated_ns)
 
 
 def read_start_state(connection: Connection) -> StartState:
-    event_sequence, time_ns = _reached(connection)
+    event_sequence, time_ns = read_reached(connection)
     listed = _instruments(connection)
     live = connection.execute(select(orders).where(IS_LIVE).order_by(orders.c.order_id))
     return StartState(event_sequence, time_ns, listed, tuple(_order(row) for row in live))

@@ -21,8 +21,9 @@ from typing import Any
 import uvicorn
 
 from trading_engine.database.errors import DatabaseError, MigrationFailed
+from trading_engine.database.projection import ProjectionWriter
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
-from trading_engine.database.transactional.projection import Projection, ProjectionWriter
+from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import Candle, StartState
 from trading_engine.messaging.broker import MessageBroker
 from trading_engine.messaging.transports import broker_for
@@ -210,7 +211,7 @@ async def trading_engine_server(
     try:
         await database.migrate()
         projection = ProjectionWriter(
-            Projection(database),
+            TransactionalProjection(database),
             batch_max=config.database.projection_batch_max,
             interval_s=config.database.projection_interval_ms / 1000,
         )

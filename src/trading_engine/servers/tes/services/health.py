@@ -6,7 +6,7 @@ import msgspec
 
 from trading_engine import __version__
 from trading_engine.database.errors import DatabaseUnavailable
-from trading_engine.database.transactional.projection import ProjectionWriter
+from trading_engine.database.projection import ProjectionWriter
 from trading_engine.servers.tes.services.gateway import Gateway
 
 PROJECTION_LAG_MAX = 5_000

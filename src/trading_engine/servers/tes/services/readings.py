@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from trading_engine.database.errors import DatabaseUnavailable
-from trading_engine.database.transactional.errors import ProjectionError
-from trading_engine.database.transactional.projection import ProjectionWriter
+from trading_engine.database.errors import DatabaseUnavailable, ProjectionError
+from trading_engine.database.projection import ProjectionWriter
 from trading_engine.database.transactional.records import Candle, Page, Position
 from trading_engine.database.transactional.trading import OrderFilter, TradingRepository
 from trading_engine.servers.tes.errors import ApiError, unknown_order, unlisted_symbol
