@@ -37,10 +37,13 @@ async def test_migrating_twice_changes_nothing(database: TransactionalDatabase) 
     assert await database.migrate() == ("0001", "0001")
 
 
-async def test_migrating_a_database_of_a_later_release_is_refused(database: TransactionalDatabase) -> None:
+async def test_migrating_a_database_of_a_later_release_is_refused(transactional_url: str) -> None:
+    database = await TransactionalDatabase.open(transactional_url)
+    await database.migrate()
     await execute(database, Use.WRITE, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(MigrationFailed, match="9999"):
         await database.migrate()
+    await database.close()
 
 
 async def test_migration_that_fails_leaves_nothing_behind(transactional_url: str) -> None:

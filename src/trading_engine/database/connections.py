@@ -42,6 +42,12 @@ WAITING_MAX = 1_000
 """Transactions of one use that run or wait; more are refused at once."""
 POSTGRESQL_WRITERS_MAX = 4
 POOL_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 20.0
+"""A server that has not answered by then counts as lost: its machine may be gone without a word."""
+IDLE_TIMEOUT_S = 60.0
+"""PostgreSQL ends a transaction, and lets go of its locks, whose client has said nothing for so long."""
+LASTING_STATES = ("22", "23", "42")
+"""Classes of SQLSTATE: wrong data, a broken constraint, a statement that is wrong or not allowed."""
 BUSY_TIMEOUT_MS = 5_000
 WAL_BYTES_KEPT = 64 << 20
 """A WAL file that has grown beyond this (a long read kept it from being folded in) is cut back."""
@@ -69,6 +75,14 @@ class Backend(ABC):
     @abstractmethod
     async def close(self) -> None: ...
 
+    def is_unavailable(self, error: Exception) -> bool:
+        """Whether the same again may succeed later; else a rule of the schema was broken, or the statement is wrong."""
+        return isinstance(error, UNAVAILABLE) and not isinstance(error, LASTING)
+
+
+UNAVAILABLE = (DBAPIError, PoolTimeoutError, OSError)
+LASTING = (IntegrityError, ProgrammingError, DataError)
+
 
 class Connections:
     def __init__(self, url: str) -> None:
@@ -91,11 +105,11 @@ class Connections:
         self._running[use] += 1
         try:
             return await self._backend.run(use, work)
-        except (IntegrityError, ProgrammingError, DataError):
-            raise  # a rule of the schema, or a bug: trying again would not help
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+        except Exception as error:
+            if not self._backend.is_unavailable(error):
+                raise
             cause = getattr(error, "orig", None) or error
-            raise DatabaseUnavailable(f"{self.shown_url}: {cause}") from error
+            raise DatabaseUnavailable(f"{self.shown_url}: {cause or type(cause).__name__}") from error
         finally:
             self._running[use] -= 1
 
@@ -164,6 +178,13 @@ class PostgresqlBackend(Backend):
         engines, self._engines = self._engines, {}
         for engine in engines.values():
             await engine.dispose()
+
+    def is_unavailable(self, error: Exception) -> bool:
+        """By SQLSTATE where the server or the driver gives one: SQLAlchemy has no classes of its own for most of the driver's."""
+        state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+        if state is not None:
+            return state[:2] not in LASTING_STATES
+        return super().is_unavailable(error) or type(error).__module__.startswith("asyncpg.")
 
 
 BACKENDS: dict[str, Callable[[URL], Backend]] = {"sqlite": SqliteBackend, "postgresql": PostgresqlBackend}
@@ -237,7 +258,9 @@ def _run_pragmas(connection: DBAPIConnection, pragmas: list[str]) -> None:
 
 
 def _postgresql_engine(url: URL, use: Use) -> AsyncEngine:
-    settings = {"synchronous_commit": "off"} if use is Use.PROJECT else {}
+    settings = {"jit": "off", "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT_S * 1000:.0f}"}
+    if use is Use.PROJECT:
+        settings["synchronous_commit"] = "off"
     engine = create_async_engine(
         url,
         pool_size={Use.READ: READERS_MAX, Use.WRITE: POSTGRESQL_WRITERS_MAX}.get(use, 1),
@@ -245,7 +268,11 @@ def _postgresql_engine(url: URL, use: Use) -> AsyncEngine:
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"server_settings": settings, "timeout": POOL_TIMEOUT_S},
+        connect_args={
+            "server_settings": settings,
+            "timeout": POOL_TIMEOUT_S,
+            "command_timeout": None if use is Use.MIGRATE else COMMAND_TIMEOUT_S,
+        },
     )
     if use is Use.READ:
         return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

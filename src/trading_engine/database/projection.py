@@ -77,6 +77,8 @@ class SqlProjection(ABC, Generic[AnyFold]):
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._fold: AnyFold | None = None
+        self._is_uncertain = False
+        """Whether the last transaction ended with the connection, so that it may be committed yet."""
 
     @abstractmethod
     def reached(self, connection: Connection) -> int:
@@ -100,9 +102,24 @@ class SqlProjection(ABC, Generic[AnyFold]):
             fold = await self._connections.run(Use.READ, self.load)
         new = following(batches, fold.event_sequence)
         if new:
-            await self._connections.run(Use.PROJECT, lambda connection: self._project(connection, fold, new))
+            await self._commit(fold, new)
         self._fold = fold
         return fold.event_sequence
+
+    async def _commit(self, fold: AnyFold, batches: Sequence[EventBatch]) -> None:
+        """A server that lost us may go on with what it was told: its commit can fall behind our reading of the rows. That looks
+        like another process's, but only once, and after the next reading it is done."""
+        try:
+            await self._connections.run(Use.PROJECT, lambda connection: self._project(connection, fold, batches))
+        except ProjectionConflict as conflict:
+            if not self._is_uncertain:
+                raise
+            self._is_uncertain = False
+            raise DatabaseUnavailable("a transaction of a lost connection was committed after all") from conflict
+        except DatabaseUnavailable:
+            self._is_uncertain = True
+            raise
+        self._is_uncertain = False
 
     def _project(self, connection: Connection, fold: AnyFold, batches: Sequence[EventBatch]) -> None:
         reached = fold.event_sequence

@@ -142,7 +142,7 @@ class TradingRepository:
         query = (
             _reports()
             .where(order_events.c.account_id == account_id, order_events.c.event_sequence > after)
-            .order_by(order_events.c.event_sequence, desc(order_events.c.is_maker))
+            .order_by(order_events.c.event_sequence, desc(order_events.c.is_maker), order_events.c.order_id)
         )
         return await self._page(query, limit, _report, "event_sequence")
 
