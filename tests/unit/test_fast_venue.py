@@ -18,7 +18,7 @@ from trading_engine.venue import events as e
 from trading_engine.venue.fast import layout
 from trading_engine.venue.fast.state import State
 from trading_engine.venue.fast.venue import FastVenue, command_of
-from trading_engine.venue.terms import OrderType, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 LIMIT, GTC = OrderType.LIMIT, TimeInForce.GTC
 OPENING: tuple[c.AnyCommand, ...] = (
@@ -149,6 +149,124 @@ def test_market_changes_shape_with_what_is_in_it() -> None:
     assert is_compiled(fast, 2)
     do_both(venues, c.MassCancel(ALICE, 1, BUY))
     assert is_compiled(fast)
+
+
+def stop(side: Side, stop_price_ticks: int, trail_ticks: int = 0) -> c.PlaceOrder:
+    special = SpecialTerms(stop_price_ticks=stop_price_ticks, trail_ticks=trail_ticks)
+    return c.PlaceOrder(CAROL, "", 1, side, OrderType.STOP, GTC, 5, 0, special=special)
+
+
+def quoted_market(*stops: c.PlaceOrder) -> tuple[Venue, FastVenue]:
+    """Two of ten lots each at 97, 98, 99 and at 101, 102, 103, a last price of 100, and stops."""
+    venues = open_both(eagerness=1)
+    for account, side, price in ((ALICE, SELL, 100), (BOB, BUY, 100)):
+        do_both(venues, c.PlaceOrder(account, "", 1, side, LIMIT, GTC, 1, price))
+    for price in (97, 98, 99, 101, 102, 103):
+        for _ in range(2):
+            do_both(venues, c.PlaceOrder(ALICE, "", 1, BUY if price < 100 else SELL, LIMIT, GTC, 10, price))
+    for order in stops:
+        do_both(venues, order)
+    assert is_compiled(venues[1])
+    return venues
+
+
+QUIET = (
+    ("resting behind the touch", c.PlaceOrder(BOB, "", 1, BUY, LIMIT, GTC, 50, 100)),
+    ("limit before the stop", c.PlaceOrder(BOB, "", 1, BUY, LIMIT, GTC, 50, 102)),
+    ("limit beyond it, filled before it", c.PlaceOrder(BOB, "", 1, BUY, LIMIT, GTC, 40, 110)),
+    ("market order, filled before it", c.PlaceOrder(BOB, "", 1, SELL, OrderType.MARKET, TimeInForce.IOC, 40, 0)),
+    ("cancel of nothing", c.CancelOrder(BOB, 12345)),
+    ("cancel of an order", c.CancelOrder(ALICE, 5)),
+    ("replace to cross", c.ReplaceOrder(ALICE, 3, "", 20, 102)),
+    ("cancel of a stop", c.CancelOrder(CAROL, 15)),
+    ("replace of a stop", c.ReplaceOrder(CAROL, 15, "", 3, 0, 104)),
+)
+SETTING_OFF = (
+    ("limit at the stop, not filled before it", c.PlaceOrder(BOB, "", 1, BUY, LIMIT, GTC, 41, 103)),
+    ("market order through it", c.PlaceOrder(BOB, "", 1, SELL, OrderType.MARKET, TimeInForce.IOC, 41, 0)),
+    ("replace through it", c.ReplaceOrder(ALICE, 3, "", 45, 103)),
+)
+
+
+@pytest.mark.parametrize(("what", "command"), QUIET)
+def test_market_with_stops_stays_compiled_as_long_as_no_trade_reaches_them(what: str, command: c.AnyCommand) -> None:
+    venues = _, fast = quoted_market(stop(BUY, 103), stop(SELL, 97))
+    do_both(venues, command)
+    assert is_compiled(fast), what
+    assert fast.snapshot() == venues[0].snapshot()
+
+
+@pytest.mark.parametrize(("what", "command"), SETTING_OFF)
+def test_command_that_may_set_off_a_stop_is_left_to_the_rules(what: str, command: c.AnyCommand) -> None:
+    venues = _, fast = quoted_market(stop(BUY, 103), stop(SELL, 97))
+    batch = do_both(venues, command)
+    assert batch is not None
+    assert [type(event) for event in batch.events].count(e.OrderTriggered) == 1, what
+    assert not is_compiled(fast)
+    for _ in range(40):
+        do_both(venues, c.PlaceOrder(BOB, "", 1, BUY, LIMIT, GTC, 1, 90))
+    assert is_compiled(fast)
+
+
+def test_trailing_stop_leaves_compiled_what_does_not_move_it() -> None:
+    venues = _, fast = quoted_market(stop(SELL, 98, trail_ticks=3))
+    do_both(venues, c.PlaceOrder(BOB, "", 1, BUY, LIMIT, GTC, 3, 101))
+    do_both(venues, c.PlaceOrder(BOB, "", 1, SELL, LIMIT, GTC, 3, 99))
+    assert is_compiled(fast)
+    batch = do_both(venues, c.PlaceOrder(BOB, "", 1, BUY, LIMIT, GTC, 30, 102))
+    assert batch is not None
+    assert any(isinstance(event, e.OrderRestated) for event in batch.events)
+    assert not is_compiled(fast)
+
+
+def test_countdown_leaves_its_owner_compiled_and_cancels_all_the_same() -> None:
+    venues = _, fast = quoted_market()
+    do_both(venues, c.SetCountdown(ALICE, 10, 1))
+    do_both(venues, c.PlaceOrder(ALICE, "", 1, BUY, LIMIT, GTC, 5, 96))
+    assert is_compiled(fast)
+    for _ in range(20):
+        do_both(venues, c.AdvanceClock())
+    assert fast.open_order_count == 0
+    assert fast.snapshot() == venues[0].snapshot()
+
+
+def test_restored_market_with_stops_is_compiled_and_knows_them() -> None:
+    reference, fast = quoted_market(stop(BUY, 103), stop(SELL, 97))
+    restored = FastVenue.restore(fast.snapshot())
+    assert is_compiled(restored)
+    do_both((reference, restored), c.PlaceOrder(BOB, "", 1, BUY, LIMIT, GTC, 41, 103))
+    assert not is_compiled(restored)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_market_with_many_stops_does_what_the_reference_does(seed: int) -> None:
+    random = Random(seed)
+    venues = _, fast = open_both()
+    compiled = 0
+    for _ in range(700):
+        account, side = random.choice((ALICE, BOB, CAROL)), random.choice((BUY, SELL))
+        price = 100 + random.randint(-8, 8)
+        choice = random.random()
+        if choice < 0.06:
+            trail = random.choice((0, 0, 0, 4))
+            special = SpecialTerms(stop_price_ticks=price, trail_ticks=trail)
+            do_both(venues, c.PlaceOrder(account, "", 1, side, OrderType.STOP, GTC, 5, 0, special=special))
+        elif choice < 0.3:
+            do_both(venues, c.CancelOrder(account, random.randint(1, venues[0]._last_order_id + 1)))
+        elif choice < 0.45:
+            order_id = random.randint(1, venues[0]._last_order_id + 1)
+            do_both(venues, c.ReplaceOrder(account, order_id, "", random.randint(0, 60), random.choice((0, price))))
+        else:
+            kind = random.choice((LIMIT, LIMIT, LIMIT, OrderType.MARKET))
+            time_in_force = random.choice((GTC, TimeInForce.IOC, TimeInForce.FOK))
+            mode = random.choice(list(SelfTradePrevention))
+            limit = price if kind is LIMIT else 0
+            lots = random.randint(1, 60)
+            order = c.PlaceOrder(account, "", 1, side, kind, time_in_force, lots, limit, self_trade_prevention=mode)
+            do_both(venues, order)
+        compiled += is_compiled(fast) and bool(fast.stops(1))
+    assert fast.snapshot() == venues[0].snapshot()
+    assert compiled > 50
 
 
 def test_market_is_compiled_again_after_as_many_commands_as_it_has_orders() -> None:

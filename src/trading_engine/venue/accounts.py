@@ -80,7 +80,7 @@ class Account:
     @property
     def is_plain(self) -> bool:
         """Whether its orders meet no rule that not every account has."""
-        return not self.suspended and not self.controls and not self.countdowns
+        return not self.suspended and not self.controls
 
     @property
     def credit_max(self) -> int:

@@ -71,10 +71,9 @@ class Market:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a plain order meets nothing here but price-time priority in continuous trading."""
+        """Whether a plain order meets nothing here but price-time priority in continuous trading, unless its trades set off stops."""
         return (
             self.phase is TradingPhase.CONTINUOUS
-            and not self.stops.count
             and not self.has_followers
             and not self.watched_orders
             and self.strategy is None

@@ -67,6 +67,20 @@ class Stops:
         moves = [(order, trailed_stop(order, last_price_ticks)) for _, order in sorted(self.trailing.items())]
         return [(order, stop) for order, stop in moves if stop != order.stop_price_ticks]
 
+    def quiet_prices(self, price_ticks_max: int) -> tuple[int, int]:
+        """(lowest, highest) of the prices at which a trade neither elects nor moves an order; there are none where the lowest is higher."""
+        lowest, highest = 1, price_ticks_max
+        for price_ticks in self.prices[Side.SELL][-1:]:
+            lowest = price_ticks + 1
+        for price_ticks in self.prices[Side.BUY][:1]:
+            highest = price_ticks - 1
+        for order in self.trailing.values():
+            if order.side is Side.BUY:
+                lowest = max(lowest, order.stop_price_ticks - trail_of(order))
+            else:
+                highest = min(highest, order.stop_price_ticks + trail_of(order))
+        return lowest, highest
+
     def __iter__(self) -> Iterator[RestingOrder]:
         """Buys, then sells; nearest stop first, at one stop in order of entry."""
         for side in Side:

@@ -31,8 +31,8 @@ TEXT, CLIENT_NAME = 44, 48
 HEADER_WORDS = 64
 
 # Words of an account
-A_ID, A_PLAIN, A_OPEN, A_OPEN_MAX, A_GROUP, A_FIRST, A_LAST, A_ENDED_FIRST, A_ENDED_LAST, A_ENDED = range(10)
-"""A_FIRST to A_LAST: its orders in the compiled books, by rising id."""
+A_ID, A_PLAIN, A_OPEN, A_OPEN_MAX, A_GROUP, A_FIRST, A_LAST, A_ENDED_FIRST, A_ENDED_LAST, A_ENDED, A_GENERAL = range(11)
+"""A_FIRST to A_LAST: its orders in the compiled books, by rising id. A_GENERAL: how many open orders it has elsewhere."""
 ACCOUNT_WORDS = 16
 
 # Words of a wallet
@@ -68,8 +68,11 @@ SEAT_WORDS = 8
     K_SEQUENCE,
     K_LAST_PRICE,
     K_FEE_WALLET,
-) = range(22)
-"""Steps: price times quantity, of which each is worth K_TICK_VALUE. K_FEE_PPM: the higher of the two fees."""
+    K_QUIET_LOW,
+    K_QUIET_HIGH,
+) = range(24)
+"""Steps: price times quantity, of which each is worth K_TICK_VALUE. K_FEE_PPM: the higher of the two fees. K_QUIET_LOW to K_QUIET_HIGH:
+prices at which a trade sets off no stop."""
 MARKET_WORDS = 32
 
 # 32-bit words of an order beside its node; and its seat, in the node

@@ -9,6 +9,7 @@ What it refuses it refuses here, in the order of `Reason`, so that a flood of ba
 from trading_engine.venue.fast.compiled import part
 from trading_engine.venue.fast.layout import (
     A_FIRST,
+    A_GENERAL,
     A_GROUP,
     A_LAST,
     A_OPEN,
@@ -57,6 +58,8 @@ from trading_engine.venue.fast.layout import (
     K_PROTECTION,
     K_QUANTITY_MAX,
     K_QUANTITY_MIN,
+    K_QUIET_HIGH,
+    K_QUIET_LOW,
     K_SEQUENCE,
     K_STEPS_MAX,
     K_STEPS_MIN,
@@ -459,6 +462,20 @@ def is_fillable(h: int, k: int, side: int, limit: int, lots: int, seat: int, mod
 
 
 @part
+def is_quiet(h: int, k: int, side: int, limit: int, lots: int, seat: int, mode: int) -> bool:
+    """Whether an incoming order can only trade at prices that set off no stop: all up to its limit, or as many as it takes to fill it."""
+    if not has_opposite(k, side):
+        return True
+    best, lowest, highest = best_opposite(k, side), load_i64(k, K_QUIET_LOW), load_i64(k, K_QUIET_HIGH)
+    if not within(side, limit, best):
+        return True
+    if best < lowest or best > highest:
+        return False
+    furthest = highest if side == 0 else lowest
+    return within(side, furthest, limit) or is_fillable(h, k, side, furthest, lots, seat, mode)
+
+
+@part
 def fill_resting(h: int, k: int, node: int, side: int, lots: int) -> int:
     """Take lots off a resting order of `side`; returns what is left of it. At 0 it is out of its level."""
     pool = load_i64(h, POOL)
@@ -812,6 +829,8 @@ def place(h: int, c: int) -> tuple[int, int, int]:
     if reason != NO_REASON:
         report_rejected(h, c, reason, bound)
         return DONE, 0, 0
+    if not is_quiet(h, k, side, price, quantity, seat, mode):
+        return GENERAL, 0, 0
     order_id, name = accept(h, c, account, account_no, price)
     change_hold(h, seat, side, needed)
     if time_in_force == FOK and not is_fillable(h, k, side, price, quantity, seat, mode):
@@ -858,7 +877,7 @@ def find_target(h: int, c: int) -> tuple[int, int]:
     pool = load_i64(h, POOL)
     node = find_order(pool, load_i64(h, BUCKETS), order_id, load_i64(h, MASK), load_i64(h, SPLIT))
     if node == 0:
-        return 0, choose(load_i64(h, OPEN_ORDERS) == load_i64(h, LIVE), DONE, GENERAL)
+        return 0, choose(load_i64(account_at(h, account_no), A_GENERAL) == 0, DONE, GENERAL)
     seat = seat_at(h, get(pool, node, ORDER_SEAT))
     if load_i64(seat, S_ACCOUNT) != account_no:
         return 0, DONE
@@ -985,6 +1004,8 @@ def replace(h: int, c: int) -> tuple[int, int, int]:
             change_hold(h, seat, side, hold_needed(k, side, price, leaves, credit) - held)
         report_replaced(h, seat, order_id, quantity, leaves, price, 1)
         return DONE, k, side
+    if not is_quiet(h, k, side, price, quantity - done, seat, flags >> 25):
+        return GENERAL, 0, 0
     touch_own_level(h, old_price)
     take_from_level(h, k, node, side, leaves)
     leaves += quantity - old_quantity

@@ -233,6 +233,8 @@ class State:
             (layout.K_TAKER_PPM, instrument.taker_fee_ppm),
             (layout.K_FEE_PPM, instrument.fee_ppm_max),
             (layout.K_FEE_WALLET, fee_wallet),
+            (layout.K_QUIET_LOW, 1),
+            (layout.K_QUIET_HIGH, instrument.price_ticks_max),
         ):
             self.words[layout.MARKETS][at + word] = value
         return at

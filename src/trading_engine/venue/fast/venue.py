@@ -61,7 +61,10 @@ REASONS = {int(reason): reason for reason in Reason}
 END_REASONS = {int(reason): reason for reason in EndReason}
 MODES = {int(mode): mode for mode in SelfTradePrevention}
 
-CHANGES_NOTHING_ELSE = (c.OpenAccount, c.AdjustCash, c.AdjustPosition, c.ListInstrument)
+CHANGES_NOTHING_ELSE = (
+    *(c.OpenAccount, c.AdjustCash, c.AdjustPosition, c.ListInstrument),
+    *(c.SetCountdown, c.SetCancelOnDisconnect),
+)
 """Commands after which nothing is less or more plain than it was."""
 
 
@@ -193,9 +196,11 @@ class FlatAccount(Account):
     def take_general(self, order: RestingOrder) -> None:
         """An open order that was in a compiled book is an object now."""
         self._general_orders[order.order_id] = order
+        self._words[self._at + layout.A_GENERAL] = len(self._general_orders)
 
     def give_general(self, order: RestingOrder) -> None:
         del self._general_orders[order.order_id]
+        self._words[self._at + layout.A_GENERAL] = len(self._general_orders)
 
     def order_begins(self, order: RestingOrder, content: OrderContent) -> None:
         self.order_resumes(order)
@@ -341,7 +346,7 @@ class FlatMarket(Market):
     def settle_shape(self) -> None:
         """After a command: take the other shape if it is time for it."""
         if self.is_compiled:
-            self._words[self._at + layout.K_PLAIN] = super().is_plain
+            self._show_plain()
             return
         self._commands += 1
         if self._commands * self._venue.compile_eagerness < self._orders or not super().is_plain:
@@ -367,7 +372,14 @@ class FlatMarket(Market):
         core.insert_into_accounts(state.h, by_id.ctypes.data, len(by_id))
         self._book = OrderBook()
         self.is_compiled = True
-        self._words[self._at + layout.K_PLAIN] = 1
+        self._show_plain()
+
+    def _show_plain(self) -> None:
+        """Tell compiled code whether the market is plain, and at which prices it may trade."""
+        self._words[self._at + layout.K_PLAIN] = super().is_plain
+        lowest, highest = self._stops.quiet_prices(self.instrument.price_ticks_max)
+        self._words[self._at + layout.K_QUIET_LOW] = lowest
+        self._words[self._at + layout.K_QUIET_HIGH] = highest
 
     def records(self) -> NDArray[np.int64]:
         """The orders of the compiled book as core.ORDER_RECORD_WORDS words each."""
