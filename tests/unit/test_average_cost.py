@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading_engine.database.transactional.average_cost import Holding
+from trading_engine.database.average_cost import Holding
 
 
 def test_buys_add_up_and_fees_are_a_loss() -> None:

@@ -19,6 +19,7 @@ DEV = ROOT / "config" / "dev.yaml"
         (["up"], "up"),
         (["-s", "OBS"], "OBS"),
         (["-s", "TES"], "TES"),
+        (["-s", "analytics"], "analytics"),
         (["--frontend", "trader"], "portal"),
         (["-c", "trader"], "trader"),
         (["-c", "bots"], "bots"),

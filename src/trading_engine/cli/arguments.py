@@ -20,6 +20,7 @@ the whole venue in one go:
 service by service, each in a terminal of its own, in any order:
   python main.py -s OBS                     order book server
   python main.py -s TES                     trading engine server: the API on http://127.0.0.1:8000
+  python main.py -s analytics               keeps the analytics database up to date
   python main.py --frontend trader          the Trader Portal alone on http://127.0.0.1:8080
   python main.py -c trader                  trade in this terminal
   python main.py -c bots                    simulated traders
@@ -31,7 +32,7 @@ recorded data through the same matching core:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What was asked for. `command` is up, OBS, TES, portal, trader, bots, databases, compile or replay."""
+    """What was asked for. `command` is up, OBS, TES, analytics, portal, trader, bots, databases, compile or replay."""
 
     command: str
     config_path: Path
@@ -104,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("-s", "--server", choices=["OBS", "TES"], help="run one server")
+    parser.add_argument("-s", "--server", choices=["OBS", "TES", "analytics"], help="run one server")
     parser.add_argument("--frontend", choices=["trader"], help="serve one front end by itself")
     parser.add_argument(
         "-c",
@@ -150,7 +151,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     ]
     if len(asked) != 1:
         parser.error(
-            "say one thing to run: up, replay, databases, compile, -s OBS, -s TES, --frontend trader, -c trader or -c bots"
+            "say one thing to run: up, replay, databases, compile, -s OBS, -s TES, -s analytics, --frontend trader, -c trader or -c bots"
         )
     return Arguments(
         command=asked[0],

@@ -52,6 +52,11 @@ def _service(command: str, arguments: Arguments, config: Config) -> Coroutine[No
         from trading_engine.frontend.trader_portal.app import create_portal_app
 
         return run_tes(config, mounts=[("/", create_portal_app(api_url=None))])
+    if command == "analytics":
+        from trading_engine.database.analytics.projection import open_analytics_projection
+        from trading_engine.servers.projections.server import run_projection
+
+        return run_projection(command, config, open_analytics_projection)
     if command == "portal":
         from trading_engine.frontend.trader_portal.app import run_portal
 

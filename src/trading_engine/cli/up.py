@@ -2,7 +2,7 @@
 
 Each service is a process of its own, as in production, and logs to a file in the data directory. A service that dies is started again
 with a growing delay; one that cannot start (status 2), or dies again and again, ends the whole with what it last said. They stop in
-the order clients, TES, OBS, so that nobody is left talking to nothing.
+the order clients, projections, TES, OBS, so that nobody is left talking to nothing.
 """
 
 import asyncio
@@ -144,6 +144,7 @@ def services_of(arguments: Arguments, logs: Path) -> list[Service]:
     services = [
         Service("obs", "order book server", [*start, "-s", "OBS"], logs / "obs.log"),
         Service("tes", "trading engine server", [*start, "-s", "TES", "--with-portal"], logs / "tes.log"),
+        Service("analytics", "analytics projection", [*start, "-s", "analytics"], logs / "analytics.log"),
     ]
     if not arguments.no_bots:
         services.append(Service("bots", "simulated traders", [*start, "-c", "bots"], logs / "bots.log"))

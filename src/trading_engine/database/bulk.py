@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Table
 
 ROWS_PER_STATEMENT_MAX = 64
-"""On SQLite, and a power of two: 64 rows of the widest table are 1,088 parameters, of 32,766 that it allows."""
+"""On SQLite, and a power of two: 64 rows of the widest table are 2,240 parameters, of 32,766 that it allows."""
 
 Rows = Sequence[Sequence[Any]]
 """Each row holds the values of all columns, in the order of the table's definition."""
@@ -75,7 +75,7 @@ def _sqlite_statement(table: Table, row_count: int, *, replaces: bool) -> str:
 
 @lru_cache(maxsize=32)
 def _postgresql_statement(table: Table, *, replaces: bool) -> str:
-    types = {int: "bigint", bool: "boolean", str: "text"}
+    types = {int: "bigint", bool: "boolean", str: "text", float: "double precision"}
     arrays = [f"${n}::{types[column.type.python_type]}[]" for n, column in enumerate(table.columns, 1)]
     return _insert(table, f"SELECT * FROM unnest({', '.join(arrays)})", replaces=replaces)  # noqa: S608 (only types)
 

@@ -31,3 +31,7 @@ class ProjectionBehind(ProjectionError):
 
 class ProjectionFailed(ProjectionError):
     """The projection has stopped; the cause is attached. Rows stay as they were at the last commit."""
+
+
+class ProjectionAhead(ProjectionError):
+    """The database holds events that the stream does not have: the two do not belong together, and waiting would not help."""

@@ -14,23 +14,29 @@ from trading_engine.database.connections import Connections, Use
 from trading_engine.database.errors import MigrationFailed
 
 
-async def migrate(connections: Connections, folder: Path) -> tuple[str | None, str | None]:
+async def migrate(
+    connections: Connections, folder: Path, version_table: str = "alembic_version"
+) -> tuple[str | None, str | None]:
     """Bring the schema up to date, in one transaction; returns the revisions before (None: empty database) and after.
+
+    `version_table` keeps the revision: with one of its own for each, databases can share one PostgreSQL database.
 
     Raises `MigrationFailed` when the database was written by a later release, or holds what does not fit; nothing has changed then.
     """
-    return await connections.run(Use.MIGRATE, partial(_migrate, folder))
+    return await connections.run(Use.MIGRATE, partial(_migrate, folder, version_table))
 
 
-def _migrate(folder: Path, connection: Connection) -> tuple[str | None, str | None]:
+def _migrate(folder: Path, version_table: str, connection: Connection) -> tuple[str | None, str | None]:
     config = AlembicConfig()
     config.set_main_option("script_location", str(folder))
     config.attributes["connection"] = connection
-    before = MigrationContext.configure(connection).get_current_revision()
+    config.attributes["version_table"] = version_table
+    context = MigrationContext.configure(connection, opts={"version_table": version_table})
+    before = context.get_current_revision()
     try:
         command.upgrade(config, "head")
     except CommandError as error:
         raise MigrationFailed(f"revision {before} of the database is not known to this release: {error}") from error
     except (ProgrammingError, OperationalError, IntegrityError) as error:
         raise MigrationFailed(f"revision {before} of the database cannot be migrated: {error.orig}") from error
-    return before, MigrationContext.configure(connection).get_current_revision()
+    return before, context.get_current_revision()

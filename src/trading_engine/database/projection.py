@@ -63,7 +63,8 @@ class Projection(Protocol):
 class Fold(Protocol):
     """What a projection knows between two transactions."""
 
-    event_sequence: int
+    @property
+    def event_sequence(self) -> int: ...
 
     def apply(self, batch: EventBatch) -> None: ...
 

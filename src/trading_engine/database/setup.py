@@ -6,6 +6,7 @@ To add a database, add one line to `DATABASES`.
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from trading_engine.database.analytics.database import AnalyticsDatabase, analytics_url
 from trading_engine.database.connections import parse_url
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.shared.config import Config
@@ -33,10 +34,25 @@ async def open_transactional(config: Config) -> TransactionalDatabase:
 
 
 def shown_transactional_url(config: Config) -> str:
-    return parse_url(transactional_url(config)).render_as_string(hide_password=True)
+    return shown(transactional_url(config))
 
 
-DATABASES: tuple[Database, ...] = (Database("transactional", shown_transactional_url, open_transactional),)
+async def open_analytics(config: Config) -> AnalyticsDatabase:
+    return await AnalyticsDatabase.open(analytics_url(config))
+
+
+def shown_analytics_url(config: Config) -> str:
+    return shown(analytics_url(config))
+
+
+def shown(url: str) -> str:
+    return parse_url(url).render_as_string(hide_password=True)
+
+
+DATABASES: tuple[Database, ...] = (
+    Database("transactional", shown_transactional_url, open_transactional),
+    Database("analytics", shown_analytics_url, open_analytics),
+)
 
 
 async def set_up(config: Config, say: Callable[[str], None]) -> None:

@@ -118,6 +118,7 @@ class MessagingConfig(Section, frozen=True):
 
 class DatabaseConfig(Section, frozen=True):
     transactional_url: str = ""
+    analytics_url: str = ""
     projection_batch_max: int = 500
     projection_interval_ms: int = 50
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple, replace
 
-from trading_engine.database.transactional.average_cost import Holding
+from trading_engine.database.average_cost import Holding
 from trading_engine.database.transactional.records import InstrumentState
 from trading_engine.venue.events import (
     AccountOpened,

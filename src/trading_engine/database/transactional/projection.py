@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection, select
 
+from trading_engine.database.average_cost import Holding
 from trading_engine.database.bulk import insert_rows, upsert_rows
 from trading_engine.database.projection import SqlProjection, move_on
-from trading_engine.database.transactional.average_cost import Holding
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.fold import Account, ProjectionFold
 from trading_engine.database.transactional.models import AccountRow, table_of
