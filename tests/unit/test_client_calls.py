@@ -42,7 +42,7 @@ def test_calls_number_is_written_plainly(number: calls.Number, text: str) -> Non
 @pytest.mark.parametrize("number", [230.1, True, None])
 def test_calls_number_that_is_inexact_is_refused(number: object) -> None:
     with pytest.raises(TypeError, match="price must be a Decimal"):
-        calls.number_text(number, "price")  # type: ignore[arg-type] # what a careless caller does
+        calls.number_text(number, "price")
 
 
 def test_calls_order_is_named_in_one_way_only() -> None:

@@ -18,7 +18,7 @@ from trading_engine.servers.tes.models.requests import (
     sequence_of,
 )
 from trading_engine.servers.tes.models.views import average_price, rfc3339
-from trading_engine.servers.tes.services.order_entry import lots_of, ticks_of
+from trading_engine.servers.tes.services.order_terms import lots_of, ticks_of
 from trading_engine.venue.instrument import PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Instrument
 from trading_engine.venue.reasons import Reason
 
@@ -74,14 +74,14 @@ def test_error_table_of_the_document_is_the_code() -> None:
 
 def test_every_reason_of_the_venue_can_be_told() -> None:
     for reason in Reason:
-        error = refusal(reason, instrument=APPLE, limit=5, price="1.00", quantity="7")
+        error = refusal(reason, instrument=APPLE, limit=5, sent={"price": "1.00", "quantity": "7"})
         assert error.body.code == reason.name
         assert error.body.message.endswith(".")
         assert error.status in (404, 409, 422)
 
 
 def test_refusal_names_value_and_bound() -> None:
-    error = refusal(Reason.PRICE_OUTSIDE_BAND, instrument=APPLE, limit=11500, price="100.00")
+    error = refusal(Reason.PRICE_OUTSIDE_BAND, instrument=APPLE, limit=11500, sent={"price": "100.00"})
     assert error.body.message == "The price is too far from the reference price: 100.00, the bound is 115.00."
     error = refusal(Reason.INSUFFICIENT_FUNDS, instrument=APPLE, limit=0)
     assert error.body.message.endswith(": available is 0.00 USD.")

@@ -92,6 +92,17 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
         return self.quantity_lots - self.filled_lots - self.prevented_lots
 
     @property
+    def is_displayed(self) -> bool:
+        """Whether the public sees it in the book, while trading is continuous: it is there, and does not hide."""
+        is_waiting = (
+            self.status is OrderStatus.HELD
+            or self.stop_price_ticks != 0
+            or self.price_ticks == 0
+            or self.time_in_force is TimeInForce.CLS
+        )
+        return not (is_waiting or (self.special is not None and (self.special.hidden or self.special.all_or_none)))
+
+    @property
     def average_price_ticks(self) -> Decimal | None:
         """Mean fill price in ticks, half-even to four places; None before the first fill."""
         return average_ticks(self.filled_value, self.filled_lots)

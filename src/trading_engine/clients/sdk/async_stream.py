@@ -4,13 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar, cast
+from typing import Literal, Protocol, Self, TypeVar, Unpack, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from trading_engine.clients.sdk import calls
-from trading_engine.clients.sdk.calls import Number
+from trading_engine.clients.sdk.calls import Number, OrderTerms
 from trading_engine.clients.sdk.errors import Disconnected, FellBehind, NotFound, ServerFailed, TradingError
 from trading_engine.clients.sdk.local_book import LocalBook
 from trading_engine.clients.sdk.session import Session, Steps
@@ -171,6 +171,7 @@ class AsyncStream:
         time_in_force: TimeInForce | None = None,
         post_only: bool = False,
         client_order_id: str = "",
+        **terms: Unpack[OrderTerms],
     ) -> Order:
         """As `AsyncClient.place`, over the stream's connection."""
         fields = calls.order_fields(
@@ -182,11 +183,21 @@ class AsyncStream:
             time_in_force=time_in_force,
             post_only=post_only,
             client_order_id=client_order_id,
+            **terms,
         )
         return read_order(await self._command(self._state.place(fields)))
 
-    async def replace(self, order_id: str, *, quantity: Number | None = None, price: Number | None = None) -> Order:
-        return read_order(await self._command(self._state.replace(order_id, calls.replace_fields(quantity, price))))
+    async def replace(
+        self,
+        order_id: str,
+        *,
+        quantity: Number | None = None,
+        price: Number | None = None,
+        stop_price: Number | None = None,
+    ) -> Order:
+        return read_order(
+            await self._command(self._state.replace(order_id, calls.replace_fields(quantity, price, stop_price)))
+        )
 
     async def cancel(self, order_id: str = "", *, client_order_id: str = "") -> Order:
         try:

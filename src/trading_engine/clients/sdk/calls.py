@@ -1,29 +1,36 @@
 """The REST API as values: each function builds one `Call`, which says what to send and how to read the answer. Nothing here does I/O."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import msgspec
 
 from trading_engine.clients.sdk.views import (
     ApiKey,
+    BatchResult,
     Book,
     Candles,
+    Contingency,
+    Countdown,
+    DisconnectAction,
     FillPage,
     Health,
     Instrument,
     Interval,
     Me,
     Order,
+    OrderGroup,
     OrderPage,
     OrderType,
+    Peg,
     Portfolio,
     Position,
+    SelfTradePrevention,
     Side,
     Ticker,
     TimeInForce,
@@ -54,6 +61,22 @@ class Call(Generic[T]):
     client_order_id: str = ""
 
 
+class OrderTerms(TypedDict, total=False):
+    """What an order may have beyond a plain one, as the API names it (`docs/api/native.md`)."""
+
+    stop_price: Number
+    trail: Number
+    display_quantity: Number
+    hidden: bool
+    expire_time: datetime
+    minimum_quantity: Number
+    reprice: bool
+    peg: Peg
+    peg_offset: Number
+    all_or_none: bool
+    self_trade_prevention: SelfTradePrevention
+
+
 class _Keys(msgspec.Struct, frozen=True):
     api_keys: list[ApiKey]
 
@@ -68,6 +91,10 @@ class _Instruments(msgspec.Struct, frozen=True):
 
 class _Tickers(msgspec.Struct, frozen=True):
     tickers: list[Ticker]
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    results: list[BatchResult]
 
 
 class _Canceled(msgspec.Struct, frozen=True):
@@ -93,6 +120,9 @@ _read_key = _reader(ApiKey)
 _read_keys = _reader(_Keys)
 _read_order = _reader(Order)
 _read_orders = _reader(OrderPage)
+_read_group = _reader(OrderGroup)
+_read_batch = _reader(_Batch)
+_read_countdown = _reader(Countdown)
 _read_portfolio = _reader(Portfolio)
 _read_positions = _reader(_Positions)
 _read_fills = _reader(FillPage)
@@ -107,7 +137,7 @@ _read_health = _reader(Health)
 _read_canceled = _reader(_Canceled)
 
 
-def number_text(number: Number, name: str) -> str:
+def number_text(number: object, name: str) -> str:
     """The decimal string of a number, never with an exponent."""
     if isinstance(number, Decimal):
         return format(number, "f")
@@ -135,6 +165,7 @@ def order_fields(
     time_in_force: TimeInForce | None = None,
     post_only: bool = False,
     client_order_id: str = "",
+    **terms: Unpack[OrderTerms],
 ) -> dict[str, object]:
     """The fields of an order as the venue takes them. Without a price it is a market order; a missing client order id is made up."""
     fields: dict[str, object] = {
@@ -150,17 +181,26 @@ def order_fields(
         fields["time_in_force"] = time_in_force
     if post_only:
         fields["post_only"] = True
-    return fields
+    return fields | {name: _term(name, value) for name, value in terms.items()}
 
 
-def replace_fields(quantity: Number | None, price: Number | None) -> dict[str, object]:
-    if quantity is None and price is None:
-        raise ValueError("a replace needs a new quantity, a new price or both")
-    fields: dict[str, object] = {}
-    if quantity is not None:
-        fields["quantity"] = number_text(quantity, "quantity")
-    if price is not None:
-        fields["price"] = number_text(price, "price")
+def _term(name: str, value: object) -> object:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{name} must have a time zone: {value!r}")
+        return value.isoformat()
+    if isinstance(value, bool) or name in ("peg", "self_trade_prevention"):
+        return value
+    return number_text(value, name)
+
+
+def replace_fields(
+    quantity: Number | None, price: Number | None, stop_price: Number | None = None
+) -> dict[str, object]:
+    changes = {"quantity": quantity, "price": price, "stop_price": stop_price}
+    fields: dict[str, object] = {name: number_text(value, name) for name, value in changes.items() if value is not None}
+    if not fields:
+        raise ValueError("a replace needs a new quantity, price or stop price")
     return fields
 
 
@@ -228,9 +268,11 @@ def orders(status: str, symbol: str | None, limit: int, before: str | None) -> C
     )
 
 
-def replace(order_id: str, quantity: Number | None, price: Number | None) -> Call[Order]:
+def replace(
+    order_id: str, quantity: Number | None, price: Number | None, stop_price: Number | None = None
+) -> Call[Order]:
     # Not repeatable: between the two, someone else may have replaced it by something newer.
-    body = _json(replace_fields(quantity, price))
+    body = _json(replace_fields(quantity, price, stop_price))
     return Call("PATCH", f"/v1/orders/{_segment(order_id)}", _read_order, body=body, is_repeatable=False)
 
 
@@ -244,6 +286,32 @@ def cancel_all(symbol: str | None, side: Side | None) -> Call[int]:
     return Call(
         "DELETE", "/v1/orders", lambda content: _read_canceled(content).canceled, query=query, is_repeatable=False
     )
+
+
+def place_group(contingency: Contingency, orders: Sequence[Mapping[str, object]]) -> Call[OrderGroup]:
+    # Repeatable because of the client order ids, as `place`.
+    body = _json({"contingency": contingency, "orders": orders})
+    return Call("POST", "/v1/order-groups", _read_group, body=body, client_order_id=str(orders[0]["client_order_id"]))
+
+
+def cancel_group(group_id: str) -> Call[int]:
+    path = f"/v1/order-groups/{_segment(group_id)}"
+    return Call("DELETE", path, lambda content: _read_canceled(content).canceled, is_repeatable=False)
+
+
+def place_batch(orders: Sequence[Mapping[str, object]]) -> Call[list[BatchResult]]:
+    # Repeatable because of the client order ids, as `place`.
+    return Call(
+        "POST", "/v1/order-batches", lambda content: _read_batch(content).results, body=_json({"orders": orders})
+    )
+
+
+def set_countdown(timeout_ms: int, symbol: str | None) -> Call[Countdown]:
+    return Call("PUT", "/v1/countdown", _read_countdown, body=_json({"timeout_ms": timeout_ms, "symbol": symbol}))
+
+
+def set_cancel_on_disconnect(action: DisconnectAction) -> Call[None]:
+    return Call("PUT", "/v1/cancel-on-disconnect", _nothing, body=_json({"action": action}))
 
 
 def portfolio() -> Call[Portfolio]:

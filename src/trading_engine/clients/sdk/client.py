@@ -1,15 +1,15 @@
 """The client for ordinary, blocking programs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
 import httpx
 
 from trading_engine.clients.sdk import calls
-from trading_engine.clients.sdk.calls import Number
+from trading_engine.clients.sdk.calls import Number, OrderTerms
 from trading_engine.clients.sdk.errors import Disconnected, MatchingUnavailable
 from trading_engine.clients.sdk.session import (
     REPEAT_FOR_S,
@@ -26,8 +26,12 @@ from trading_engine.clients.sdk.stream import Stream
 from trading_engine.clients.sdk.transport import LIMITS, TIMEOUT, is_loopback, request_arguments, to_no_reply, to_reply
 from trading_engine.clients.sdk.views import (
     ApiKey,
+    BatchResult,
     Book,
     Candle,
+    Contingency,
+    Countdown,
+    DisconnectAction,
     Fill,
     FillPage,
     Health,
@@ -35,6 +39,7 @@ from trading_engine.clients.sdk.views import (
     Interval,
     Me,
     Order,
+    OrderGroup,
     OrderPage,
     OrderType,
     Portfolio,
@@ -132,6 +137,7 @@ class Client:
         time_in_force: TimeInForce | None = None,
         post_only: bool = False,
         client_order_id: str = "",
+        **terms: Unpack[OrderTerms],
     ) -> Order:
         """Place an order: a market order where there is no price. Safe against doubling; see `OutcomeUnknown` for the rest."""
         fields = calls.order_fields(
@@ -143,12 +149,20 @@ class Client:
             time_in_force=time_in_force,
             post_only=post_only,
             client_order_id=client_order_id,
+            **terms,
         )
         return self._run(self._session.perform(calls.place(fields)))
 
-    def replace(self, order_id: str, *, quantity: Number | None = None, price: Number | None = None) -> Order:
+    def replace(
+        self,
+        order_id: str,
+        *,
+        quantity: Number | None = None,
+        price: Number | None = None,
+        stop_price: Number | None = None,
+    ) -> Order:
         """Change an order. `quantity` is the new total, with what has been filled."""
-        return self._run(self._session.perform(calls.replace(order_id, quantity, price)))
+        return self._run(self._session.perform(calls.replace(order_id, quantity, price, stop_price)))
 
     def cancel(self, order_id: str = "", *, client_order_id: str = "") -> Order:
         return self._run(self._session.cancel(order_id, client_order_id))
@@ -156,6 +170,26 @@ class Client:
     def cancel_all(self, symbol: str | None = None, side: Side | None = None) -> int:
         """How many orders were canceled."""
         return self._run(self._session.perform(calls.cancel_all(symbol, side)))
+
+    def place_group(self, contingency: Contingency, orders: Sequence[Mapping[str, object]]) -> OrderGroup:
+        """Place orders that depend on each other, or none of them; each is what `calls.order_fields` gives."""
+        return self._run(self._session.perform(calls.place_group(contingency, orders)))
+
+    def cancel_group(self, group_id: str) -> int:
+        """How many orders were canceled."""
+        return self._run(self._session.perform(calls.cancel_group(group_id)))
+
+    def place_batch(self, orders: Sequence[Mapping[str, object]]) -> list[BatchResult]:
+        """Place many orders in one request, each by itself; each is what `calls.order_fields` gives."""
+        return self._run(self._session.perform(calls.place_batch(orders)))
+
+    def set_countdown(self, timeout_ms: int, *, symbol: str | None = None) -> Countdown:
+        """Cancel all orders, or those in one instrument, unless this is called again in time; 0 ends it."""
+        return self._run(self._session.perform(calls.set_countdown(timeout_ms, symbol)))
+
+    def set_cancel_on_disconnect(self, action: DisconnectAction) -> None:
+        """What is canceled when the account's last stream is lost: nothing, orders that end with the day, or all."""
+        self._run(self._session.perform(calls.set_cancel_on_disconnect(action)))
 
     def order(self, order_id: str = "", *, client_order_id: str = "") -> Order:
         return self._run(self._session.perform(calls.order(order_id, client_order_id)))

@@ -5,13 +5,13 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar, cast
+from typing import Literal, Protocol, Self, TypeVar, Unpack, cast
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from trading_engine.clients.sdk import calls
-from trading_engine.clients.sdk.calls import Number
+from trading_engine.clients.sdk.calls import Number, OrderTerms
 from trading_engine.clients.sdk.errors import Disconnected, FellBehind, NotFound, TradingError
 from trading_engine.clients.sdk.local_book import LocalBook
 from trading_engine.clients.sdk.session import Session, Steps
@@ -157,6 +157,7 @@ class Stream:
         time_in_force: TimeInForce | None = None,
         post_only: bool = False,
         client_order_id: str = "",
+        **terms: Unpack[OrderTerms],
     ) -> Order:
         """As `Client.place`, over the stream's connection."""
         fields = calls.order_fields(
@@ -168,11 +169,21 @@ class Stream:
             time_in_force=time_in_force,
             post_only=post_only,
             client_order_id=client_order_id,
+            **terms,
         )
         return read_order(self._command(self._state.place(fields)))
 
-    def replace(self, order_id: str, *, quantity: Number | None = None, price: Number | None = None) -> Order:
-        return read_order(self._command(self._state.replace(order_id, calls.replace_fields(quantity, price))))
+    def replace(
+        self,
+        order_id: str,
+        *,
+        quantity: Number | None = None,
+        price: Number | None = None,
+        stop_price: Number | None = None,
+    ) -> Order:
+        return read_order(
+            self._command(self._state.replace(order_id, calls.replace_fields(quantity, price, stop_price)))
+        )
 
     def cancel(self, order_id: str = "", *, client_order_id: str = "") -> Order:
         try:

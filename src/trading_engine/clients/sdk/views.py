@@ -12,14 +12,20 @@ from typing import Literal
 import msgspec
 
 Side = Literal["buy", "sell"]
-OrderType = Literal["limit", "market"]
-TimeInForce = Literal["day", "gtc", "ioc", "fok"]
-OrderStatus = Literal["new", "partially_filled", "filled", "canceled", "expired"]
-OrderChange = Literal["new", "trade", "replaced", "canceled", "expired"]
+OrderType = Literal["limit", "market", "stop", "stop_limit", "market_to_limit", "pegged"]
+TimeInForce = Literal["day", "gtc", "ioc", "fok", "gtd", "opg", "cls"]
+OrderStatus = Literal["held", "new", "partially_filled", "filled", "canceled", "expired"]
+OrderChange = Literal[
+    "new", "trade", "replaced", "canceled", "expired", "prevented", "triggered", "restated", "activated"
+]
+SelfTradePrevention = Literal["none", "cancel_incoming", "cancel_resting", "cancel_both", "decrement"]
+Peg = Literal["primary", "market", "mid"]
+Contingency = Literal["oco", "oto", "bracket"]
+DisconnectAction = Literal["none", "day", "all"]
 Interval = Literal["1s", "5s", "15s", "1m", "5m", "15m", "1h", "1d"]
 Channel = Literal["book", "trades", "ticker", "orders"]
 
-OPEN_STATUSES = frozenset({"new", "partially_filled"})
+OPEN_STATUSES = frozenset({"held", "new", "partially_filled"})
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +78,53 @@ class Order(View, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     event_sequence: int
+    self_trade_prevention: SelfTradePrevention = "none"
+    prevented_quantity: Decimal = Decimal(0)
+    stop_price: Decimal | None = None
+    is_triggered: bool = False
+    """Of a stop order: whether it is in the book."""
+    trail: Decimal | None = None
+    display_quantity: Decimal | None = None
+    hidden: bool = False
+    expire_time: datetime | None = None
+    minimum_quantity: Decimal | None = None
+    reprice: bool = False
+    peg: Peg | None = None
+    peg_offset: Decimal | None = None
+    all_or_none: bool = False
 
     @property
     def is_open(self) -> bool:
         return self.status in OPEN_STATUSES
+
+
+class OrderGroup(View, frozen=True, kw_only=True):
+    """Orders that depend on each other; the id is that of the first."""
+
+    group_id: str
+    contingency: Contingency
+    orders: list[Order]
+
+
+class OrderError(View, frozen=True, kw_only=True):
+    """Why an order of a batch was refused."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class BatchResult(View, frozen=True, kw_only=True):
+    """What became of one order of a batch: one of the two."""
+
+    order: Order | None = None
+    error: OrderError | None = None
+
+
+class Countdown(View, frozen=True, kw_only=True):
+    symbol: str | None
+    cancels_at: datetime | None
+    """None: there is no countdown any more."""
 
 
 class OrderPage(View, frozen=True, kw_only=True):

@@ -170,7 +170,7 @@ def create_app(edge: Edge, cors_origins: Sequence[str]) -> ASGIApp:
     cross_origin = CORSMiddleware(
         guarded,
         allow_origins=list(cors_origins),
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=CORS_HEADERS,
         expose_headers=CORS_EXPOSED,
         max_age=CORS_MAX_AGE_SECONDS,

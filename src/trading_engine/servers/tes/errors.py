@@ -5,6 +5,7 @@ the bound that it broke. Everything else that can go wrong has a code of its own
 refusal and has status 422. `docs/api/native.md` holds the same table, and a test compares the two.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -38,6 +39,7 @@ STATUS_OF_CODE: dict[str, int] = {
     "DATABASE_UNAVAILABLE": 503,
     "TOO_MANY_CONNECTIONS": 503,
 }
+NOTHING: Mapping[str, str | None] = {}
 VALUE_CHARACTERS_MAX = 100
 """Of an offending value, so many characters are sent back."""
 
@@ -71,6 +73,18 @@ class ApiError(Exception):
         self.status = STATUS_OF_CODE.get(code, REFUSED_STATUS) if status is None else status
         self.headers = headers
         self.body = ErrorBody(code, message, msgspec.UNSET if field is None else field, printable(value))
+
+    def within(self, path: str) -> "ApiError":
+        """The same about a part of a body."""
+        field = self.body.field if isinstance(self.body.field, str) else None
+        return ApiError(
+            self.code,
+            self.body.message,
+            field=path if field is None else f"{path}.{field}",
+            value=self.body.value,
+            status=self.status,
+            headers=self.headers,
+        )
 
     def to_json(self) -> bytes:
         return encode_error(ErrorResponse(self.body))
@@ -154,11 +168,29 @@ QUANTITY_REASONS = frozenset(
         Reason.QUANTITY_BELOW_MINIMUM,
         Reason.QUANTITY_ABOVE_MAXIMUM,
         Reason.QUANTITY_NOT_ON_LOT,
+        Reason.INSUFFICIENT_POSITION,
+        Reason.DISPLAY_ABOVE_QUANTITY,
+        Reason.DISPLAY_BELOW_MINIMUM,
+        Reason.MINIMUM_ABOVE_QUANTITY,
     }
 )
 PRICE_REASONS = frozenset(
-    {Reason.PRICE_NOT_POSITIVE, Reason.PRICE_ABOVE_MAXIMUM, Reason.PRICE_OUTSIDE_BAND, Reason.PRICE_NOT_ON_TICK}
+    {
+        Reason.PRICE_NOT_POSITIVE,
+        Reason.PRICE_ABOVE_MAXIMUM,
+        Reason.PRICE_OUTSIDE_BAND,
+        Reason.PRICE_NOT_ON_TICK,
+        Reason.STOP_WOULD_TRIGGER_IMMEDIATELY,
+    }
 )
+FIELD_OF_REASON: dict[Reason, str] = {
+    Reason.DISPLAY_ABOVE_QUANTITY: "display_quantity",
+    Reason.DISPLAY_BELOW_MINIMUM: "display_quantity",
+    Reason.MINIMUM_ABOVE_QUANTITY: "minimum_quantity",
+    Reason.STOP_WOULD_TRIGGER_IMMEDIATELY: "stop_price",
+    Reason.EXPIRE_TIME_IN_PAST: "expire_time",
+}
+"""Of a reason that is about one field of a request, where that is neither its price nor its quantity."""
 AMOUNT_REASONS = frozenset({Reason.NOTIONAL_BELOW_MINIMUM, Reason.NOTIONAL_ABOVE_MAXIMUM, Reason.INSUFFICIENT_FUNDS})
 BOUND_WORDS: dict[Reason, str] = {
     Reason.QUANTITY_BELOW_MINIMUM: "the least is",
@@ -170,6 +202,8 @@ BOUND_WORDS: dict[Reason, str] = {
     Reason.MAX_OPEN_ORDERS: "the most is",
     Reason.INSUFFICIENT_FUNDS: "available is",
     Reason.INSUFFICIENT_POSITION: "available is",
+    Reason.DISPLAY_BELOW_MINIMUM: "the least is",
+    Reason.STOP_WOULD_TRIGGER_IMMEDIATELY: "the last price is",
 }
 
 
@@ -179,15 +213,11 @@ def refusal(
     instrument: Instrument | None = None,
     decimals: int = 2,
     limit: int = 0,
-    price: str | None = None,
-    quantity: str | None = None,
+    sent: Mapping[str, str | None] = NOTHING,
 ) -> ApiError:
-    """The venue's refusal as an answer. `limit` is the bound that was broken, in the unit of the rule."""
-    field, value = None, None
-    if reason in QUANTITY_REASONS or reason is Reason.INSUFFICIENT_POSITION:
-        field, value = "quantity", quantity
-    elif reason in PRICE_REASONS:
-        field, value = "price", price
+    """The venue's refusal as an answer. `limit` is the bound that was broken, in the unit of the rule; `sent` are fields of the request."""
+    field = blamed_field(reason, sent)
+    value = None if field is None else sent.get(field)
     details = [] if value is None else [str(printable(value))]
     bound = _bound_text(reason, limit, instrument, decimals)
     if bound:
@@ -203,11 +233,21 @@ def refusal(
     )
 
 
+def blamed_field(reason: Reason, sent: Mapping[str, str | None]) -> str | None:
+    if reason in FIELD_OF_REASON:
+        return FIELD_OF_REASON[reason]
+    if reason in QUANTITY_REASONS:
+        return "quantity"
+    if reason in PRICE_REASONS:
+        return "price" if sent.get("price") is not None else "stop_price"
+    return None
+
+
 def _bound_text(reason: Reason, limit: int, instrument: Instrument | None, decimals: int) -> str:
     words = BOUND_WORDS.get(reason)
     if words is None or instrument is None or (limit == 0 and reason not in ZERO_IS_A_BOUND):
         return ""
-    if reason in QUANTITY_REASONS or reason is Reason.INSUFFICIENT_POSITION:
+    if reason in QUANTITY_REASONS:
         return f"{words} {lots_to_quantity(limit, instrument)}"
     if reason in PRICE_REASONS:
         return f"{words} {ticks_to_price(limit, instrument)}"

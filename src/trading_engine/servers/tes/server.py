@@ -32,6 +32,7 @@ from trading_engine.servers.tes.asgi import ASGIApp
 from trading_engine.servers.tes.connections import CONNECTIONS_MAX, DirectWebSocket, LimitedHttp
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.routes.api import ApiServices, build_api
+from trading_engine.servers.tes.routes.order_control import OrderControl
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
 from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, WebSocketServices
 from trading_engine.servers.tes.services.accounts import Accounts, UnsafeDemoUsers, check_demo_host
@@ -47,9 +48,11 @@ from trading_engine.servers.tes.services.gateway import Gateway, StreamInconsist
 from trading_engine.servers.tes.services.health import Health
 from trading_engine.servers.tes.services.market_data import MINUTE_NS, WINDOW_MINUTES, Market, MarketData, MinuteBar
 from trading_engine.servers.tes.services.order_entry import OrderEntry
+from trading_engine.servers.tes.services.order_groups import OrderGroups
 from trading_engine.servers.tes.services.private_streams import PrivateStreams
 from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
+from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 from trading_engine.venue.order_state import LiveOrders
@@ -144,6 +147,7 @@ class TradingEngineServer:
                 self._order_entry,
                 self.readings,
                 self._private_streams,
+                Presence(self.gateway),
                 self.authentication,
                 self._order_limit,
                 self._request_limit,
@@ -152,6 +156,13 @@ class TradingEngineServer:
                 tes.websocket_connections_max,
             )
         )
+        control = OrderControl(
+            self._order_entry,
+            OrderGroups(self.gateway, self._order_entry, self.readings),
+            Safeguards(self.gateway, self._order_entry),
+            self.readings,
+            self._order_limit,
+        )
         api = build_api(
             ApiServices(
                 self.authentication,
@@ -159,6 +170,7 @@ class TradingEngineServer:
                 self.readings,
                 self.market_data,
                 self.health,
+                control,
                 self.decimals_of,
                 time.time_ns,
             )

@@ -16,8 +16,11 @@ USERNAME = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 INT64_MAX = 2**63 - 1
 
 SideName = Literal["buy", "sell"]
-TypeName = Literal["limit", "market"]
-TimeInForceName = Literal["day", "gtc", "ioc", "fok"]
+TypeName = Literal["limit", "market", "stop", "stop_limit", "market_to_limit", "pegged"]
+TimeInForceName = Literal["day", "gtc", "ioc", "fok", "gtd", "opg", "cls"]
+PegName = Literal["primary", "market", "mid"]
+SelfTradePreventionName = Literal["none", "cancel_incoming", "cancel_resting", "cancel_both", "decrement"]
+ContingencyName = Literal["oco", "oto", "bracket"]
 RequestId = str | int | msgspec.UnsetType
 
 
@@ -34,11 +37,41 @@ class PlaceRequest(Request, frozen=True, kw_only=True):
     time_in_force: TimeInForceName | None = None
     post_only: bool = False
     client_order_id: str | None = None
+    self_trade_prevention: SelfTradePreventionName = "none"
+    stop_price: str | None = None
+    trail: str | None = None
+    display_quantity: str | None = None
+    hidden: bool = False
+    expire_time: str | None = None
+    minimum_quantity: str | None = None
+    reprice: bool = False
+    peg: PegName | None = None
+    peg_offset: str | None = None
+    all_or_none: bool = False
 
 
 class ReplaceRequest(Request, frozen=True, kw_only=True):
     quantity: str | None = None
     price: str | None = None
+    stop_price: str | None = None
+
+
+class OrderGroupRequest(Request, frozen=True, kw_only=True):
+    contingency: ContingencyName
+    orders: list[PlaceRequest]
+
+
+class OrderBatchRequest(Request, frozen=True, kw_only=True):
+    orders: list[PlaceRequest]
+
+
+class CountdownRequest(Request, frozen=True, kw_only=True):
+    timeout_ms: int
+    symbol: str | None = None
+
+
+class CancelOnDisconnectRequest(Request, frozen=True, kw_only=True):
+    action: Literal["none", "day", "all"]
 
 
 class LoginRequest(Request, frozen=True):

@@ -12,20 +12,41 @@ import msgspec
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, parse_decimal, ticks_to_price
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus
-from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import (
+    OrderType,
+    PegPrice,
+    SelfTradePrevention,
+    Side,
+    SpecialTerms,
+    TimeInForce,
+    TradingPhase,
+)
 
 NANOSECONDS = 1_000_000_000
 AVERAGE_PRICE_EXTRA_PLACES = 4
 
 SIDE_NAMES: dict[int, str] = {Side.BUY: "buy", Side.SELL: "sell"}
-ORDER_TYPE_NAMES: dict[int, str] = {OrderType.LIMIT: "limit", OrderType.MARKET: "market"}
+ORDER_TYPE_NAMES: dict[int, str] = {
+    OrderType.LIMIT: "limit",
+    OrderType.MARKET: "market",
+    OrderType.STOP: "stop",
+    OrderType.STOP_LIMIT: "stop_limit",
+    OrderType.MARKET_TO_LIMIT: "market_to_limit",
+    OrderType.PEGGED: "pegged",
+}
 TIME_IN_FORCE_NAMES: dict[int, str] = {
     TimeInForce.DAY: "day",
     TimeInForce.GTC: "gtc",
     TimeInForce.IOC: "ioc",
     TimeInForce.FOK: "fok",
+    TimeInForce.GTD: "gtd",
+    TimeInForce.OPG: "opg",
+    TimeInForce.CLS: "cls",
 }
+SELF_TRADE_PREVENTION_NAMES: dict[int, str] = {mode: mode.name.lower() for mode in SelfTradePrevention}
+PEG_NAMES: dict[int, str] = {peg: peg.name.lower() for peg in PegPrice if peg}
 STATUS_NAMES: dict[int, str] = {
+    OrderStatus.HELD: "held",
     OrderStatus.NEW: "new",
     OrderStatus.PARTIALLY_FILLED: "partially_filled",
     OrderStatus.FILLED: "filled",
@@ -80,6 +101,19 @@ class OrderView(msgspec.Struct, frozen=True):
     created_at: str
     updated_at: str
     event_sequence: str
+    self_trade_prevention: str | msgspec.UnsetType = msgspec.UNSET
+    prevented_quantity: str | msgspec.UnsetType = msgspec.UNSET
+    stop_price: str | msgspec.UnsetType = msgspec.UNSET
+    is_triggered: bool | msgspec.UnsetType = msgspec.UNSET
+    trail: str | msgspec.UnsetType = msgspec.UNSET
+    display_quantity: str | msgspec.UnsetType = msgspec.UNSET
+    hidden: bool | msgspec.UnsetType = msgspec.UNSET
+    expire_time: str | msgspec.UnsetType = msgspec.UNSET
+    minimum_quantity: str | msgspec.UnsetType = msgspec.UNSET
+    reprice: bool | msgspec.UnsetType = msgspec.UNSET
+    peg: str | msgspec.UnsetType = msgspec.UNSET
+    peg_offset: str | msgspec.UnsetType = msgspec.UNSET
+    all_or_none: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class FillView(msgspec.Struct, frozen=True):
@@ -172,7 +206,39 @@ def order_view(order: OrderState, instrument: Instrument) -> OrderView:
         rfc3339(order.created_ns),
         rfc3339(order.updated_ns),
         str(order.event_sequence),
+        **special_fields(order, instrument),
     )
+
+
+def special_fields(order: OrderState, instrument: Instrument) -> dict[str, Any]:
+    """What an order has beyond a plain one, and nothing else: a plain order is not made longer by terms that it lacks."""
+    fields: dict[str, Any] = {}
+    if order.self_trade_prevention:
+        fields["self_trade_prevention"] = SELF_TRADE_PREVENTION_NAMES[order.self_trade_prevention]
+    if order.prevented_lots:
+        fields["prevented_quantity"] = lots_to_quantity(order.prevented_lots, instrument)
+    if order.special is not None:
+        fields |= term_fields(order, order.special, instrument)
+    return fields
+
+
+def term_fields(order: OrderState, terms: SpecialTerms, instrument: Instrument) -> dict[str, Any]:
+    shown: dict[str, Any] = {name: True for name in ("hidden", "reprice", "all_or_none") if getattr(terms, name)}
+    if terms.stop_price_ticks:
+        shown["stop_price"] = ticks_to_price(order.stop_price_ticks or terms.stop_price_ticks, instrument)
+        shown["is_triggered"] = order.stop_price_ticks == 0
+    if terms.trail_ticks:
+        shown["trail"] = ticks_to_price(terms.trail_ticks, instrument)
+    if terms.display_lots:
+        shown["display_quantity"] = lots_to_quantity(terms.display_lots, instrument)
+    if terms.minimum_lots:
+        shown["minimum_quantity"] = lots_to_quantity(terms.minimum_lots, instrument)
+    if terms.expire_time_ns:
+        shown["expire_time"] = rfc3339(terms.expire_time_ns)
+    if terms.peg:
+        shown["peg"] = PEG_NAMES[terms.peg]
+        shown["peg_offset"] = ticks_to_price(terms.peg_offset_ticks, instrument)
+    return shown
 
 
 def fill_view(fill: Fill, instrument: Instrument, decimals: int) -> FillView:

@@ -15,6 +15,7 @@ from trading_engine.servers.tes.routes import openapi
 from trading_engine.servers.tes.routes.account import account_router
 from trading_engine.servers.tes.routes.auth import auth_router
 from trading_engine.servers.tes.routes.market_data import market_data_router
+from trading_engine.servers.tes.routes.order_control import OrderControl, order_control_router
 from trading_engine.servers.tes.routes.order_documentation import order_documentation_router
 from trading_engine.servers.tes.services.accounts import Accounts
 from trading_engine.servers.tes.services.authentication import Authentication
@@ -31,6 +32,7 @@ class ApiServices(msgspec.Struct, frozen=True):
     readings: Readings
     market_data: MarketData
     health: Health
+    order_control: OrderControl
     decimals_of: Callable[[str], int]
     now_ns: Callable[[], int]
 
@@ -46,6 +48,7 @@ def build_api(services: ApiServices) -> FastAPI:
     )
     app.include_router(auth_router(services.authentication, services.accounts))
     app.include_router(order_documentation_router())
+    app.include_router(order_control_router(services.order_control))
     app.include_router(account_router(services.readings, services.authentication))
     app.include_router(
         market_data_router(

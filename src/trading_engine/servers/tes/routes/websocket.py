@@ -34,6 +34,7 @@ from trading_engine.servers.tes.services.order_entry import OrderEntry, require_
 from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams
 from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
+from trading_engine.servers.tes.services.safeguards import Presence
 
 IN_FLIGHT_MAX = 500
 GARBAGE_MAX = 20
@@ -63,6 +64,7 @@ class WebSocketServices(msgspec.Struct, frozen=True):
     order_entry: OrderEntry
     readings: Readings
     private_streams: PrivateStreams
+    presence: Presence
     authentication: Authentication
     order_limit: RateLimit
     request_limit: RateLimit
@@ -211,6 +213,11 @@ class Session:
             self._services.market_data.unsubscribe(channel, symbol, self)
         self._watched.clear()
         self._close_stream()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._principal is not None:
+            self._services.presence.leave(self._principal.account_id)
 
     # Answers
 
@@ -240,6 +247,8 @@ class Session:
             raise invalid_request("Send either 'token', or 'key' and 'secret'.")
         if self._principal is not None and self._principal.user_id != principal.user_id:
             self._close_stream()
+        self._services.presence.arrive(principal.account_id)
+        self._leave()
         self._principal = principal
         self._acknowledge("auth", operation.id, {"portfolio_id": str(principal.account_id)})
 

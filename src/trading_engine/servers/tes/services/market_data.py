@@ -182,10 +182,16 @@ class Market:
         return self.last_price_ticks or self.instrument.reference_price_ticks or None
 
     def add_resting(self, order: OrderState) -> None:
-        """At start-up: take a live order into its level."""
+        """At start-up: take what is displayed of a live order into its level.
+
+        How much of an iceberg's slice is left, the order does not tell: it stands there with a whole one until its level changes.
+        """
+        if not order.is_displayed:
+            return
         side = self.sides[order.side]
         lots, count = side.levels.get(order.price_ticks, (0, 0))
-        side.set(order.price_ticks, lots + order.leaves_lots, count + 1)
+        display_lots = order.special.display_lots if order.special else 0
+        side.set(order.price_ticks, lots + min(order.leaves_lots, display_lots or order.leaves_lots), count + 1)
 
     def apply_book(self, event: BookChanged, time_ns: int) -> None:
         for side, price_ticks, lots, order_count in event.levels:

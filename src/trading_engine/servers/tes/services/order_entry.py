@@ -12,7 +12,6 @@ from trading_engine.servers.tes.errors import (
     ApiError,
     invalid_request,
     not_allowed,
-    not_on_step,
     refusal,
     unknown_order,
     unlisted_symbol,
@@ -28,8 +27,15 @@ from trading_engine.servers.tes.models.views import OrderView, order_view
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.gateway import Gateway, Outcome
 from trading_engine.servers.tes.services.market_data import Market, MarketData
+from trading_engine.servers.tes.services.order_terms import (
+    MODES,
+    lots_of,
+    positive_lots,
+    positive_ticks,
+    special_terms,
+    ticks_of,
+)
 from trading_engine.venue.commands import CancelOrder, MassCancel, PlaceOrder, ReplaceOrder
-from trading_engine.venue.conversion import NotADecimal, NotAMultiple, price_to_ticks, quantity_to_lots
 from trading_engine.venue.events import (
     CancelRejected,
     CommandRefused,
@@ -39,20 +45,29 @@ from trading_engine.venue.events import (
     OrderRepeated,
     ReplaceRejected,
 )
-from trading_engine.venue.instrument import PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Instrument
+from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import OrderState
 from trading_engine.venue.reasons import REASON_TEXT, Reason
 from trading_engine.venue.terms import OrderType, Side, TimeInForce
 
 SIDES: dict[str, Side] = {"buy": Side.BUY, "sell": Side.SELL}
-ORDER_TYPES: dict[str, OrderType] = {"limit": OrderType.LIMIT, "market": OrderType.MARKET}
+ORDER_TYPES: dict[str, OrderType] = {
+    "limit": OrderType.LIMIT,
+    "market": OrderType.MARKET,
+    "stop": OrderType.STOP,
+    "stop_limit": OrderType.STOP_LIMIT,
+    "market_to_limit": OrderType.MARKET_TO_LIMIT,
+    "pegged": OrderType.PEGGED,
+}
 TIMES_IN_FORCE: dict[str, TimeInForce] = {
     "day": TimeInForce.DAY,
     "gtc": TimeInForce.GTC,
     "ioc": TimeInForce.IOC,
     "fok": TimeInForce.FOK,
+    "gtd": TimeInForce.GTD,
+    "opg": TimeInForce.OPG,
+    "cls": TimeInForce.CLS,
 }
-DEFAULT_TIME_IN_FORCE = {OrderType.LIMIT: TimeInForce.DAY, OrderType.MARKET: TimeInForce.IOC}
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -77,8 +92,9 @@ class OrderEntry:
         """Nothing is awaited before the command is handed over, so orders of one connection arrive in their order."""
         require_portfolio(principal)
         client_order_id = checked_client_order_id(request.client_order_id)
-        instrument = self._market_of(request.symbol).instrument
-        command = place_command(principal.account_id, client_order_id, instrument, request)
+        market = self.market_of(request.symbol)
+        instrument = market.instrument
+        command = place_command(principal.account_id, client_order_id, market, request)
         outcome = await self._gateway.submit(command)
         event = outcome.batch.events[0]
         match event:
@@ -87,7 +103,7 @@ class OrderEntry:
             case OrderRepeated():
                 return Placed(event.order_id, self._gateway.live_orders.live.get(event.order_id), is_new=False)
             case OrderRejected():
-                raise self._placing_refused(event, instrument, request)
+                raise self.placing_refused(event.reason, event.limit, instrument, request)
             case _:
                 raise unexpected(outcome)
 
@@ -104,8 +120,8 @@ class OrderEntry:
         require_portfolio(principal)
         self._gateway.require_ready()
         number, _ = named_order(order_id, None)
-        if request.quantity is None and request.price is None:
-            raise invalid_request("A replace changes 'quantity', 'price' or both: neither was given.")
+        if request.quantity is None and request.price is None and request.stop_price is None:
+            raise invalid_request("A replace changes 'quantity', 'price' or 'stop_price': none was given.")
         order = self._gateway.live_orders.live.get(number)
         if order is None or order.account_id != principal.account_id:
             raise order_refused(Reason.UNKNOWN_ORDER, order_id, None)
@@ -115,6 +131,9 @@ class OrderEntry:
             number,
             quantity_lots=0 if request.quantity is None else positive_lots(request.quantity, instrument),
             price_ticks=0 if request.price is None else positive_ticks(request.price, instrument),
+            stop_price_ticks=0
+            if request.stop_price is None
+            else positive_ticks(request.stop_price, instrument, "stop_price"),
         )
         outcome = await self._gateway.submit(command)
         event = outcome.batch.events[0]
@@ -125,7 +144,7 @@ class OrderEntry:
     async def cancel_all(self, principal: Principal, symbol: str | None, side: SideName | None) -> int:
         """How many orders were canceled."""
         require_portfolio(principal)
-        instrument_id = 0 if symbol is None else self._market_of(symbol).instrument.instrument_id
+        instrument_id = 0 if symbol is None else self.market_of(symbol).instrument.instrument_id
         command = MassCancel(principal.account_id, instrument_id, 0 if side is None else SIDES[side])
         outcome = await self._gateway.submit(command)
         event = next((e for e in outcome.batch.events if isinstance(e, MassCancelCompleted | CommandRefused)), None)
@@ -137,28 +156,34 @@ class OrderEntry:
             case _:
                 raise unexpected(outcome)
 
-    def _market_of(self, symbol: str) -> Market:
+    def market_of(self, symbol: str) -> Market:
         market = self._market_data.market(symbol)
         if market is None:
             self._gateway.require_ready()
             raise unlisted_symbol(symbol)
         return market
 
-    def _placing_refused(self, event: OrderRejected, instrument: Instrument, request: PlaceRequest) -> ApiError:
-        if event.reason is Reason.DUPLICATE_CLIENT_ORDER_ID:
+    def placing_refused(self, reason: Reason, limit: int, instrument: Instrument, request: PlaceRequest) -> ApiError:
+        if reason is Reason.DUPLICATE_CLIENT_ORDER_ID:
             return ApiError(
-                event.reason.name,
-                f"{REASON_TEXT[event.reason].removesuffix('.')}: {event.client_order_id} is order {event.limit}.",
+                reason.name,
+                f"{REASON_TEXT[reason].removesuffix('.')}: {request.client_order_id} is order {limit}.",
                 field="client_order_id",
-                value=event.client_order_id,
+                value=request.client_order_id,
             )
         return refusal(
-            event.reason,
+            reason,
             instrument=instrument,
             decimals=self._decimals_of(instrument.currency),
-            limit=event.limit,
-            price=request.price,
-            quantity=request.quantity,
+            limit=limit,
+            sent={
+                "price": request.price,
+                "quantity": request.quantity,
+                "stop_price": request.stop_price,
+                "display_quantity": request.display_quantity,
+                "minimum_quantity": request.minimum_quantity,
+                "expire_time": request.expire_time,
+            },
         )
 
     def _replacing_refused(
@@ -171,24 +196,16 @@ class OrderEntry:
             instrument=instrument,
             decimals=self._decimals_of(instrument.currency),
             limit=event.limit,
-            price=request.price,
-            quantity=request.quantity,
+            sent={"price": request.price, "quantity": request.quantity, "stop_price": request.stop_price},
         )
 
 
-def place_command(account_id: int, client_order_id: str, instrument: Instrument, request: PlaceRequest) -> PlaceOrder:
+def place_command(account_id: int, client_order_id: str, market: Market, request: PlaceRequest) -> PlaceOrder:
     order_type = ORDER_TYPES[request.type]
-    if order_type is OrderType.LIMIT and request.price is None:
-        raise invalid_request("A limit order needs a 'price'.", "price")
-    if order_type is OrderType.MARKET and request.price is not None:
-        raise ApiError(
-            Reason.UNSUPPORTED_ORDER_ATTRIBUTES.name,
-            f"A market order has no price; {request.price!r} was given. For a limit, use type 'limit'.",
-            field="price",
-            value=request.price,
-        )
+    check_prices(order_type, request)
+    instrument = market.instrument
     time_in_force = (
-        DEFAULT_TIME_IN_FORCE[order_type] if request.time_in_force is None else TIMES_IN_FORCE[request.time_in_force]
+        default_time_in_force(order_type) if request.time_in_force is None else TIMES_IN_FORCE[request.time_in_force]
     )
     return PlaceOrder(
         account_id,
@@ -200,54 +217,30 @@ def place_command(account_id: int, client_order_id: str, instrument: Instrument,
         lots_of(request.quantity, instrument),
         0 if request.price is None else ticks_of(request.price, instrument),
         request.post_only,
+        MODES[request.self_trade_prevention],
+        special_terms(request, market),
     )
 
 
-def lots_of(text: str, instrument: Instrument) -> int:
-    """Lots, as large as the venue's integers take."""
-    try:
-        lots = quantity_to_lots(text, instrument)
-    except NotADecimal:
-        raise not_a_decimal("quantity", text) from None
-    except NotAMultiple:
-        raise not_on_step(Reason.QUANTITY_NOT_ON_LOT, "quantity", text, instrument.lot_size) from None
-    if lots > QUANTITY_LOTS_MAX:
-        raise refusal(
-            Reason.QUANTITY_ABOVE_MAXIMUM, instrument=instrument, limit=instrument.quantity_lots_max, quantity=text
+def check_prices(order_type: OrderType, request: PlaceRequest) -> None:
+    """Whether the order has those prices that its type is made of. The venue would refuse it too, but cannot say which is missing."""
+    words = request.type.replace("_", "-")
+    if order_type.has_limit and request.price is None:
+        raise invalid_request(f"A {words} order needs a 'price'.", "price")
+    if order_type.is_stop and request.stop_price is None and request.trail is None:
+        raise invalid_request(f"A {words} order needs a 'stop_price' or a 'trail'.", "stop_price")
+    if not order_type.has_limit and request.price is not None:
+        raise ApiError(
+            Reason.UNSUPPORTED_ORDER_ATTRIBUTES.name,
+            f"A {words} order has no price; {request.price!r} was given. For a limit, use type "
+            f"{'stop_limit' if order_type.is_stop else 'limit'!r}.",
+            field="price",
+            value=request.price,
         )
-    return max(lots, -1)
 
 
-def ticks_of(text: str, instrument: Instrument) -> int:
-    """Ticks, as large as the venue's integers take. Every price below zero is one to refuse: they all become -1."""
-    try:
-        ticks = price_to_ticks(text, instrument)
-    except NotADecimal:
-        raise not_a_decimal("price", text) from None
-    except NotAMultiple:
-        raise not_on_step(Reason.PRICE_NOT_ON_TICK, "price", text, instrument.tick_size) from None
-    if ticks > PRICE_TICKS_MAX:
-        raise refusal(Reason.PRICE_ABOVE_MAXIMUM, instrument=instrument, limit=instrument.price_ticks_max, price=text)
-    return max(ticks, -1)
-
-
-def positive_lots(text: str, instrument: Instrument) -> int:
-    """For a replace, where 0 would mean "as it is"."""
-    lots = lots_of(text, instrument)
-    if lots <= 0:
-        raise refusal(Reason.QUANTITY_NOT_POSITIVE, quantity=text)
-    return lots
-
-
-def positive_ticks(text: str, instrument: Instrument) -> int:
-    ticks = ticks_of(text, instrument)
-    if ticks <= 0:
-        raise refusal(Reason.PRICE_NOT_POSITIVE, price=text)
-    return ticks
-
-
-def not_a_decimal(field: str, text: str) -> ApiError:
-    return invalid_request(f'The field {field!r} is wrong: a decimal number such as "230.10" is expected.', field, text)
+def default_time_in_force(order_type: OrderType) -> TimeInForce:
+    return TimeInForce.IOC if order_type is OrderType.MARKET else TimeInForce.DAY
 
 
 def named_order(order_id: str | None, client_order_id: str | None) -> tuple[int, str]:

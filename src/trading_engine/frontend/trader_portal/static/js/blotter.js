@@ -11,8 +11,9 @@ import { isOpen, openOrders, state } from "./state.js";
 import { messages, toast } from "./toasts.js";
 
 const HISTORY_SHOWN = 200;
-const TIF_TEXT = { day: "DAY", gtc: "GTC", ioc: "IOC", fok: "FOK" };
-const STATUS = { new: ["Working", "working"], partially_filled: ["Partial", "partial"], filled: ["Filled", "done"], canceled: ["Canceled", ""], expired: ["Expired", ""] };
+const TIF_TEXT = { day: "DAY", gtc: "GTC", ioc: "IOC", fok: "FOK", gtd: "GTD", opg: "OPG", cls: "CLS" };
+const TYPE_TEXT = { limit: "Limit", market: "Market", stop: "Stop", stop_limit: "Stop limit", market_to_limit: "Market to limit", pegged: "Pegged" };
+const STATUS = { held: ["Held", ""], new: ["Working", "working"], partially_filled: ["Partial", "partial"], filled: ["Filled", "done"], canceled: ["Canceled", ""], expired: ["Expired", ""] };
 const REASON_TEXT = { REQUESTED: "by request", MASS_CANCELED: "with all others", IOC_REMAINDER: "IOC remainder", FOK_NOT_FILLABLE: "FOK not fillable", REDUCED_TO_FILLED: "reduced to filled", END_OF_DAY: "end of day" };
 
 export class Blotter {
@@ -175,7 +176,8 @@ function fillSide(cell, side) {
 }
 
 function typeText(order) {
-  return `${order.type === "limit" ? "Limit" : "Market"}${order.post_only ? " · post" : ""}`;
+  const stop = order.stop_price ? ` @ ${order.stop_price}` : "";
+  return `${TYPE_TEXT[order.type]}${stop}${order.post_only ? " · post" : ""}`;
 }
 
 function quantityText(text) {

@@ -35,7 +35,7 @@ export function currentInstrument() {
 }
 
 export function isOpen(order) {
-  return order.status === "new" || order.status === "partially_filled";
+  return order.status === "new" || order.status === "partially_filled" || order.status === "held";
 }
 
 export function openOrders(symbol = null) {
