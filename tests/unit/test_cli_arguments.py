@@ -32,7 +32,16 @@ def test_arguments_of_each_command_name_it(argv: list[str], command: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["-s", "OBS", "-c", "bots"], ["-s", "XYZ"], ["up", "--port", "0"], ["up", "--port", "x"], ["replay"]]
+    "argv",
+    [
+        [],
+        ["-s", "OBS", "-c", "bots"],
+        ["-s", "XYZ"],
+        ["-s", "TES", "--standby"],
+        ["up", "--port", "0"],
+        ["up", "--port", "x"],
+        ["replay"],
+    ],
 )
 def test_arguments_that_make_no_sense_end_with_status_two_and_say_why(
     argv: list[str], capsys: pytest.CaptureFixture[str]
@@ -51,6 +60,11 @@ def test_arguments_before_and_after_the_command_overrule_the_configuration(argv:
     config = arguments.load_config()
     assert (config.tes.port, config.data_dir) == (9000, "/tmp/x")
     assert arguments.pass_on() == ["--config", str(DEV), "--data-dir", "/tmp/x", "--port", "9000"]
+
+
+@pytest.mark.parametrize(("options", "standby"), [([], False), (["--standby"], True)])
+def test_arguments_of_an_order_book_server_say_whether_it_stands_by(options: list[str], standby: bool) -> None:
+    assert parse(["-s", "OBS", *options, "--config", str(DEV)]).load_config().obs.standby is standby
 
 
 def test_arguments_of_the_portal_alone_set_its_own_port_and_api() -> None:

@@ -19,6 +19,7 @@ the whole venue in one go:
 
 service by service, each in a terminal of its own, in any order:
   python main.py -s OBS                     order book server
+  python main.py -s OBS --standby           another one, which takes over when the first is dead
   python main.py -s TES                     trading engine server: the API on http://127.0.0.1:8000
   python main.py -s analytics               keeps the analytics database up to date
   python main.py --frontend trader          the Trader Portal alone on http://127.0.0.1:8080
@@ -42,6 +43,7 @@ class Arguments:
     no_browser: bool = False
     no_bots: bool = False
     with_portal: bool = False
+    standby: bool = False
     url: str | None = None
     username: str | None = None
     messages: Path | None = None
@@ -53,6 +55,8 @@ class Arguments:
         config = load_config(self.config_path) if self.config_given or self.config_path.exists() else Config()
         if self.data_dir is not None:
             config = msgspec.structs.replace(config, data_dir=self.data_dir)
+        if self.standby:
+            config = msgspec.structs.replace(config, obs=msgspec.structs.replace(config.obs, standby=True))
         if self.port is not None and self.command == "portal":
             trader = msgspec.structs.replace(config.frontend.trader, port=self.port)
             config = msgspec.structs.replace(config, frontend=msgspec.structs.replace(config.frontend, trader=trader))
@@ -113,6 +117,9 @@ def build_parser() -> argparse.ArgumentParser:
         choices=["trader", "bots"],
         help="run a client: a terminal to trade in, or the simulated traders",
     )
+    parser.add_argument(
+        "--standby", action="store_true", help="with -s OBS: wait, and take over when the one that serves is dead"
+    )
     parser.add_argument("--with-portal", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--url", help="address of the TES, for a client or a front end (default: as configured)")
     parser.add_argument("--username", help="who logs in, for -c trader")
@@ -153,6 +160,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         parser.error(
             "say one thing to run: up, replay, databases, compile, -s OBS, -s TES, -s analytics, --frontend trader, -c trader or -c bots"
         )
+    if options.standby and options.server != "OBS":
+        parser.error("--standby goes with -s OBS")
     return Arguments(
         command=asked[0],
         config_path=getattr(options, "config", DEFAULT_CONFIG),
@@ -162,6 +171,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         no_browser=getattr(options, "no_browser", False),
         no_bots=getattr(options, "no_bots", False),
         with_portal=options.with_portal,
+        standby=options.standby,
         url=options.url,
         username=options.username,
         messages=getattr(options, "messages", None),

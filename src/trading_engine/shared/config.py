@@ -87,6 +87,10 @@ class ObsConfig(Section, frozen=True):
     group_commit_max: int = 1000
     snapshot_every_commands: int = 100_000
     journal_segment_bytes: int = 64 << 20
+    standby: bool = False
+    """Wait while another order book server serves from the same data directory, and go on when it is dead."""
+    lease_s: float = 5.0
+    """A standby kills one that has done nothing for so long."""
 
 
 class RateLimits(Section, frozen=True):

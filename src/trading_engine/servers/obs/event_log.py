@@ -362,6 +362,8 @@ class EventLog:
         self._segments = [EventSegment(path, base) for base, path in list_segments(self._directory, SUFFIX)]
         while self._segments and not self._segments[-1].has_header():
             self._segments.pop().remove()
+        # What an earlier process wrote, it need not have synced.
+        self._unsynced = {segment.path for segment in self._segments}
         for segment in self._segments[:-1]:
             segment.load_index()
         if not self._segments:

@@ -48,7 +48,7 @@ class Journal:
     """The journal, open for writing. There is one writer: see `lock`."""
 
     def __init__(self, directory: Path, segment_bytes: int) -> None:
-        """Cuts a torn tail. Raises `JournalCorrupt`, `WriteFailed`."""
+        """Cuts a torn tail; what is left is safe. Raises `JournalCorrupt`, `WriteFailed`."""
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._encode = msgspec.msgpack.Encoder().encode
@@ -119,6 +119,8 @@ class Journal:
                 self._cut(path, data, end)
             if end:
                 self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+                # Whoever wrote the last group may have died before it was safe, and from here on it counts.
+                sync_data(self._descriptor)
                 self._size = end
                 return
         self._descriptor = create_segment(self._directory, MAGIC, self._last_sequence, SUFFIX)

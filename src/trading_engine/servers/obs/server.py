@@ -19,11 +19,14 @@ from trading_engine.servers.obs.routes import query_handler
 from trading_engine.servers.obs.schedule import schedule_for
 from trading_engine.servers.obs.sequencer import Sequencer
 from trading_engine.servers.obs.services import OrderBookService, Snapshots
+from trading_engine.servers.obs.standby import Standby
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 
 EXIT_FAILED = 1
 EXIT_CANNOT_START = 2
+BEAT_INTERVAL_S = 0.2
+LEASE_S_MIN = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -55,19 +58,37 @@ class OrderBookServer:
         self._shard = config.obs.shard
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Recover, serve until `stop`, leave a snapshot. Raises `ObsError`, `ConfigError`, `SocketInUse`."""
+        """Recover, serve until `stop`, leave a snapshot; as a standby, wait for its turn first.
+
+        Raises `ObsError`, `ConfigError`, `SocketInUse`.
+        """
+        if self._config.messaging.transport != "embedded":
+            raise ConfigError(f"messaging.transport: {self._config.messaging.transport!r} is not known; use 'embedded'")
         paths = Paths.under(self._config.data_path)
         lock = DirectoryLock(paths.lock)
         try:
-            await self._run(paths, stop)
+            recovered = await self._recovered(paths, lock, stop)
+            if recovered is not None:
+                await self._run(paths, recovered, lock, stop)
         finally:
             lock.release()
 
-    async def _run(self, paths: Paths, stop: asyncio.Event) -> None:
-        if self._config.messaging.transport != "embedded":
-            raise ConfigError(f"messaging.transport: {self._config.messaging.transport!r} is not known; use 'embedded'")
+    async def _recovered(self, paths: Paths, lock: DirectoryLock, stop: asyncio.Event) -> Recovered | None:
+        """The venue as it was left, with the lock ours; None for a standby whose turn never came."""
+        obs = self._config.obs
+        core = core_for(obs.core)
+        if not obs.standby:
+            lock.acquire()
+            return recover(paths, obs.journal_segment_bytes, core)
+        if obs.lease_s < LEASE_S_MIN:
+            raise ConfigError(f"obs.lease_s: {obs.lease_s} is too short, {LEASE_S_MIN} is the least")
+        standby = Standby(paths, core)
+        if not await standby.wait(lock, obs.lease_s, stop):
+            return None
+        return standby.take_over(obs.journal_segment_bytes)
+
+    async def _run(self, paths: Paths, recovered: Recovered, lock: DirectoryLock, stop: asyncio.Event) -> None:
         schedule = schedule_for(self._config.venue.calendar, self._config.venue.auctions)
-        recovered = recover(paths, self._config.obs.journal_segment_bytes, core_for(self._config.obs.core))
         stream = schemas.event_stream(self._shard)
         self.hub.attach_stream(stream, recovered.event_log)
         broker = InMemoryBroker(self.hub)
@@ -79,7 +100,7 @@ class OrderBookServer:
         try:
             await service.prepare()
             await broker.serve(schemas.venue_calls(self._shard), query_handler(service.status))
-            await self._serve(service, broker, recovered, stop)
+            await self._serve(service, broker, recovered, lock, stop)
             await snapshots.finish()
         finally:
             await broker.close()
@@ -90,7 +111,12 @@ class OrderBookServer:
         log.info("OBS stopped", extra=fields(command=sequencer.venue.command_sequence))
 
     async def _serve(
-        self, service: OrderBookService, broker: InMemoryBroker, recovered: Recovered, stop: asyncio.Event
+        self,
+        service: OrderBookService,
+        broker: InMemoryBroker,
+        recovered: Recovered,
+        lock: DirectoryLock,
+        stop: asyncio.Event,
     ) -> None:
         socket = EmbeddedBrokerServer(socket_path(self._config), self.hub)
         consumer = broker.consumer(schemas.command_queue(self._shard))
@@ -101,15 +127,18 @@ class OrderBookServer:
             keeping = asyncio.create_task(service.keep_phases(), name="keep phases")
             advancing = asyncio.create_task(service.keep_time(), name="keep time")
             speeding = asyncio.create_task(service.speed_up(), name="speed up")
+            beating = asyncio.create_task(keep_beating(lock), name="keep beating")
             try:
-                await first_of(asyncio.create_task(stop.wait(), name="stop"), taking, keeping, advancing)
+                await first_of(asyncio.create_task(stop.wait(), name="stop"), taking, keeping, advancing, beating)
             finally:
                 # What is being committed is finished and acknowledged; what waits behind it, its senders are told, was not taken.
                 service.stop_taking(taking)
                 keeping.cancel()
                 advancing.cancel()
                 speeding.cancel()
-                await asyncio.wait([taking, keeping, advancing, speeding])
+                beating.cancel()
+                await asyncio.wait([taking, keeping, advancing, speeding, beating])
+                lock.rest()
         finally:
             await consumer.close()
             await socket.close()
@@ -127,6 +156,13 @@ class OrderBookServer:
             ),
         )
         self.is_ready.set()
+
+
+async def keep_beating(lock: DirectoryLock) -> None:
+    """For ever: let a standby see that this server does not hang."""
+    while True:
+        lock.beat()
+        await asyncio.sleep(BEAT_INTERVAL_S)
 
 
 async def first_of(*tasks: asyncio.Task[Any]) -> None:

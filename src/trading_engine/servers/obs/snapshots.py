@@ -64,6 +64,11 @@ def list_snapshots(directory: Path) -> list[Path]:
     return sorted((path for path in directory.glob("*" + SUFFIX) if path.stem.isdecimal()), reverse=True)
 
 
+def newest_sequence(directory: Path) -> int:
+    """The command that the newest snapshot covers, sound or not; 0 where there is none."""
+    return max((int(path.stem) for path in list_snapshots(directory)), default=0)
+
+
 def sound_snapshots(directory: Path) -> Iterator[Snapshot]:
     """Newest first, without those that are damaged, which are named in the log."""
     for path in list_snapshots(directory):
