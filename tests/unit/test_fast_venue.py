@@ -282,6 +282,38 @@ def test_market_is_compiled_again_after_as_many_commands_as_it_has_orders() -> N
     assert 5 < waited < 40
 
 
+@pytest.mark.parametrize("makes_general", [False, True], ids=["compiled", "general"])
+def test_books_are_viewed_alike(makes_general: bool) -> None:
+    venues = reference, fast = open_both()
+    for number in range(60):
+        side = BUY if number % 2 else SELL
+        price = 100 + (number * 7 % 9) * (1 if side is SELL else -1)
+        account = ALICE if number % 3 else BOB
+        do_both(venues, c.PlaceOrder(account, "", 1, side, LIMIT, GTC, number + 1, price))
+    do_both(venues, c.CancelOrder(BOB, 1))
+    do_both(venues, stop(BUY, 200))
+    if makes_general:
+        do_both(venues, buy(50, 60, special=SpecialTerms(display_lots=5)))
+        do_both(venues, buy(50, 59, special=SpecialTerms(hidden=True)))
+    assert is_compiled(fast) is not makes_general
+    for side in Side:
+        assert fast.depth(1, side) == reference.depth(1, side)
+        for levels_max in (0, 1, 3, 100):
+            assert fast.depth(1, side, levels_max) == reference.depth(1, side)[:levels_max]
+        for price in (-1, 0, 59, *range(88, 112), 1_000_000, 1_000_001, 2**40):
+            assert fast.queue(1, side, price) == reference.queue(1, side, price)
+        assert not fast.depth(2, side)
+        assert not fast.queue(2, side, 100)
+    found = 0
+    for account in (ALICE, BOB, CAROL):
+        for order_id in range(-1, 65):
+            view = reference.working_order(account, order_id)
+            assert fast.working_order(account, order_id) == view
+            found += view is not None
+    assert found == reference.open_order_count > 20
+    assert is_compiled(fast) is not makes_general
+
+
 def test_full_book_goes_on_in_general_shape() -> None:
     venues = _, fast = open_both(State(orders_max=20))
     random = Random(1)

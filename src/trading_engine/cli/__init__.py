@@ -29,7 +29,7 @@ def run(arguments: Arguments) -> int:
             from trading_engine.simulation.replay.lobster import run_replay
 
             assert arguments.messages is not None
-            return run_replay(arguments.messages, arguments.book, arguments.as_json)
+            return run_replay(arguments.messages, arguments.book, arguments.as_json, arguments.core)
         case "up":
             from trading_engine.cli.up import run_up
 

@@ -49,6 +49,7 @@ class Arguments:
     messages: Path | None = None
     book: Path | None = None
     as_json: bool = False
+    core: str = "fast"
 
     def load_config(self) -> Config:
         """The configuration file with the options of the command line over it. Raises `ConfigError`."""
@@ -138,6 +139,12 @@ def build_parser() -> argparse.ArgumentParser:
     lobster = formats.add_parser("lobster", help="LOBSTER message files")
     lobster.add_argument("messages", type=Path, metavar="MESSAGES.csv")
     lobster.add_argument("--book", type=Path, metavar="BOOK.csv", help="order book file to compare with, row by row")
+    lobster.add_argument(
+        "--core",
+        choices=["fast", "reference"],
+        default="fast",
+        help="implementation of the venue; both make the same of it",
+    )
     lobster.add_argument("--json", action="store_true", dest="as_json", help="print the report as one JSON object")
     return parser
 
@@ -177,4 +184,5 @@ def parse(argv: Sequence[str]) -> Arguments:
         messages=getattr(options, "messages", None),
         book=getattr(options, "book", None),
         as_json=getattr(options, "as_json", False),
+        core=getattr(options, "core", "fast"),
     )

@@ -23,6 +23,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, Self, TypeVar
 
 from trading_engine.venue import commands as c
@@ -107,11 +108,16 @@ from trading_engine.venue.terms import (
     TimeInForce,
     TradingPhase,
 )
+from trading_engine.venue.views import DepthLevel, OrderView, view_of
 
 T = TypeVar("T")
 
 PRODUCERS_REMEMBERED = 10_000
 """Producers whose last number is remembered; beyond it the one that has been silent for longest is forgotten."""
+
+
+LEVELS_ALL = 2**31 - 1
+"""More than a side of a book can have."""
 
 
 class Venue:
@@ -194,6 +200,27 @@ class Venue:
     def book(self, instrument_id: int) -> OrderBook:
         """The live book of an instrument: look, do not touch."""
         return self._markets[instrument_id].book
+
+    def depth(self, instrument_id: int, side: Side, levels_max: int = LEVELS_ALL) -> list[DepthLevel]:
+        """What one side of the book displays, best level first."""
+        book_side = self._markets[instrument_id].book.side(side)
+        displayed = (
+            DepthLevel(
+                price_ticks, book_side.levels[price_ticks].quantity_lots, len(book_side.levels[price_ticks].orders)
+            )
+            for price_ticks in book_side.prices_best_first()
+            if book_side.levels[price_ticks].orders
+        )
+        return list(islice(displayed, levels_max))
+
+    def queue(self, instrument_id: int, side: Side, price_ticks: int) -> list[OrderView]:
+        """The orders at one price, hidden ones too, in order of priority. All-or-none orders stand in no queue."""
+        return [view_of(order) for order in self._markets[instrument_id].book.side(side).levels.get(price_ticks, ())]
+
+    def working_order(self, account_id: int, order_id: int) -> OrderView | None:
+        """An open order of an account, wherever it waits."""
+        order = self._accounts[account_id].open_orders.get(order_id)
+        return view_of(order) if order is not None else None
 
     def stops(self, instrument_id: int) -> Sequence[RestingOrder]:
         """The orders that wait for their stop price: look, do not touch."""

@@ -26,9 +26,13 @@ from trading_engine.simulation.replay.market import Refused, ReplayMarket, repla
 from trading_engine.simulation.replay.progress import with_progress
 from trading_engine.simulation.replay.recorded_orders import RecordedOrders, find_seeds
 from trading_engine.simulation.replay.report import ReplayReport, make_report, print_report, to_json
+from trading_engine.venue import Venue
 from trading_engine.venue.conversion import from_steps
+from trading_engine.venue.fast.kept import compile_all, is_kept
 from trading_engine.venue.instrument import PRICE_TICKS_MAX
 from trading_engine.venue.reasons import REASON_TEXT
+
+FAST, REFERENCE = "fast", "reference"
 
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
@@ -39,12 +43,16 @@ COARSE_STEP = 100
 """The tick, in units of the files, where prices are too high to be counted in those (above 214,748 dollars)."""
 
 
-def run_replay(messages: Path, book: Path | None, as_json: bool) -> int:
+def run_replay(messages: Path, book: Path | None, as_json: bool, core: str = FAST) -> int:
     """Replay, print the report, return the exit status: 0, or 2 for files that cannot be replayed. Differences are no failure."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    if core == FAST and not is_kept():
+        errors.print("compiling the matching core (once, about half a minute)")
+        compile_all()
     try:
-        report = replay(messages, book, show_progress=True)
+        report = replay(messages, book, show_progress=True, core=core)
     except ReplayError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {error}")
+        errors.print(f"error: {error}")
         return EXIT_BAD_INPUT
     if as_json:
         sys.stdout.write(to_json(report) + "\n")
@@ -53,8 +61,8 @@ def run_replay(messages: Path, book: Path | None, as_json: bool) -> int:
     return EXIT_OK
 
 
-def replay(messages: Path, book: Path | None = None, show_progress: bool = False) -> ReplayReport:
-    """Raises `ReplayError`."""
+def replay(messages: Path, book: Path | None = None, show_progress: bool = False, core: str = FAST) -> ReplayReport:
+    """Raises `ReplayError`. `core` is the venue's implementation: both make the same of every recording."""
     rows_in_file, level_count = book_shape(book) if book else (0, 0)
     scan = Scan(messages, show_progress)
     if rows_in_file > scan.message_count:
@@ -65,7 +73,7 @@ def replay(messages: Path, book: Path | None = None, show_progress: bool = False
     recording = recording_of(messages)
     price_step = 1 if scan.price_max <= PRICE_TICKS_MAX else COARSE_STEP
     instrument = replay_instrument(recording.symbol, from_steps(price_step, PRICE_UNIT))
-    market = ReplayMarket(instrument, recording.midnight_ns + scan.first_time_ns)
+    market = ReplayMarket(new_venue(core), instrument, recording.midnight_ns + scan.first_time_ns)
     orders = RecordedOrders(market, price_step)
     rows = read_book_rows(book) if book else iter(())
     comparison = BookComparison(rows, level_count, row_per_message=rows_in_file == scan.message_count)
@@ -73,6 +81,14 @@ def replay(messages: Path, book: Path | None = None, show_progress: bool = False
     drive(messages, scan, recording, market, orders, comparison, show_progress)
     seconds = time.perf_counter() - started
     return make_report(recording.symbol, scan.message_count, seconds, rows_in_file, market, orders.counts, comparison)
+
+
+def new_venue(core: str) -> Venue:
+    if core == REFERENCE:
+        return Venue()
+    from trading_engine.venue.fast.venue import FastVenue  # here, because it takes half a minute where nothing is kept
+
+    return FastVenue()
 
 
 class Scan:

@@ -10,9 +10,10 @@ from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.instrument import MONEY_MAX, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Instrument
-from trading_engine.venue.order_book import BookSide, RestingOrder
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.venue import LEVELS_ALL
+from trading_engine.venue.views import DepthLevel, OrderView
 
 INSTRUMENT_ID = 1
 RESTING_ACCOUNT_ID = 1
@@ -47,15 +48,14 @@ def replay_instrument(symbol: str, tick_size: str) -> Instrument:
 
 
 class ReplayMarket:
-    def __init__(self, instrument: Instrument, time_ns: int) -> None:
-        self.venue = Venue()
+    def __init__(self, venue: Venue, instrument: Instrument, time_ns: int) -> None:
+        """The venue is a new one."""
+        self.venue = venue
         self._time_ns = time_ns
         self._apply(c.ListInstrument(instrument))
         for account_id in (RESTING_ACCOUNT_ID, TAKING_ACCOUNT_ID):
             self._apply(c.OpenAccount(account_id, ((CURRENCY, AMPLE),), ((INSTRUMENT_ID, AMPLE),), OPEN_ORDERS_MAX))
         self._apply(c.SetTradingPhase(INSTRUMENT_ID, TradingPhase.CONTINUOUS))
-        self._book = self.venue.book(INSTRUMENT_ID)
-        self._open_orders = self.venue.account(RESTING_ACCOUNT_ID).open_orders
 
     def advance_to(self, time_ns: int) -> None:
         """Move the clock; it never goes back."""
@@ -88,7 +88,7 @@ class ReplayMarket:
 
     def reduce(self, order_id: int, lots: int) -> None:
         """Take `lots` off an order that has more than that left: it keeps its place. Raises `Refused`."""
-        order = self._open_orders[order_id]
+        order = self.order(order_id)
         assert lots < order.leaves_lots, (order_id, lots, order.leaves_lots)
         event = self._apply(c.ReplaceOrder(RESTING_ACCOUNT_ID, order_id, quantity_lots=order.quantity_lots - lots))[0]
         if isinstance(event, e.ReplaceRejected):
@@ -96,16 +96,18 @@ class ReplayMarket:
         assert isinstance(event, e.OrderReplaced), event
         assert event.priority_kept, event
 
-    def order(self, order_id: int) -> RestingOrder:
-        return self._open_orders[order_id]
+    def order(self, order_id: int) -> OrderView:
+        """As it is now."""
+        order = self.venue.working_order(RESTING_ACCOUNT_ID, order_id)
+        assert order is not None, order_id
+        return order
 
-    def queue(self, side: Side, price_ticks: int) -> list[RestingOrder]:
+    def queue(self, side: Side, price_ticks: int) -> list[OrderView]:
         """The orders at one price, first in the queue first."""
-        level = self._book.side(side).levels.get(price_ticks)
-        return list(level.orders.values()) if level else []
+        return self.venue.queue(INSTRUMENT_ID, side, price_ticks)
 
-    def book_side(self, side: Side) -> BookSide:
-        return self._book.side(side)
+    def depth(self, side: Side, levels_max: int = LEVELS_ALL) -> list[DepthLevel]:
+        return self.venue.depth(INSTRUMENT_ID, side, levels_max)
 
     def _place(
         self, account_id: int, side: Side, time_in_force: TimeInForce, lots: int, price_ticks: int, post_only: bool

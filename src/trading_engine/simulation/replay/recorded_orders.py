@@ -25,9 +25,10 @@ import msgspec
 from trading_engine.simulation.replay.lobster_files import Level, Message, MessageType
 from trading_engine.simulation.replay.market import Refused, ReplayMarket
 from trading_engine.venue.events import TradeExecuted
-from trading_engine.venue.order_book import RestingOrder, within_limit
+from trading_engine.venue.order_book import within_limit
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.terms import Side
+from trading_engine.venue.views import OrderView
 
 OrderKey = int | tuple[Side, int]
 """The recording's order id, or the (side, price) of a nameless order."""
@@ -129,29 +130,25 @@ class RecordedOrders:
 
     def levels(self, side: Side, count: int) -> list[Level]:
         """The best levels in the recording's units."""
-        book_side = self._market.book_side(side)
-        prices = book_side.prices[: -count - 1 : -1] if side is Side.BUY else book_side.prices[:count]
-        return [Level(price * self._price_step, book_side.levels[price].quantity_lots) for price in prices]
+        return [Level(price * self._price_step, lots) for price, lots, _ in self._market.depth(side, count)]
 
     def levels_up_to(self, side: Side, furthest: int | None) -> list[Level]:
         """All levels at or better than a price, all there are where it is None."""
-        book_side = self._market.book_side(side)
         levels = []
-        for ticks in book_side.prices_best_first():
+        for ticks, lots, _ in self._market.depth(side):
             price = ticks * self._price_step
             if furthest is not None and (price < furthest if side is Side.BUY else price > furthest):
                 break
-            levels.append(Level(price, book_side.levels[ticks].quantity_lots))
+            levels.append(Level(price, lots))
         return levels
 
     def is_among_best(self, side: Side, price: int, count: int) -> bool:
         """Whether a level at this price is, or would be, one of the best `count`."""
-        prices = self._market.book_side(side).prices
-        if len(prices) < count:
+        levels = self._market.depth(side, count)
+        if len(levels) < count:
             return True
-        if side is Side.BUY:
-            return price >= prices[-count] * self._price_step
-        return price <= prices[count - 1] * self._price_step
+        last = levels[-1].price_ticks * self._price_step
+        return price >= last if side is Side.BUY else price <= last
 
     def set_level(self, side: Side, price: int, size: int) -> None:
         """Make one level's quantity what the recording says it is; nobody knows by which orders.
@@ -255,7 +252,7 @@ class RecordedOrders:
             raise Refused(Reason.PRICE_NOT_ON_TICK)
         return ticks
 
-    def _order_of(self, message: Message) -> RestingOrder | None:
+    def _order_of(self, message: Message) -> OrderView | None:
         """The order that a message is about: by its id, or else the nameless one at its price, or None."""
         order_id = self._order_ids.get(message.order_id)
         if order_id is None:
@@ -266,7 +263,7 @@ class RecordedOrders:
         """Count a message that contradicts earlier ones, unless what it contradicts was guessed."""
         self.counts.disagreements += not agrees and (message.side, message.price) not in self._guessed
 
-    def _is_named(self, order: RestingOrder) -> bool:
+    def _is_named(self, order: OrderView) -> bool:
         return isinstance(self._keys[order.order_id], int)
 
     def _rest(self, key: OrderKey, side: Side, size: int, price: int) -> None:
@@ -283,8 +280,7 @@ class RecordedOrders:
 
     def _remove_stale(self, side: Side, price_ticks: int) -> None:
         """Cancel everything that an order of `side` at this price would trade with."""
-        opposite = self._market.book_side(side.opposite)
-        for price in list(opposite.prices_best_first()):
+        for price, _, _ in self._market.depth(side.opposite):
             if not within_limit(side, price_ticks, price):
                 break
             for order in self._market.queue(side.opposite, price):
@@ -305,10 +301,13 @@ class RecordedOrders:
         else:
             self._cancel(order_id)
 
-    def _undo(self, trades: Sequence[TradeExecuted], executed: RestingOrder, message: Message) -> None:
-        """Give every order but the one that was really executed its quantity and its place back, and take the execution off that one."""
+    def _undo(self, trades: Sequence[TradeExecuted], executed: OrderView, message: Message) -> None:
+        """Give every order but the one that was really executed its quantity and its place back, and take the execution off that one.
+
+        `executed` is as it was before the trades.
+        """
         filled = {trade.maker_order_id: trade.quantity_lots for trade in trades}
-        remaining = executed.leaves_lots + filled.get(executed.order_id, 0) - message.size
+        remaining = executed.leaves_lots - message.size
         self._check(remaining >= 0, message)
         for price_ticks in {trade.price_ticks: None for trade in trades}:
             gone = [trade for trade in trades if trade.price_ticks == price_ticks and trade.maker_leaves_lots == 0]

@@ -99,6 +99,7 @@ from trading_engine.venue.fast.order_book import (
     PREVIOUS,
     QUANTITY,
     SIDE,
+    TICK,
     TOTAL,
     best_after,
     bucket_of,
@@ -459,13 +460,40 @@ def order_seat(h: int, order_id: int) -> int:
     return get(pool, node, ORDER_SEAT) if node != 0 else 0
 
 
-@entry(4)
-def list_levels(h: int, market: int, side: int, out: int) -> int:
-    """Write (price, lots, orders) of up to as many levels as the first word at `out` says, best first; returns how many there are."""
+@entry(3)
+def read_order(h: int, order_id: int, out: int) -> int:
+    """Write the record of an order in the compiled books; returns its seat, 0 where there is none."""
+    pool = load_i64(h, POOL)
+    node = find_order(pool, load_i64(h, BUCKETS), order_id, load_i64(h, MASK), load_i64(h, SPLIT))
+    if node == 0:
+        return 0
+    write_order(h, out, node, get(pool, get(pool, node, LEVEL), TICK))
+    return get(pool, node, ORDER_SEAT)
+
+
+@entry(6)
+def list_queue(h: int, market: int, side: int, price: int, count_max: int, out: int) -> int:
+    """Write up to so many of the orders at one price, in order of priority; returns how many there are."""
+    k = market_at(h, market)
+    if not is_tick(k, price):
+        return 0
+    pool, level = load_i64(h, POOL), load_u32(load_i64(k, K_LEVELS), price)
+    if level == 0 or get(pool, level, SIDE) != side:
+        return 0
+    node = get(pool, level, HEAD)
+    for index in range(min(count_max, get(pool, level, LEVEL_ORDERS))):
+        write_order(h, out + index * (8 * ORDER_RECORD_WORDS), node, price)
+        node = get(pool, node, NEXT)
+    return get(pool, level, LEVEL_ORDERS)
+
+
+@entry(5)
+def list_levels(h: int, market: int, side: int, count_max: int, out: int) -> int:
+    """Write (price, lots, orders) of up to so many levels, best first; returns how many were written."""
     k = market_at(h, market)
     pool, levels, bitmap = load_i64(h, POOL), load_i64(k, K_LEVELS), load_i64(k, K_BITMAP)
     best = load_i64(k, K_BEST_ASK if side else K_BEST_BID)
-    count, count_max = 0, load_i64(out, 0)
+    count = 0
     while best != EMPTY and count < count_max:
         price = ~best if side else best
         level = load_u32(levels, price)

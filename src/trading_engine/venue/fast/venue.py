@@ -42,7 +42,8 @@ from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.stops import Stops
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
-from trading_engine.venue.venue import Venue
+from trading_engine.venue.venue import LEVELS_ALL, Venue
+from trading_engine.venue.views import DepthLevel, OrderView, view_of
 
 INT64_MAX = 2**63 - 1
 _COMMAND = Struct("<BBBBBBHqqqqqqII")
@@ -461,6 +462,7 @@ class FastVenue(Venue):
         self._text = np.zeros(layout.NAME_BYTES_MAX, np.uint8)
         self._text_bytes = self._text.data
         self._text_address = self._text.ctypes.data
+        self._answer_words, self._answer_address = memoryview(b"").cast("q"), 0
         self._decoders: dict[int, Callable[[memoryview, int, Any], e.AnyEvent]] = {
             layout.E_CASH: self._decode_cash,
             **_DECODERS,
@@ -561,6 +563,53 @@ class FastVenue(Venue):
         count = core.list_account_orders(self.state.h, account.number, out.ctypes.data)
         by_number = {market.number: market for market in map(self.flat_market, self._markets)}
         return [by_number[number] for number in sorted(set(out[:count, 1].tolist()))]
+
+    # What the outside may ask, of the compiled books
+
+    def depth(self, instrument_id: int, side: Side, levels_max: int = LEVELS_ALL) -> list[DepthLevel]:
+        market = self.flat_market(instrument_id)
+        if not market.is_compiled:
+            return super().depth(instrument_id, side, levels_max)
+        levels_max = min(levels_max, self._header[layout.LIVE])
+        out = self._room_for_answer(levels_max * 3)
+        count = core.list_levels(self.state.h, market.number, side - 1, levels_max, out)
+        words = self._answer_words[: 3 * count].tolist()
+        return list(map(DepthLevel, words[::3], words[1::3], words[2::3]))
+
+    def queue(self, instrument_id: int, side: Side, price_ticks: int) -> list[OrderView]:
+        market = self.flat_market(instrument_id)
+        if not market.is_compiled:
+            return super().queue(instrument_id, side, price_ticks)
+        count, count_max = 1, 0
+        while count > count_max:
+            count_max = count
+            out = self._room_for_answer(count_max * core.ORDER_RECORD_WORDS)
+            count = core.list_queue(self.state.h, market.number, side - 1, price_ticks, count_max, out)
+        return [self._answered_order(record * core.ORDER_RECORD_WORDS) for record in range(count)]
+
+    def working_order(self, account_id: int, order_id: int) -> OrderView | None:
+        account = self.flat_account(account_id)
+        order = account._general_orders.get(order_id)
+        if order is not None:
+            return view_of(order)
+        seat = core.read_order(self.state.h, order_id, self._room_for_answer(core.ORDER_RECORD_WORDS))
+        if not seat or self.seat_word(seat, layout.S_ACCOUNT) != account.number:
+            return None
+        return self._answered_order(0)
+
+    def _room_for_answer(self, words: int) -> int:
+        """Address of so many words for compiled code to answer in."""
+        if words > len(self._answer_words):
+            answer = np.zeros(2 * words, np.int64)
+            self._answer_words, self._answer_address = answer.data, answer.ctypes.data
+        return self._answer_address
+
+    def _answered_order(self, at: int) -> OrderView:
+        order_id, seat, price_ticks, leaves_lots, quantity_lots, flags, *_ = self._answer_words[
+            at : at + core.ORDER_RECORD_WORDS
+        ]
+        account_id = self.seat_word(seat, layout.S_ACCOUNT_ID)
+        return OrderView(order_id, account_id, SIDES[flags & 255], price_ticks, quantity_lots, leaves_lots)
 
     # Client order ids
 
