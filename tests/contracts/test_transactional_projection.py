@@ -35,7 +35,7 @@ from trading_engine.venue.reasons import EndReason
 PROJECTED_TABLES = [
     table
     for table in Base.metadata.sorted_tables
-    if table.name not in ("clients", "users", "portfolios", "api_keys", "refresh_tokens")
+    if table.name not in ("clients", "users", "portfolios", "api_keys", "refresh_tokens", "audit_log")
 ]
 
 Rows = dict[str, list[tuple[Any, ...]]]

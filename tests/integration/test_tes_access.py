@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from support.tes_venue import PASSWORD, Venue, order, running_venue, venue_config
+from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.servers.tes.server import run_until
 from trading_engine.servers.tes.services.accounts import UnsafeDemoUsers
 from trading_engine.shared.config import BotsConfig, RateLimits
@@ -286,3 +287,28 @@ async def test_demo_users_are_refused_where_others_can_reach_them(tmp_path: Path
     config = venue_config(tmp_path, host="0.0.0.0")
     with pytest.raises(UnsafeDemoUsers, match=r"tes\.host is '0\.0\.0\.0'"):
         await run_until(asyncio.Event(), config)
+
+
+async def test_who_did_what_is_in_the_audit_log(venue: Venue) -> None:
+    database = await TransactionalDatabase.open(transactional_url(venue.config))
+    before = len((await database.audit.acts(limit=1000)).items)
+    wrong = await venue.http.post("/v1/auth/login", json={"username": "nobody", "password": "x" * 20})
+    assert code_of(wrong) == (401, "INVALID_CREDENTIALS")
+    bob = await venue.log_in("bob")
+    key = (await bob.request("POST", "/v1/api-keys", json={"label": "audited"})).json()
+    await bob.request("DELETE", f"/v1/api-keys/{key['key_id']}")
+    user = {"username": "audited", "password": PASSWORD, "role": "trader"}
+    assert (await bob.request("POST", "/v1/users", json=user)).status_code == 403
+    admin = await venue.log_in("admin", ADMIN_PASSWORD)
+    assert (await admin.request("POST", "/v1/users", json=user)).status_code == 201
+    acts = (await database.audit.acts(limit=1000)).items[: -before or None]
+    await database.close()
+    assert [(act.actor, act.action, act.subject, act.outcome, act.detail) for act in reversed(acts)] == [
+        ("nobody", "login", "nobody", "INVALID_CREDENTIALS", {"address": "127.0.0.1"}),
+        ("bob", "login", "bob", "OK", {"address": "127.0.0.1"}),
+        ("bob", "api_key.create", key["key_id"], "OK", {"label": "audited"}),
+        ("bob", "api_key.delete", key["key_id"], "OK", {}),
+        ("bob", "user.create", "", "NOT_ALLOWED", {}),
+        ("admin", "login", "admin", "OK", {"address": "127.0.0.1"}),
+        ("admin", "user.create", "audited", "OK", {"role": "trader"}),
+    ]

@@ -1,6 +1,7 @@
 """Users and what they log in with: the rows that the TES owns. Times are handed in, so that the caller's clock is the only one.
 
-Secrets come as hashes, here and in every row: what the database holds lets nobody in.
+`act` is what the audit log says of a change, in the same transaction. Secrets come as hashes, here and in every row: what the database
+holds lets nobody in.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, s
 from sqlalchemy.exc import IntegrityError
 
 from trading_engine.database.connections import Connections, Use
+from trading_engine.database.transactional.audit import Act, insert_act
 from trading_engine.database.transactional.errors import AlreadyExists
 from trading_engine.database.transactional.models import (
     AccountRow,
@@ -52,6 +54,7 @@ class AccessRepository:
         *,
         client_name: str | None = None,
         portfolio_name: str = "Main",
+        act: Act | None = None,
     ) -> Registration:
         """A new client with a portfolio and the user that acts for it: all of them or none. Raises `AlreadyExists`."""
         client_name = client_name or username
@@ -60,17 +63,26 @@ class AccessRepository:
             client_id = _insert_id(connection, clients, name=client_name, created_ns=created_ns)
             user = _insert_user(connection, username, password_hash, role, client_id, created_ns)
             portfolio = _insert_portfolio(connection, client_id, portfolio_name, created_ns)
+            _insert_act(connection, act)
             return Registration(Client(client_id, client_name, created_ns), user, portfolio)
 
         with _unique(f"the user name {username!r} or the client name {client_name!r} is taken"):
             return await self._connections.run(Use.WRITE, work)
 
     async def create_user(
-        self, username: str, password_hash: str, role: Role, created_ns: int, *, client_id: int | None = None
+        self,
+        username: str,
+        password_hash: str,
+        role: Role,
+        created_ns: int,
+        *,
+        client_id: int | None = None,
+        act: Act | None = None,
     ) -> User:
         """A user for an existing client, or for none. Raises `AlreadyExists`."""
 
         def work(connection: Connection) -> User:
+            _insert_act(connection, act)
             return _insert_user(connection, username, password_hash, role, client_id, created_ns)
 
         with _unique(f"the user name {username!r} is taken"):
@@ -116,12 +128,15 @@ class AccessRepository:
 
     # API keys
 
-    async def create_api_key(self, key_id: str, user_id: int, label: str, secret_hash: str, created_ns: int) -> ApiKey:
+    async def create_api_key(
+        self, key_id: str, user_id: int, label: str, secret_hash: str, created_ns: int, *, act: Act | None = None
+    ) -> ApiKey:
         """Raises `AlreadyExists`."""
         key = ApiKey(key_id, user_id, label, secret_hash, created_ns)
 
         def work(connection: Connection) -> None:
             connection.execute(insert(api_keys).values(msgspec.structs.asdict(key)))
+            _insert_act(connection, act)
 
         with _unique("the key id is taken"):
             await self._connections.run(Use.WRITE, work)
@@ -145,20 +160,25 @@ class AccessRepository:
 
         return await self._connections.run(Use.READ, work)
 
-    async def revoke_api_key(self, user_id: int, key_id: str, revoked_ns: int) -> bool:
+    async def revoke_api_key(self, user_id: int, key_id: str, revoked_ns: int, *, act: Act | None = None) -> bool:
         """Whether the user had such a key and it was valid until now."""
         statement = update(api_keys).where(
             api_keys.c.key_id == key_id, api_keys.c.user_id == user_id, api_keys.c.revoked_ns.is_(None)
         )
 
         def work(connection: Connection) -> bool:
-            return connection.execute(statement.values(revoked_ns=revoked_ns)).rowcount == 1
+            is_revoked = connection.execute(statement.values(revoked_ns=revoked_ns)).rowcount == 1
+            if is_revoked:
+                _insert_act(connection, act)
+            return is_revoked
 
         return await self._connections.run(Use.WRITE, work)
 
     # Refresh tokens
 
-    async def store_refresh_token(self, token_hash: str, user_id: int, issued_ns: int, expires_ns: int) -> RefreshToken:
+    async def store_refresh_token(
+        self, token_hash: str, user_id: int, issued_ns: int, expires_ns: int, *, act: Act | None = None
+    ) -> RefreshToken:
         """The first token of a login. The user's tokens that have expired by now are deleted."""
         token = RefreshToken(token_hash, token_hash, user_id, issued_ns, expires_ns)
         expired = (refresh_tokens.c.user_id == user_id, refresh_tokens.c.expires_ns <= issued_ns)
@@ -166,6 +186,7 @@ class AccessRepository:
         def work(connection: Connection) -> None:
             connection.execute(delete(refresh_tokens).where(*expired))
             _insert_token(connection, token)
+            _insert_act(connection, act)
 
         with _unique("the token is in use"):
             await self._connections.run(Use.WRITE, work)
@@ -208,6 +229,11 @@ def _unique(message: str) -> Iterator[None]:
         if "unique" not in str(error.orig).lower():
             raise
         raise AlreadyExists(message) from error
+
+
+def _insert_act(connection: Connection, act: Act | None) -> None:
+    if act is not None:
+        insert_act(connection, act)
 
 
 def _insert_id(connection: Connection, table: Any, **values: Any) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from trading_engine.database.connections import Connections, Use
 from trading_engine.database.migration import migrate
 from trading_engine.database.transactional.access import AccessRepository
+from trading_engine.database.transactional.audit import AuditLog
 from trading_engine.database.transactional.trading import TradingRepository
 from trading_engine.shared.config import Config
 
@@ -21,11 +22,12 @@ def transactional_url(config: Config) -> str:
 
 
 class TransactionalDatabase:
-    """`access` holds users and what they log in with, `trading` what the projection wrote."""
+    """`access` holds users and what they log in with, `audit` who did what, `trading` what the projection wrote."""
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
         self.access = AccessRepository(connections)
+        self.audit = AuditLog(connections)
         self.trading = TradingRepository(connections)
 
     @classmethod

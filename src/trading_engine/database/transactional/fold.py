@@ -11,17 +11,23 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from trading_engine.database.average_cost import Holding
+from trading_engine.database.transactional.postings import Postings
 from trading_engine.database.transactional.records import InstrumentState
 from trading_engine.venue.events import (
     AccountOpened,
     AccountSuspended,
     BookChanged,
+    CashAdjusted,
     CashChanged,
+    CommandRefused,
     Event,
     EventBatch,
     InstrumentListed,
+    KillSwitchSet,
+    MarginSet,
     PositionAdjusted,
     PositionChanged,
+    RiskLimitsSet,
     TradeExecuted,
     TradingPhaseChanged,
 )
@@ -34,6 +40,23 @@ Row = tuple[Any, ...]
 encode_json = msgspec.json.Encoder().encode
 decode_definition = msgspec.json.Decoder(Instrument).decode
 decode_terms = msgspec.json.Decoder(SpecialTerms).decode
+
+
+ADMINISTRATIVE: frozenset[type[Event]] = frozenset(
+    (
+        AccountOpened,
+        AccountSuspended,
+        CashAdjusted,
+        CommandRefused,
+        InstrumentListed,
+        KillSwitchSet,
+        MarginSet,
+        PositionAdjusted,
+        RiskLimitsSet,
+        TradingPhaseChanged,
+    )
+)
+"""Events of commands that are for those who run the venue."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -57,6 +80,8 @@ class Changes(msgspec.Struct):
     order_events: list[Row]
     positions: list[Row]
     cash_balances: list[Row]
+    ledger: list[Row]
+    venue_acts: list[Row]
 
 
 class ProjectionFold:
@@ -69,6 +94,8 @@ class ProjectionFold:
         live_orders: Iterable[OrderState] = (),
         holdings: dict[tuple[int, int], Holding] | None = None,
         last_prices: dict[int, int] | None = None,
+        cash: dict[tuple[int, str], int] | None = None,
+        brought_forward: Iterable[Row] = (),
     ) -> None:
         self.event_sequence = event_sequence
         self._time_ns = time_ns
@@ -77,6 +104,7 @@ class ProjectionFold:
         self._orders = LiveOrders(live_orders)
         self._holdings = holdings if holdings is not None else {}
         self._last_prices = last_prices if last_prices is not None else {}
+        self._postings = Postings(cash if cash is not None else {}, brought_forward)
         # Orders are folded by `LiveOrders`; refusals leave no row.
         self._handlers: dict[type[Event], Callable[[Any, int, int], None]] = {
             InstrumentListed: self._list_instrument,
@@ -84,6 +112,7 @@ class ProjectionFold:
             AccountSuspended: self._suspend_account,
             TradingPhaseChanged: self._change_phase,
             TradeExecuted: self._take_trade,
+            CashAdjusted: self._postings.adjust_cash,
             CashChanged: self._settle_cash,
             PositionAdjusted: self._deliver,
             PositionChanged: self._settle_position,
@@ -99,6 +128,7 @@ class ProjectionFold:
         self._cash: dict[tuple[int, str], Row] = {}
         self._trades: list[Row] = []
         self._order_events: list[Row] = []
+        self._venue_acts: list[Row] = []
 
     def take_changes(self) -> Changes:
         """Everything that changed since the last call."""
@@ -112,6 +142,8 @@ class ProjectionFold:
             order_events=self._order_events,
             positions=[(*key, *astuple(self._holdings[key])) for key in self._holdings_changed],
             cash_balances=list(self._cash.values()),
+            ledger=self._postings.take(),
+            venue_acts=self._venue_acts,
         )
         self._forget_changes()
         return changes
@@ -125,6 +157,8 @@ class ProjectionFold:
             handler = self._handlers.get(type(event))
             if handler is not None:
                 handler(event, sequence, batch.time_ns)
+            if type(event) in ADMINISTRATIVE:
+                self._venue_acts.append(_venue_act_row(event, sequence, batch))
         self.event_sequence = batch.last_event_sequence
         self._time_ns = batch.time_ns
 
@@ -148,6 +182,9 @@ class ProjectionFold:
     def _take_trade(self, event: TradeExecuted, sequence: int, time_ns: int) -> None:
         self._last_prices[event.instrument_id] = event.price_ticks
         self._change_instrument(event.instrument_id, market_sequence=event.market_sequence)
+        instrument = self._instruments[event.instrument_id].instrument
+        value = event.price_ticks * event.quantity_lots * instrument.tick_value
+        self._postings.trade(event, instrument.currency, value, sequence, time_ns)
         self._trades.append(
             (
                 event.trade_id,
@@ -172,6 +209,7 @@ class ProjectionFold:
     def _settle_cash(self, event: CashChanged, sequence: int, _time_ns: int) -> None:
         key = (event.account_id, event.currency)
         self._cash[key] = (*key, event.balance, event.held, sequence)
+        self._postings.check(event, sequence)
 
     def _holding(self, account_id: int, instrument_id: int) -> Holding:
         key = (account_id, instrument_id)
@@ -180,7 +218,8 @@ class ProjectionFold:
             self._holdings[key] = Holding()
         return self._holdings[key]
 
-    def _deliver(self, event: PositionAdjusted, _sequence: int, _time_ns: int) -> None:
+    def _deliver(self, event: PositionAdjusted, sequence: int, time_ns: int) -> None:
+        self._postings.adjust_position(event, sequence, time_ns)
         instrument = self._instruments[event.instrument_id].instrument
         price_ticks = self._last_prices.get(event.instrument_id, instrument.reference_price_ticks)
         holding = self._holding(event.account_id, event.instrument_id)
@@ -225,6 +264,18 @@ class ProjectionFold:
     def _store_account(self, account: Account) -> None:
         self._accounts[account.account_id] = account
         self._accounts_changed[account.account_id] = None
+
+
+def _venue_act_row(event: Event, sequence: int, batch: EventBatch) -> Row:
+    return (
+        sequence,
+        batch.time_ns,
+        batch.producer,
+        batch.producer_sequence,
+        type(event).__name__,
+        getattr(event, "account_id", None),
+        encode_json(event).decode(),
+    )
 
 
 def _order_row(order: OrderState) -> Row:

@@ -1,8 +1,8 @@
 """The tables. Two owners share one database, and no foreign key crosses from one to the other:
 
-*Owned by the TES*: clients, users, portfolios, api_keys, refresh_tokens. A client is the person or firm that owns portfolios; a user
-is somebody who logs in and acts for a client (or, as an operator, for none). These rows exist nowhere else, so their commits are
-synced to disk before anybody is told.
+*Owned by the TES*: clients, users, portfolios, api_keys, refresh_tokens, audit_log. A client is the person or firm that owns
+portfolios; a user is somebody who logs in and acts for a client (or, as an operator, for none). These rows exist nowhere else, so
+their commits are synced to disk before anybody is told.
 
 *Owned by the projection*: everything else, derived from the venue's events and rebuilt from them when lost. A portfolio's id is the
 venue's account id; still there is no foreign key, because events may be of accounts that other services opened.
@@ -14,7 +14,7 @@ a test compares the two.
 
 from typing import Annotated
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import Table
 
@@ -34,6 +34,7 @@ class Base(DeclarativeBase):
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
             "fk": "fk_%(table_name)s_%(column_0_N_name)s",
             "pk": "pk_%(table_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
         }
     )
     type_annotation_map = {int: BigInteger, str: Text}  # noqa: RUF012  (SQLAlchemy reads it as a plain attribute)
@@ -98,6 +99,22 @@ class RefreshTokenRow(Base):
     expires_ns: Mapped[int]
     used_ns: Mapped[int | None]
     revoked_ns: Mapped[int | None]
+
+
+class AuditLogRow(Base):
+    """Only ever appended to: triggers of the database see to that."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index(None, "actor", "audit_id"), {"sqlite_autoincrement": True})
+
+    audit_id: Mapped[RowId]
+    time_ns: Mapped[int]
+    actor: Mapped[str]
+    """A user name, also one that there is not: whoever tried."""
+    action: Mapped[str]
+    subject: Mapped[str]
+    outcome: Mapped[str]
+    detail: Mapped[str]  # JSON
 
 
 # Owned by the projection
@@ -254,6 +271,44 @@ class CashBalanceRow(Base):
     balance: Mapped[int]
     held: Mapped[int]
     event_sequence: Mapped[int]
+
+
+class LedgerRow(Base):
+    """One movement of cash, or of lots where `currency` is empty: see `postings`."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        Index(None, "debit_account_id", "event_sequence"),
+        Index(None, "credit_account_id", "event_sequence"),
+        {"sqlite_with_rowid": False},
+    )
+
+    event_sequence: Mapped[KeyPart]
+    entry_number: Mapped[KeyPart]
+    kind: Mapped[str]
+    debit_account_id: Mapped[int]
+    credit_account_id: Mapped[int]
+    currency: Mapped[str]
+    instrument_id: Mapped[int]
+    amount: Mapped[int]
+    time_ns: Mapped[int]
+    reference: Mapped[str]
+
+
+class VenueActRow(Base):
+    """An administrative command that the venue carried out or refused, and who sent it (a service, and its number)."""
+
+    __tablename__ = "venue_acts"
+    __table_args__ = (Index(None, "account_id", "event_sequence"),)
+
+    event_sequence: Mapped[GivenId]
+    time_ns: Mapped[int]
+    producer: Mapped[str]
+    producer_sequence: Mapped[int]
+    kind: Mapped[str]
+    account_id: Mapped[int | None]
+    content: Mapped[str]  # JSON array of the event's fields
 
 
 def table_of(model: type[Base]) -> Table:

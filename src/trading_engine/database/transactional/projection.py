@@ -5,8 +5,10 @@ from sqlalchemy import Connection, select
 from trading_engine.database.average_cost import Holding
 from trading_engine.database.bulk import insert_rows, upsert_rows
 from trading_engine.database.projection import SqlProjection, move_on
+from trading_engine.database.transactional.audit import venue_acts
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.fold import Account, ProjectionFold
+from trading_engine.database.transactional.ledger import LEDGER_STREAM, ledger, read_brought_forward
 from trading_engine.database.transactional.models import AccountRow, table_of
 from trading_engine.database.transactional.trading import (
     EVENT_STREAM,
@@ -37,6 +39,8 @@ class TransactionalProjection(SqlProjection[ProjectionFold]):
 
     def load(self, connection: Connection) -> ProjectionFold:
         start = read_start_state(connection)
+        ledger_reached, _ = read_reached(connection, LEDGER_STREAM)
+        is_behind = ledger_reached != start.event_sequence
         return ProjectionFold(
             start.event_sequence,
             start.time_ns,
@@ -45,6 +49,8 @@ class TransactionalProjection(SqlProjection[ProjectionFold]):
             start.live_orders,
             {(row[0], row[1]): Holding(*row[2:]) for row in connection.execute(select(positions))},
             {instrument_id: trade.price_ticks for instrument_id, trade in read_last_trades(connection).items()},
+            {(row.account_id, row.currency): row.balance for row in connection.execute(select(cash_balances))},
+            read_brought_forward(connection, start.event_sequence, start.time_ns) if is_behind else (),
         )
 
     def write(self, connection: Connection, fold: ProjectionFold, reached: int) -> None:
@@ -58,3 +64,6 @@ class TransactionalProjection(SqlProjection[ProjectionFold]):
         insert_rows(connection, order_events, changes.order_events)
         upsert_rows(connection, positions, changes.positions)
         upsert_rows(connection, cash_balances, changes.cash_balances)
+        insert_rows(connection, ledger, changes.ledger)
+        insert_rows(connection, venue_acts, changes.venue_acts)
+        upsert_rows(connection, projection_state, [(LEDGER_STREAM, changes.event_sequence, changes.time_ns)])

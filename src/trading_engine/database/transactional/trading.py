@@ -237,9 +237,9 @@ class TradingRepository:
 # Queries
 
 
-def read_reached(connection: Connection) -> tuple[int, int]:
+def read_reached(connection: Connection, stream: str = EVENT_STREAM) -> tuple[int, int]:
     query = select(projection_state.c.event_sequence, projection_state.c.updated_ns)
-    row = (connection.execute(query.where(projection_state.c.stream == EVENT_STREAM))).one_or_none()
+    row = (connection.execute(query.where(projection_state.c.stream == stream))).one_or_none()
     return (0, 0) if row is None else (row.event_sequence, row.updated_ns)
 
 

@@ -102,6 +102,7 @@ class TradingEngineServer:
         self.health = Health(self.gateway, projection)
         self.authentication = Authentication(
             database.access,
+            database.audit,
             AccessTokens(secret, config.tes.access_token_minutes * 60, time.time),
             key_secrets,
             passwords,
@@ -110,6 +111,7 @@ class TradingEngineServer:
         )
         self.accounts = Accounts(
             database.access,
+            database.audit,
             passwords,
             self.authentication,
             key_secrets,

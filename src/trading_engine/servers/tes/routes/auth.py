@@ -5,7 +5,6 @@ from fastapi import APIRouter, Request, Response
 
 from trading_engine.database.transactional.records import ApiKey
 from trading_engine.servers.tes.asgi import client_address
-from trading_engine.servers.tes.errors import not_allowed
 from trading_engine.servers.tes.models.requests import ApiKeyRequest, LoginRequest, RefreshRequest, UserRequest
 from trading_engine.servers.tes.models.views import rfc3339
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, answer, body_of, no_content
@@ -144,7 +143,7 @@ def add_key_routes(router: APIRouter, authentication: Authentication) -> None:
     )
     async def create_api_key(request: Request, principal: CurrentPrincipal) -> Response:
         body = await body_of(request, decode_key)
-        key, secret = await authentication.create_api_key(principal.user_id, body.label)
+        key, secret = await authentication.create_api_key(principal.user_id, principal.username, body.label)
         return answer(NewApiKeyView(key.key_id, secret, key.label, rfc3339(key.created_ns)), 201)
 
     @router.delete(
@@ -199,8 +198,8 @@ def add_user_routes(router: APIRouter, authentication: Authentication, accounts:
     )
     async def create_user(request: Request, principal: CurrentPrincipal) -> Response:
         if principal.role != "admin":
-            raise not_allowed("Only an administrator may make users.")
-        user, portfolio_id = await accounts.create(await body_of(request, decode_user))
+            raise await accounts.refuse_to_create(principal.username)
+        user, portfolio_id = await accounts.create(await body_of(request, decode_user), principal.username)
         return answer(UserView(str(user.user_id), user.username, user.role, str(portfolio_id)), 201)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import msgspec
 
 from trading_engine.database.transactional.access import AccessRepository
+from trading_engine.database.transactional.audit import Act, AuditLog
 from trading_engine.database.transactional.errors import AlreadyExists
 from trading_engine.database.transactional.records import Role, User
-from trading_engine.servers.tes.errors import ApiError, invalid_request, refusal, unlisted_symbol
+from trading_engine.servers.tes.errors import ApiError, invalid_request, not_allowed, refusal, unlisted_symbol
 from trading_engine.servers.tes.models.requests import USERNAME, UserRequest
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import (
@@ -40,6 +41,8 @@ BOTS_FILE = "bots.json"
 BOT_KEY_LABEL = "simulated trader"
 OPEN_ORDERS_MAX = 1000
 ADMIN_USERNAME = "admin"
+CONFIGURATION = "(configuration)"
+"""The actor of what is done at a start, in the audit log: no user name can be this."""
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ class Accounts:
     def __init__(
         self,
         access: AccessRepository,
+        audit: AuditLog,
         passwords: Passwords,
         authentication: Authentication,
         key_secrets: ApiKeySecrets,
@@ -83,6 +87,7 @@ class Accounts:
         now_ns: Callable[[], int],
     ) -> None:
         self._access = access
+        self._audit = audit
         self._passwords = passwords
         self._authentication = authentication
         self._key_secrets = key_secrets
@@ -93,21 +98,28 @@ class Accounts:
 
     # One user
 
-    async def create(self, request: UserRequest) -> tuple[User, int]:
+    async def refuse_to_create(self, actor: str) -> ApiError:
+        """What somebody is told who may not make users."""
+        refusal = not_allowed("Only an administrator may make users.")
+        await self._audit.record(Act(self._now_ns(), actor, "user.create", "", refusal.code))
+        return refusal
+
+    async def create(self, request: UserRequest, actor: str) -> tuple[User, int]:
         """A user with a portfolio and its account at the venue; the same request again finishes what was interrupted."""
         check_username(request.username)
         check_password(request.password)
         opening = self._open_account_command(0, Opening(request.cash, request.positions))
         self._gateway.require_ready()
-        user, portfolio_id = await self._registered(request)
+        user, portfolio_id = await self._registered(request, actor)
         await self.open_account(msgspec.structs.replace(opening, account_id=portfolio_id))
         return user, portfolio_id
 
-    async def _registered(self, request: UserRequest) -> tuple[User, int]:
+    async def _registered(self, request: UserRequest, actor: str) -> tuple[User, int]:
+        now_ns, role = self._now_ns(), Role(request.role)
+        password_hash = await self._passwords.hash(request.password)
+        act = _creation(now_ns, actor, request.username, role)
         try:
-            registration = await self._access.register(
-                request.username, await self._passwords.hash(request.password), Role(request.role), self._now_ns()
-            )
+            registration = await self._access.register(request.username, password_hash, role, now_ns, act=act)
         except AlreadyExists:
             return await self._unfinished(request)
         return registration.user, registration.portfolio.portfolio_id
@@ -168,7 +180,10 @@ class Accounts:
         if await self._access.find_user(ADMIN_USERNAME) is not None:
             return
         check_password(password)
-        await self._access.create_user(ADMIN_USERNAME, await self._passwords.hash(password), Role.ADMIN, self._now_ns())
+        now_ns = self._now_ns()
+        act = _creation(now_ns, CONFIGURATION, ADMIN_USERNAME, Role.ADMIN)
+        password_hash = await self._passwords.hash(password)
+        await self._access.create_user(ADMIN_USERNAME, password_hash, Role.ADMIN, now_ns, act=act)
         log.info("administrator created", extra=fields(username=ADMIN_USERNAME))
 
     async def ensure_configured(self, config: Config, api_url: str) -> None:
@@ -197,7 +212,9 @@ class Accounts:
         user = await self._access.find_user(username)
         if user is None:
             password_hash = NO_PASSWORD if password is None else await self._passwords.hash(password)
-            user = (await self._access.register(username, password_hash, role, self._now_ns())).user
+            now_ns = self._now_ns()
+            act = _creation(now_ns, CONFIGURATION, username, role)
+            user = (await self._access.register(username, password_hash, role, now_ns, act=act)).user
             log.info("user created", extra=fields(username=username, role=role))
         return user
 
@@ -208,7 +225,7 @@ class Accounts:
         for key in await self._access.api_keys_of_user(user.user_id):
             if key.label == BOT_KEY_LABEL:
                 return key.key_id, self._key_secrets.secret_of(key.key_id)
-        key, secret = await self._authentication.create_api_key(user.user_id, BOT_KEY_LABEL)
+        key, secret = await self._authentication.create_api_key(user.user_id, CONFIGURATION, BOT_KEY_LABEL)
         return key.key_id, secret
 
     async def _open_missing(self, openings: Mapping[int, Opening]) -> None:
@@ -221,6 +238,10 @@ class Accounts:
     def _equal_opening(self, cash: Mapping[str, str], quantity_each: str) -> Opening:
         positions = {market.instrument.symbol: quantity_each for market in self._market_data.markets.values()}
         return Opening(cash, positions if quantity_each.strip("0.") else {})
+
+
+def _creation(now_ns: int, actor: str, username: str, role: Role) -> Act:
+    return Act(now_ns, actor, "user.create", username, detail={"role": role.value})
 
 
 def within_money(count: int, field: str, text: str) -> int:

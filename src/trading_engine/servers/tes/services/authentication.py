@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from trading_engine.database.transactional.access import AccessRepository
+from trading_engine.database.transactional.audit import OK, Act, AuditLog
 from trading_engine.database.transactional.records import ApiKey, Portfolio, User
 from trading_engine.servers.tes.errors import ApiError, not_authenticated
 from trading_engine.servers.tes.services.credentials import (
@@ -41,6 +42,7 @@ class Authentication:
     def __init__(
         self,
         access: AccessRepository,
+        audit: AuditLog,
         tokens: AccessTokens,
         key_secrets: ApiKeySecrets,
         passwords: Passwords,
@@ -50,6 +52,7 @@ class Authentication:
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._access = access
+        self._audit = audit
         self._tokens = tokens
         self._key_secrets = key_secrets
         self._passwords = passwords
@@ -123,13 +126,22 @@ class Authentication:
         )
         if user is None or not is_right:
             self._failures.take((username, address))
-            raise ApiError("INVALID_CREDENTIALS", "The user name or the password is wrong.")
+            refusal = ApiError("INVALID_CREDENTIALS", "The user name or the password is wrong.")
+            await self._audit.record(self._login(username, address, refusal.code))
+            raise refusal
         refresh_token = new_refresh_token()
         now_ns = self._now_ns()
         await self._access.store_refresh_token(
-            refresh_token_hash(refresh_token), user.user_id, now_ns, now_ns + self._refresh_token_ns
+            refresh_token_hash(refresh_token),
+            user.user_id,
+            now_ns,
+            now_ns + self._refresh_token_ns,
+            act=self._login(username, address, OK),
         )
         return self._pair(await self.principal_of(user), refresh_token)
+
+    def _login(self, username: str, address: str, outcome: str) -> Act:
+        return Act(self._now_ns(), username, "login", username, outcome, {"address": address})
 
     async def refresh(self, refresh_token: str, address: str) -> TokenPair:
         """A new pair; the old refresh token is void. One that was used before ends the whole login."""
@@ -156,7 +168,7 @@ class Authentication:
     async def api_keys_of(self, principal: Principal) -> tuple[ApiKey, ...]:
         return await self._access.api_keys_of_user(principal.user_id)
 
-    async def create_api_key(self, user_id: int, label: str) -> tuple[ApiKey, str]:
+    async def create_api_key(self, user_id: int, username: str, label: str) -> tuple[ApiKey, str]:
         """The key and its secret, which can be computed again but is shown this once."""
         if len(label) > API_KEY_LABEL_CHARACTERS_MAX:
             raise ApiError(
@@ -170,15 +182,18 @@ class Authentication:
                 "TOO_MANY_API_KEYS",
                 f"A user has up to {API_KEYS_PER_USER_MAX} API keys: delete one that is not needed.",
             )
-        key_id = self._key_secrets.new_key_id()
+        key_id, now_ns = self._key_secrets.new_key_id(), self._now_ns()
+        act = Act(now_ns, username, "api_key.create", key_id, detail={"label": label})
         key = await self._access.create_api_key(
-            key_id, user_id, label, self._key_secrets.fingerprint(key_id), self._now_ns()
+            key_id, user_id, label, self._key_secrets.fingerprint(key_id), now_ns, act=act
         )
         return key, self._key_secrets.secret_of(key_id)
 
     async def delete_api_key(self, principal: Principal, key_id: str) -> None:
         self._known_keys.pop(key_id, None)
-        if not await self._access.revoke_api_key(principal.user_id, key_id, self._now_ns()):
+        now_ns = self._now_ns()
+        act = Act(now_ns, principal.username, "api_key.delete", key_id)
+        if not await self._access.revoke_api_key(principal.user_id, key_id, now_ns, act=act):
             raise ApiError("NOT_FOUND", "You have no such API key.", field="key_id", value=key_id)
 
 
