@@ -20,6 +20,7 @@ DEV = ROOT / "config" / "dev.yaml"
         (["-s", "OBS"], "OBS"),
         (["-s", "TES"], "TES"),
         (["-s", "analytics"], "analytics"),
+        (["-s", "history"], "history"),
         (["--frontend", "trader"], "portal"),
         (["-c", "trader"], "trader"),
         (["-c", "bots"], "bots"),

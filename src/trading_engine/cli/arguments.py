@@ -22,6 +22,7 @@ service by service, each in a terminal of its own, in any order:
   python main.py -s OBS --standby           another one, which takes over when the first is dead
   python main.py -s TES                     trading engine server: the API on http://127.0.0.1:8000
   python main.py -s analytics               keeps the analytics database up to date
+  python main.py -s history                 keeps trades, quotes and books
   python main.py --frontend trader          the Trader Portal alone on http://127.0.0.1:8080
   python main.py -c trader                  trade in this terminal
   python main.py -c bots                    simulated traders
@@ -33,7 +34,7 @@ recorded data through the same matching core:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What was asked for. `command` is up, OBS, TES, analytics, portal, trader, bots, databases, compile or replay."""
+    """What was asked for. `command` is up, OBS, TES, analytics, history, portal, trader, bots, databases, compile or replay."""
 
     command: str
     config_path: Path
@@ -110,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("-s", "--server", choices=["OBS", "TES", "analytics"], help="run one server")
+    parser.add_argument("-s", "--server", choices=["OBS", "TES", "analytics", "history"], help="run one server")
     parser.add_argument("--frontend", choices=["trader"], help="serve one front end by itself")
     parser.add_argument(
         "-c",
@@ -165,7 +166,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     ]
     if len(asked) != 1:
         parser.error(
-            "say one thing to run: up, replay, databases, compile, -s OBS, -s TES, -s analytics, --frontend trader, -c trader or -c bots"
+            "say one thing to run: up, replay, databases, compile, -s OBS, -s TES, -s analytics, -s history, "
+            "--frontend trader, -c trader or -c bots"
         )
     if options.standby and options.server != "OBS":
         parser.error("--standby goes with -s OBS")

@@ -57,6 +57,11 @@ def _service(command: str, arguments: Arguments, config: Config) -> Coroutine[No
         from trading_engine.servers.projections.server import run_projection
 
         return run_projection(command, config, open_analytics_projection)
+    if command == "history":
+        from trading_engine.database.historical.opening import open_history_projection
+        from trading_engine.servers.projections.server import run_projection
+
+        return run_projection(command, config, open_history_projection)
     if command == "portal":
         from trading_engine.frontend.trader_portal.app import run_portal
 

@@ -145,6 +145,7 @@ def services_of(arguments: Arguments, logs: Path) -> list[Service]:
         Service("obs", "order book server", [*start, "-s", "OBS"], logs / "obs.log"),
         Service("tes", "trading engine server", [*start, "-s", "TES", "--with-portal"], logs / "tes.log"),
         Service("analytics", "analytics projection", [*start, "-s", "analytics"], logs / "analytics.log"),
+        Service("history", "history projection", [*start, "-s", "history"], logs / "history.log"),
     ]
     if not arguments.no_bots:
         services.append(Service("bots", "simulated traders", [*start, "-c", "bots"], logs / "bots.log"))

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from trading_engine.database.analytics.database import AnalyticsDatabase, analytics_url
 from trading_engine.database.connections import parse_url
+from trading_engine.database.historical.opening import HistorySetUp, history_folder
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.shared.config import Config
 
@@ -45,6 +46,14 @@ def shown_analytics_url(config: Config) -> str:
     return shown(analytics_url(config))
 
 
+async def open_historical(config: Config) -> HistorySetUp:
+    return HistorySetUp(config)
+
+
+def shown_history(config: Config) -> str:
+    return str(history_folder(config))
+
+
 def shown(url: str) -> str:
     return parse_url(url).render_as_string(hide_password=True)
 
@@ -52,6 +61,7 @@ def shown(url: str) -> str:
 DATABASES: tuple[Database, ...] = (
     Database("transactional", shown_transactional_url, open_transactional),
     Database("analytics", shown_analytics_url, open_analytics),
+    Database("historical", shown_history, open_historical),
 )
 
 
