@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
@@ -36,6 +37,7 @@ from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Holding
+from trading_engine.venue.circuit_breakers import CircuitBreakers
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.order_state import LiveOrders, OrderStatus
 from trading_engine.venue.reasons import EndReason, Reason
@@ -75,6 +77,13 @@ AUCTION_RANGES = {
     "price_extensions_max": (0, 100),
     "market_order_extensions_max": (0, 100),
     "extension_ns": (1, 86_400 * 10**9),
+}
+
+LIMIT_BAND_RANGES = {
+    "width_ppm": (1, MILLION),
+    "width_ticks_max": (0, 2**31 - 1),
+    "change_ppm": (0, MILLION),
+    **dict.fromkeys(("window_ns", "update_ns", "limit_state_ns", "pause_ns"), (1, 86_400 * 10**9)),
 }
 
 BAND_RANGES = {"dynamic_ppm": (0, 100 * MILLION), "static_ppm": (0, 100 * MILLION), "call_ns": (0, 86_400 * 10**9)}
@@ -145,6 +154,9 @@ class Auditor:
         outcome = [item for item in map(told, batch.events) if item is not None]
         called = [i for i, item in enumerate(outcome) if isinstance(item, e.MarginCalled | e.MarginRestored)]
         outcome = outcome[: called[0]] if called else outcome  # What follows a call is for the mirror of margin.
+        tripped = [i for i, item in enumerate(outcome) if isinstance(item, e.CircuitBreakerTripped)]
+        if tripped:  # What follows a trip is for the mirror, and of the clock's later steps nobody knows any more.
+            outcome, expected = outcome[: tripped[0]], expected[: tripped[0]]
         assert outcome == expected, (sequenced.command, outcome, expected)
         self.mirror.apply(batch)
         self.live_orders.apply(batch)
@@ -659,6 +671,10 @@ class Auditor:
             return [refused(6, {Reason.PHASE_UNCHANGED: 0}, instrument_id=command.instrument_id)]
         if command.ends_ns and (command.phase not in CALLS or not self.time_ns < command.ends_ns < 2**63):
             return [refused(6, {Reason.CALL_END_OUT_OF_RANGE: 0}, instrument_id=command.instrument_id)]
+        lets_in = command.phase is TradingPhase.CONTINUOUS or command.phase in GATHERING
+        is_new_day = command.trading_day_ends and not command.instrument_id
+        if self.time_ns < self.mirror.halted_until_ns and lets_in and not is_new_day:
+            return [refused(6, {Reason.CIRCUIT_BREAKER_IN_EFFECT: 0}, instrument_id=command.instrument_id)]
         outcome: list[Expected] = [
             e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends, command.ends_ns)
         ]
@@ -672,7 +688,8 @@ class Auditor:
         return outcome
 
     def _expect_clock(self) -> list[Expected]:
-        """Expiries, countdowns and planned ends of calls in order of time, each with what it sets off; at one time in this order."""
+        """Expiries, countdowns, planned ends of calls and halts, then of limit states and looks at references, in order of time, each with
+        what it sets off; at one time in this order."""
         outcome: list[Expected] = []
         expired_count = 0
         markets = {i: NaiveMarket(self.mirror, i, outcome, self.time_ns) for i in sorted(self.mirror.markets)}
@@ -686,7 +703,14 @@ class Auditor:
             ]
             ends = [(market.ends_ns, 2, i, i) for i, market in markets.items() if market.ends_ns]
             never = (self.time_ns + 1, 0, 0, 0)
-            time_ns, kind, number, instrument_id = min([never, *expiries, *countdowns.values(), *ends])
+            limits = [
+                (due_ns, 3, i, kind)
+                for i, market in markets.items()
+                if market.limits
+                for due_ns, kind in ((market.limits.state_ends_ns, 0), (market.limits.look_ns, 1))
+                if due_ns
+            ]
+            time_ns, kind, number, instrument_id = min([never, *expiries, *countdowns.values(), *ends, *limits])
             if time_ns > self.time_ns:
                 return [e.ClockAdvanced(expired_count), *outcome]
             if kind == 0:
@@ -698,10 +722,15 @@ class Auditor:
                 del countdowns[number, instrument_id]
                 outcome.append(e.CountdownElapsed(number, instrument_id))
                 self._cancel_in(markets, number, instrument_id, outcome)
-            else:
+            elif kind == 2:
                 markets[instrument_id].end_call()
+            elif instrument_id == 0:
+                markets[number].pause()
+            else:
+                markets[number].look_at_trades()
             for market in markets.values():
                 market.settle()
+                market.watch()
 
     @staticmethod
     def _cancel_in(
@@ -732,6 +761,9 @@ class Auditor:
                 return self._expect_countdown(command)
             case c.SetMargin():
                 return self._expect_margin(command)
+            case c.SetCircuitBreakers(breakers):
+                broken = self._broken_by_breakers(breakers) if breakers else {}
+                return [refused(30, broken) if broken else e.CircuitBreakersSet(breakers)]
             case c.OpenAccount(account_id):
                 broken = self._broken_by_opening(command)
                 return [refused(2, broken, account_id)] if broken else opening_events(command)
@@ -822,6 +854,24 @@ class Auditor:
             return {} if scope_id in self.mirror.accounts and scope_id != FEE_ACCOUNT else {Reason.UNKNOWN_ACCOUNT: 0}
         ids = {RiskScope.FIRM: range(1, ID_MAX + 1), RiskScope.VENUE: range(1)}
         return {} if scope_id in ids[scope] else {Reason.INVALID_RISK_SCOPE: 0}
+
+    def _broken_by_breakers(self, breakers: CircuitBreakers) -> Broken:
+        broken: Broken = {}
+        numbers = [number for number, _ in breakers.index]
+        if any(number not in self.mirror.markets for number in numbers):
+            broken[Reason.UNKNOWN_INSTRUMENT] = 0
+        falls = [level.fall_ppm for level in breakers.levels]
+        is_valid = (
+            len(set(numbers)) == len(numbers) in range(1, 1_001)
+            and all(weight in range(1, 1_000_001) for _, weight in breakers.index)
+            and len(falls) in range(1, 11)
+            and all(0 < fall <= MILLION for fall in falls)
+            and all(lower < higher for lower, higher in pairwise(falls))
+            and all(0 <= level.halt_ns <= 86_400 * 10**9 for level in breakers.levels)
+            and 0 < breakers.call_ns <= 86_400 * 10**9
+            and 0 <= breakers.timed_until_ns < 2**63
+        )
+        return broken if is_valid else broken | {Reason.INVALID_CIRCUIT_BREAKERS: 0}
 
     def _broken_by_listing(self, command: c.ListInstrument) -> Broken:
         symbols = {market.instrument.symbol for market in self.mirror.markets.values()}
@@ -948,6 +998,8 @@ def is_valid(instrument: Instrument) -> bool:
         and (instrument.matching is None or not any(faults_of(instrument.matching)))
         and (instrument.auctions is None or are_within(instrument.auctions, AUCTION_RANGES))
         and (instrument.bands is None or are_within(instrument.bands, BAND_RANGES))
+        and (instrument.limit_bands is None or are_within(instrument.limit_bands, LIMIT_BAND_RANGES))
+        and (instrument.bands is None or instrument.limit_bands is None)
         and instrument.maintenance_margin_ppm <= (instrument.initial_margin_ppm or MILLION)
     )
 
@@ -970,7 +1022,8 @@ def are_within(rules: msgspec.Struct, ranges: dict[str, tuple[int, int]]) -> boo
 def broken_by_following(market: MirrorMarket, command: c.PlaceOrder) -> Broken:
     """Where trades may have to wait for an auction, no order follows what becomes of others."""
     follows = command.order_type is OrderType.PEGGED or (command.special and command.special.all_or_none)
-    return {Reason.UNSUPPORTED_ORDER_ATTRIBUTES: 0} if market.instrument.bands and follows else {}
+    has_bands = market.instrument.bands or market.instrument.limit_bands
+    return {Reason.UNSUPPORTED_ORDER_ATTRIBUTES: 0} if has_bands and follows else {}
 
 
 def broken_by_quantity(market: MirrorMarket, quantity_lots: int) -> Broken:
@@ -1156,6 +1209,9 @@ def compare(venue: Venue, auditor: Auditor) -> None:
     due = [expire_time(order.accepted) for order in mirror.orders.values()]
     due += [market.ends_ns for market in mirror.markets.values()]
     due += mirror.risk.countdowns.values()
+    due += [market.limits.look_ns for market in mirror.markets.values() if market.limits]
+    due += [market.limits.state_ends_ns for market in mirror.markets.values() if market.limits]
+    compare_limits(venue, mirror)
     assert venue.next_event_ns == min(filter(None, due), default=0)
     assert venue.account_ids == frozenset(mirror.accounts)
     assert venue.instruments == {i: market.instrument for i, market in mirror.markets.items()}
@@ -1202,6 +1258,23 @@ def compare(venue: Venue, auditor: Auditor) -> None:
     held = mirror.held()
     for account_id in mirror.accounts:
         compare_account(venue, mirror, account_id, held)
+
+
+def compare_limits(venue: Venue, mirror: Mirror) -> None:
+    breakers = venue._breakers
+    assert breakers.rules == venue.circuit_breakers == mirror.breakers
+    assert (breakers.tripped, breakers.halted_until_ns) == (mirror.tripped, mirror.halted_until_ns)
+    indexed = dict(mirror.breakers.index) if mirror.breakers else {}
+    for instrument_id, mirrored in mirror.markets.items():
+        market = venue._markets[instrument_id]
+        assert market.is_indexed == (instrument_id in indexed)
+        assert market.close_price_ticks == mirrored.close_price_ticks
+        limits, told = market.limits, mirrored.limits
+        assert (limits is None) == (told is None)
+        if limits is None or told is None:
+            continue
+        assert (limits.reference_ticks, limits.update_due_ns) == (told.reference, told.look_ns)
+        assert (limits.state_side or 0, limits.state_ends_ns) == (told.state, told.state_ends_ns)
 
 
 def compare_side(venue: Venue, mirror: Mirror, instrument_id: int, side: Side) -> None:

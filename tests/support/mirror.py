@@ -9,12 +9,15 @@ An event that does not follow is an assertion with the event in it.
 """
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from support.margin_mirror import MarginMirror
 from support.naive_auction import NOTHING, Interest, Outcome, naive_price
+from support.naive_limits import LATEST, NaiveLimits
 from support.risk_mirror import RiskMirror
 from trading_engine.venue import accounts
 from trading_engine.venue import events as e
+from trading_engine.venue.circuit_breakers import CircuitBreakers
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.terms import (
@@ -185,6 +188,11 @@ class MirrorMarket:
     """The auction of this batch."""
     uncrossed_lots: int = 0
     """What its trades were so far."""
+    close_price_ticks: int = 0
+    """The last price when a trading day ended."""
+    limits: NaiveLimits | None = None
+    day_ends: bool = False
+    """Whether this batch ended its trading day."""
 
 
 class Mirror:
@@ -222,6 +230,15 @@ class Mirror:
         """By instrument and side, the order that is filled first, and how much of it."""
         self._incoming: MirrorOrder | None = None
         """The order that is on its way in: it may take, and joins its queue when the batch is over."""
+        self.breakers: CircuitBreakers | None = None
+        self.tripped = 0
+        """The deepest level of the circuit breakers that has tripped today."""
+        self.halted_until_ns = 0
+        self._to_halt: list[int] = []
+        """Instruments that circuit breakers are to halt next."""
+        self._has_index_traded = False
+        self._day_ends = False
+        """Whether this batch ended the trading day of all markets."""
         self._prevented: set[int] = set()
         """Orders that self-trade prevention has to cancel in this batch."""
 
@@ -333,13 +350,20 @@ class Mirror:
         self._check_reports(batch)
         for market in self.markets.values():
             self._check_auction(market)
+            self._check_limit_state(market)
+        self._check_breakers()
 
     def _apply_one(self, event: e.AnyEvent) -> None:  # noqa: C901  # One row per kind of event.
         match event:
             case e.InstrumentListed(instrument):
                 assert instrument.instrument_id not in self.markets, event
                 self.markets[instrument.instrument_id] = MirrorMarket(
-                    instrument, last_price_ticks=instrument.reference_price_ticks
+                    instrument,
+                    last_price_ticks=instrument.reference_price_ticks,
+                    close_price_ticks=instrument.reference_price_ticks,
+                    limits=NaiveLimits(instrument.limit_bands, instrument.reference_price_ticks)
+                    if instrument.limit_bands
+                    else None,
                 )
                 self.issued_cash.setdefault(instrument.currency, 0)
                 self.issued_lots[instrument.instrument_id] = 0
@@ -354,9 +378,27 @@ class Mirror:
                 self.issued_lots[instrument_id] += lots
             case e.AccountSuspended(account_id, suspended):
                 self.accounts[account_id].suspended = suspended
-            case e.TradingPhaseChanged(instrument_id, phase, _, ends_ns):
+            case e.TradingPhaseChanged(instrument_id, phase, day_ends, ends_ns):
+                if self._to_halt:
+                    assert (instrument_id, phase) == (self._to_halt.pop(0), TradingPhase.HALTED), event
+                    assert ends_ns == (self.halted_until_ns if self.halted_until_ns < LATEST else 0), event
                 for market in [self.markets[instrument_id]] if instrument_id else self.markets.values():
                     self._change_phase(market, phase, ends_ns)
+                    market.day_ends = day_ends
+                self._day_ends = day_ends and not instrument_id
+            case e.LimitBandsChanged():
+                self._move_bands(event)
+            case e.LimitStateChanged(instrument_id, side, ends_ns):
+                limits = self.markets[instrument_id].limits
+                assert limits is not None, event
+                assert not side or ends_ns == min(self.time_ns + limits.rules.limit_state_ns, LATEST), event
+                limits.state, limits.state_ends_ns = side, ends_ns
+            case e.CircuitBreakersSet(breakers):
+                self.breakers = breakers
+                if breakers is None:
+                    self.tripped = self.halted_until_ns = 0
+            case e.CircuitBreakerTripped():
+                self._trip(event)
             case e.AuctionUncrossed():
                 self._uncross(event)
             case e.AuctionExtended():
@@ -392,7 +434,9 @@ class Mirror:
                 self.reported_lots[account_id, instrument_id] = (lots, held)
             case e.BookChanged():
                 self._change_book(event)
-            case e.MassCancelCompleted() | e.ClockAdvanced():
+            case e.ClockAdvanced():
+                self._look_at_trades()
+            case e.MassCancelCompleted():
                 """The ends before or after it say all."""
             case e.MarginCalled() | e.MarginRestored():
                 self._rest_incoming()
@@ -528,6 +572,8 @@ class Mirror:
     def _change_phase(self, market: MirrorMarket, phase: TradingPhase, ends_ns: int) -> None:
         market.ends_ns = ends_ns
         if phase is not market.phase:
+            if market.limits and phase is not TradingPhase.CONTINUOUS:
+                market.limits.forget()
             market.ended, market.phase = market.phase, phase
             market.indication = NOTHING
             market.price_extensions = market.market_order_extensions = 0
@@ -543,9 +589,99 @@ class Mirror:
         else:
             market.price_extensions += 1
 
+    # Limit bands and circuit breakers
+
+    def _move_bands(self, event: e.LimitBandsChanged) -> None:
+        self._rest_incoming()
+        limits = self.markets[event.instrument_id].limits
+        assert limits is not None, event
+        assert event.reference_price_ticks != limits.reference, event
+        limits.reference = event.reference_price_ticks
+        assert (event.lower_price_ticks, event.upper_price_ticks) == limits.bands(), event
+
+    def _look_at_trades(self) -> None:
+        """The clock goes on: whatever comes of it is for the auditor to say."""
+        for market in self.markets.values():
+            if market.limits and 0 < market.limits.look_ns <= self.time_ns:
+                market.limits.look(self.time_ns)
+
+    def limit_state(self, market: MirrorMarket) -> int:
+        if market.limits is None or market.phase is not TradingPhase.CONTINUOUS:
+            return 0
+        shown = {
+            (side, price)
+            for (of, side, price), ids in self.queues.items()
+            if of == market.instrument.instrument_id and not all(self.orders[order_id].is_hidden for order_id in ids)
+        }
+        bids, asks = ([price for on, price in shown if on is side] for side in (Side.BUY, Side.SELL))
+        return market.limits.side_at_band(bids, asks)
+
+    def _check_limit_state(self, market: MirrorMarket) -> None:
+        if market.limits is None:
+            return
+        state = self.limit_state(market)
+        assert market.limits.state == state, (market.instrument.instrument_id, market.limits.state, state)
+
+    def index(self) -> tuple[int, int]:
+        """Value now and at the close; nothing without all the prices."""
+        assert self.breakers
+        parts = [(self.markets[number], weight) for number, weight in self.breakers.index]
+        if not all(market.last_price_ticks and market.close_price_ticks for market, _ in parts):
+            return 0, 0
+        value = sum(market.last_price_ticks * weight for market, weight in parts)
+        return value, sum(market.close_price_ticks * weight for market, weight in parts)
+
+    def next_level(self) -> int:
+        """The level of the circuit breakers that has to trip, 0 for none."""
+        if self.breakers is None:
+            return 0
+        value, close = self.index()
+        is_late = 0 < self.breakers.timed_until_ns <= self.time_ns
+        reached = [
+            number
+            for number, level in enumerate(self.breakers.levels, start=1)
+            if close and close - value >= Fraction(close * level.fall_ppm, MILLION)
+            if number > self.tripped and not (is_late and level.halt_ns)
+        ]
+        return max(reached, default=0)
+
+    def _trip(self, event: e.CircuitBreakerTripped) -> None:
+        self._rest_incoming()
+        assert self.breakers, event
+        assert self._has_index_traded, event
+        assert event.level == self.next_level(), event
+        assert (event.index_value, event.index_close) == self.index(), event
+        halt_ns = self.breakers.levels[event.level - 1].halt_ns
+        self.tripped = event.level
+        self.halted_until_ns = min(self.time_ns + halt_ns, LATEST) if halt_ns else LATEST
+        assert event.ends_ns == (self.halted_until_ns if halt_ns else 0), event
+        self._to_halt = [
+            number
+            for number, market in sorted(self.markets.items())
+            if market.phase is TradingPhase.CONTINUOUS or market.phase in GATHERING
+        ]
+
+    def _check_breakers(self) -> None:
+        assert not self._to_halt, self._to_halt
+        for market in self.markets.values():
+            if market.day_ends:
+                market.close_price_ticks, market.day_ends = market.last_price_ticks, False
+        if self._day_ends:
+            self.tripped, self.halted_until_ns, self._day_ends = 0, 0, False
+        if self._has_index_traded:
+            assert self.next_level() == 0, self.index()
+        self._has_index_traded = False
+
+    def _note_trade(self, market: MirrorMarket) -> None:
+        indexed = dict(self.breakers.index) if self.breakers else {}
+        if market.instrument.instrument_id in indexed:
+            self._has_index_traded = True
+
     def _uncross(self, event: e.AuctionUncrossed) -> None:
         self._rest_incoming()
         market = self.markets[event.instrument_id]
+        if market.limits and event.quantity_lots and event.phase is not TradingPhase.CLOSING_CROSS:
+            market.limits.forget()
         is_cross = event.phase is market.phase is TradingPhase.CLOSING_CROSS
         assert is_cross or event.phase is market.ended, event
         assert (event.price_ticks > 0) == (event.quantity_lots > 0), event
@@ -568,6 +704,7 @@ class Mirror:
         self._next_market_sequence(market, event.market_sequence)
         self.last_trade_id = event.trade_id
         market.last_price_ticks = event.price_ticks
+        self._note_trade(market)
         market.uncrossed_lots += event.quantity_lots
         value = event.price_ticks * event.quantity_lots * market.instrument.tick_value
         for order, fee, leaves_lots in (
@@ -615,10 +752,13 @@ class Mirror:
 
     def _restate(self, event: e.OrderRestated) -> None:
         order = self.orders[event.order_id]
-        assert order.accepted.special, event
         if order.is_pegged:
             self._restate_pegged(order, event)
             return
+        if not order.stop_price_ticks:
+            self._restate_to_band(order, event)
+            return
+        assert order.accepted.special, event
         assert order.accepted.special.trail_ticks > 0, event
         last = self.markets[order.instrument_id].last_price_ticks
         sign = 1 if order.side is Side.BUY else -1
@@ -627,6 +767,18 @@ class Mirror:
         self.stops.remove(order.order_id)
         self.stops.append(order.order_id)
         order.stop_price_ticks, order.price_ticks = event.stop_price_ticks, event.price_ticks
+
+    def _restate_to_band(self, order: MirrorOrder, event: e.OrderRestated) -> None:
+        """Its limit was beyond a limit band: on its way in, or in the book."""
+        limits = self.markets[order.instrument_id].limits
+        assert limits is not None, event
+        assert event.price_ticks == limits.within(order.side, order.price_ticks) != order.price_ticks, event
+        assert event.stop_price_ticks == 0, event
+        if order is not self._incoming:
+            self._rest_incoming()
+            self._leave_queue(order)
+            self._incoming = order
+        order.price_ticks = event.price_ticks
 
     def _restate_pegged(self, order: MirrorOrder, event: e.OrderRestated) -> None:
         """It leaves the book, or enters it."""
@@ -682,6 +834,11 @@ class Mirror:
         self._next_market_sequence(market, event.market_sequence)
         self.last_trade_id = event.trade_id
         market.last_price_ticks = event.price_ticks
+        self._note_trade(market)
+        if market.limits:
+            market.limits.trade(self.time_ns, event.price_ticks)
+            lowest, highest = market.limits.bands()
+            assert not market.limits.reference or lowest <= event.price_ticks <= highest, event
         self._take_off(maker, event.quantity_lots)
         taker.leaves_lots -= event.quantity_lots
         value = event.price_ticks * event.quantity_lots * market.instrument.tick_value
@@ -1049,6 +1206,8 @@ def rank(event: e.AnyEvent) -> int:
             return 3
         case e.AuctionIndicated():
             return 4
+        case e.LimitStateChanged():
+            return 5
         case _:
             return 0
 

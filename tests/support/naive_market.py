@@ -148,6 +148,7 @@ class NaiveMarket:
         self.last_price_ticks = market.last_price_ticks
         self.auction_price_ticks = market.auction_price_ticks
         self.ends_ns = market.ends_ns
+        self.limits = market.limits.copy() if market.limits else None
         self.extensions = {False: market.price_extensions, True: market.market_order_extensions}
         """How often the call was extended, by whether that was for market orders."""
 
@@ -324,6 +325,7 @@ class NaiveMarket:
         if self._waits(order):
             self.waiting.append(order)
             return None
+        self._price_to_band(order)
         if order.time_in_force is TimeInForce.FOK and not self._can_fill(order, order.leaves_lots):
             return self._cancel(order, EndReason.FOK_NOT_FILLABLE)
         if order.minimum_lots > 0 and not self._can_fill(order, min(order.minimum_lots, order.leaves_lots)):
@@ -333,6 +335,52 @@ class NaiveMarket:
         if order.all_or_none and not self._can_fill(order, order.leaves_lots):
             return self._rest(order)
         return self._match(order)
+
+    def _price_to_band(self, order: NaiveOrder) -> bool:
+        """Give an order that is beyond a limit band that as its limit; returns whether it was."""
+        if self.limits is None or self.phase is not TradingPhase.CONTINUOUS:
+            return False
+        price = self.limits.within(order.side, order.price_ticks)
+        if price == order.price_ticks:
+            return False
+        order.price_ticks = price
+        self.outcome.append(e.OrderRestated(order.order_id, order.account_id, price, 0))
+        return True
+
+    def _price_all_to_bands(self) -> None:
+        for order in [*self._best_first(Side.BUY), *self._best_first(Side.SELL)]:
+            if self._price_to_band(order):
+                self.leave(order.order_id)
+                self._rest(order)
+
+    def _refer_to(self, reference: int) -> None:
+        assert self.limits
+        if reference != self.limits.reference:
+            self.limits.reference = reference
+            self.outcome.append(e.LimitBandsChanged(self.instrument_id, reference, *self.limits.bands()))
+            self._price_all_to_bands()
+
+    def look_at_trades(self) -> None:
+        """Time has come to look at what the last trades make of the reference."""
+        assert self.limits
+        self._refer_to(self.limits.look(self.now_ns))
+
+    def watch(self) -> None:
+        """Begin a limit state, or end it."""
+        if self.limits:
+            shown = [order for order in self.resting if not order.hidden]
+            bids, asks = (
+                [order.price_ticks for order in shown if order.side is side] for side in (Side.BUY, Side.SELL)
+            )
+            is_continuous = self.phase is TradingPhase.CONTINUOUS
+            self.limits.watch(self.limits.side_at_band(bids, asks) if is_continuous else 0, self.now_ns)
+
+    def pause(self) -> None:
+        """A limit state has lasted too long."""
+        assert self.limits
+        phase, ends_ns = TradingPhase.REOPENING_CALL, min(self.now_ns + self.limits.rules.pause_ns, 2**63 - 1)
+        self.outcome.append(e.TradingPhaseChanged(self.instrument_id, phase, trading_day_ends=False, ends_ns=ends_ns))
+        self.change_phase(phase, ends_ns)
 
     def _gather(self, order: NaiveOrder) -> None:
         if order.time_in_force is TimeInForce.IOC:
@@ -480,6 +528,7 @@ class NaiveMarket:
         trial.phase = self.phase
         trial.last_price_ticks = self.last_price_ticks
         trial.auction_price_ticks = self.auction_price_ticks
+        trial.limits = self.limits.copy() if self.limits else None
         trial.resting = [replace(other) for other in self.resting]
         trial.tops = dict(self.tops)
         trial.stops, trial.legs = [replace(other) for other in self.stops], [replace(other) for other in self.legs]
@@ -508,6 +557,8 @@ class NaiveMarket:
         for order in (maker, taker):
             self._leg_trades(order)
         self.last_price_ticks = maker.price_ticks
+        if self.limits:
+            self.limits.trade(self.now_ns, maker.price_ticks)
         self._elect(maker.price_ticks)
 
     # Auctions
@@ -521,6 +572,10 @@ class NaiveMarket:
         if (ended in CALLS and phase is not TradingPhase.HALTED) or begins_to_match:
             self._uncross()
         self.phase = phase
+        if self.limits and phase is TradingPhase.CONTINUOUS:
+            self._price_all_to_bands()
+        elif self.limits:
+            self.limits.forget()
         self._reprice_out()
         self._cross_at_close()
         for order in [order for order in self.waiting if not self._waits(order)]:
@@ -531,13 +586,22 @@ class NaiveMarket:
         self.settle()
 
     def end_call(self) -> None:
-        """The planned end of a call has come."""
+        """The planned end of a call has come, or of a halt by circuit breakers."""
+        if self.phase is TradingPhase.HALTED:
+            return self._reopen()
         if self._goes_on():
             return None
         is_closing = self.phase is TradingPhase.CLOSING_CALL
         then = TradingPhase.CLOSING_PUBLICATION if is_closing else TradingPhase.CONTINUOUS
         self.outcome.append(e.TradingPhaseChanged(self.instrument.instrument_id, then, trading_day_ends=False))
         return self.change_phase(then)
+
+    def _reopen(self) -> None:
+        breakers = self.mirror.breakers
+        then = TradingPhase.REOPENING_CALL if breakers else TradingPhase.CONTINUOUS
+        ends_ns = min(self.now_ns + breakers.call_ns, 2**63 - 1) if breakers else 0
+        self.outcome.append(e.TradingPhaseChanged(self.instrument_id, then, trading_day_ends=False, ends_ns=ends_ns))
+        return self.change_phase(then, ends_ns)
 
     def _goes_on(self) -> bool:
         """Whether the instrument's rules extend the call."""
@@ -670,7 +734,13 @@ class NaiveMarket:
             elif order.time_in_force is TimeInForce.IOC:
                 self._cancel(order, EndReason.IOC_REMAINDER)
         if outcome[1]:
-            self._elect(outcome[0])
+            self._refer_to_auction(outcome[0])
+
+    def _refer_to_auction(self, price: int) -> None:
+        self._elect(price)
+        if self.limits:
+            self.limits.forget()
+            self._refer_to(price)
 
     def _trade_at_one_price(self, outcome: Outcome) -> None:
         price, matched, _ = outcome
@@ -819,7 +889,7 @@ def told(event: e.AnyEvent) -> Expected | None:
     match event:
         case e.TradeExecuted():
             return event.maker_order_id, event.taker_order_id, event.price_ticks, event.quantity_lots
-        case e.CashChanged() | e.PositionChanged() | e.BookChanged() | e.AuctionIndicated():
+        case e.CashChanged() | e.PositionChanged() | e.BookChanged() | e.AuctionIndicated() | e.LimitStateChanged():
             return None
         case _:
             return event

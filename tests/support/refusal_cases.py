@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from support.venue_driver import ALICE, BOB, BUY, CAROL, FOK, GTC, IOC, LIMIT, MARKET, SELL, VenueDriver
 from trading_engine.venue import commands as c
-from trading_engine.venue.auction import AuctionRules, BandRules
+from trading_engine.venue.auction import AuctionRules, BandRules, LimitBandRules
+from trading_engine.venue.circuit_breakers import BreakerLevel, CircuitBreakers
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
@@ -139,6 +140,8 @@ class Refused:
     command: c.AnyCommand
     reason: Reason
     limit: int = 0
+    after: tuple[c.AnyCommand, ...] = ()
+    """What has to come before it."""
 
 
 NOW_NS = 1_000 * (stage().venue.command_sequence + 1)
@@ -175,6 +178,16 @@ IN_CALL = replace(PLACE, instrument_id=CALL, special=SpecialTerms(display_lots=5
 OPEN = c.OpenAccount(7, (("USD", 5),), ((1, 5),))
 LISTING = c.ListInstrument(replace(NARROW, instrument_id=70, symbol="NEW"))
 SHARED = c.ListInstrument(replace(LISTING.instrument, matching=MatchingRules("pro-rata")))
+LIMIT_BANDS = LimitBandRules(50_000)
+BREAKERS = c.SetCircuitBreakers(
+    CircuitBreakers(((TWO_SIDED, 1), (1, 1_000_000)), (BreakerLevel(1, 86_400 * 10**9), BreakerLevel(1_000_000)), 1)
+)
+FALL = (
+    c.CancelOrder(ALICE, ALICE_ASK),
+    c.SetCircuitBreakers(CircuitBreakers(((TWO_SIDED, 1),), (BreakerLevel(50_000, MINUTE_NS),), 1)),
+    replace(PLACE, instrument_id=TWO_SIDED, side=SELL, price_ticks=95),
+)
+"""Circuit breakers, and Alice trades with herself at 95."""
 ACCEPTED = (
     PLACE,
     STOP,
@@ -220,11 +233,19 @@ ACCEPTED = (
     replace(LOST_BUY, account_id=MONA, quantity_lots=1),
     c.SetCancelOnDisconnect(ALICE, DisconnectAction.CANCEL_ALL),
     c.ReportDisconnect(ALICE),
+    BREAKERS,
+    c.SetCircuitBreakers(None),
+    c.ListInstrument(replace(LISTING.instrument, limit_bands=LIMIT_BANDS)),
 )
 
 
 def listing(**changes: object) -> c.ListInstrument:
     return c.ListInstrument(replace(LISTING.instrument, **changes))
+
+
+def breakers(**changes: object) -> c.SetCircuitBreakers:
+    assert BREAKERS.breakers
+    return c.SetCircuitBreakers(replace(BREAKERS.breakers, **changes))
 
 
 def pegged(**terms: object) -> SpecialTerms:
@@ -569,6 +590,38 @@ REFUSED = (
         replace(PLACE, instrument_id=BANDED, special=SpecialTerms(all_or_none=True)),
         Reason.UNSUPPORTED_ORDER_ATTRIBUTES,
     ),
+    Refused(listing(bands=BandRules(), limit_bands=LIMIT_BANDS), Reason.INVALID_INSTRUMENT),
+    *(
+        Refused(listing(limit_bands=replace(LIMIT_BANDS, **{name: value})), Reason.INVALID_INSTRUMENT)
+        for name, values in {
+            "width_ppm": (0, 1_000_001),
+            "width_ticks_max": (-1, 2**31),
+            "change_ppm": (-1, 1_000_001),
+            **dict.fromkeys(("window_ns", "update_ns", "limit_state_ns", "pause_ns"), (0, 86_400 * 10**9 + 1)),
+        }.items()
+        for value in values
+    ),
+    # Circuit breakers
+    Refused(breakers(index=((1, 1), (UNKNOWN, 1))), Reason.UNKNOWN_INSTRUMENT),
+    *(
+        Refused(breakers(**{name: value}), Reason.INVALID_CIRCUIT_BREAKERS)
+        for name, values in {
+            "index": ((), ((1, 1), (1, 2)), ((1, 0),), ((1, 1_000_001),)),
+            "levels": (
+                (),
+                (BreakerLevel(0, 1),),
+                (BreakerLevel(1_000_001, 1),),
+                (BreakerLevel(7, 1), BreakerLevel(7, 1)),
+                (BreakerLevel(8, 1), BreakerLevel(7, 1)),
+                (BreakerLevel(7, -1),),
+                (BreakerLevel(7, 86_400 * 10**9 + 1),),
+                tuple(BreakerLevel(fall) for fall in range(1, 12)),
+            ),
+            "call_ns": (0, 86_400 * 10**9 + 1),
+            "timed_until_ns": (-1, 2**63),
+        }.items()
+        for value in values
+    ),
     Refused(listing(bands=BandRules(dynamic_ppm=-1)), Reason.INVALID_INSTRUMENT),
     Refused(listing(bands=BandRules(static_ppm=100_000_001)), Reason.INVALID_INSTRUMENT),
     Refused(listing(bands=BandRules(call_ns=86_400 * 10**9 + 1)), Reason.INVALID_INSTRUMENT),
@@ -576,4 +629,12 @@ REFUSED = (
     Refused(c.SetTradingPhase(UNKNOWN, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.SetTradingPhase(-1, TradingPhase.CLOSED), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.SetTradingPhase(CLOSED, TradingPhase.CLOSED), Reason.PHASE_UNCHANGED),
+    *(
+        Refused(c.SetTradingPhase(number, phase), Reason.CIRCUIT_BREAKER_IN_EFFECT, after=FALL)
+        for number, phase in (
+            (CLOSED, TradingPhase.CONTINUOUS),
+            (0, TradingPhase.PRE_OPEN),
+            (1, TradingPhase.CLOSING_CALL),
+        )
+    ),
 )

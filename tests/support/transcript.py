@@ -26,7 +26,8 @@ import msgspec
 from support.venue_driver import VenueDriver, open_venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
-from trading_engine.venue.auction import AuctionRules, BandRules
+from trading_engine.venue.auction import AuctionRules, BandRules, LimitBandRules
+from trading_engine.venue.circuit_breakers import BreakerLevel, CircuitBreakers
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -75,6 +76,7 @@ def scene(settings: str = "") -> VenueDriver:
     lots = values.pop("lots", LOTS)
     values["auctions"] = part(AuctionRules, values)
     values["bands"] = part(BandRules, values)
+    values["limit_bands"] = part(LimitBandRules, values)
     values["shortable"] = bool(values.pop("shortable", 0))
     return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS[name] for name in OPENED), cash, lots)
 
@@ -133,6 +135,12 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
         case ["phase", phase, *rest]:
             ends_ns = int(rest[-1]) if "until" in rest else 0
             return c.SetTradingPhase(1, TradingPhase[phase.upper()], "day" in rest, ends_ns)
+        case ["breakers", "none"]:
+            return c.SetCircuitBreakers(None)
+        case ["breakers", *levels, "call", call_ns]:
+            return c.SetCircuitBreakers(parse_breakers(levels, int(call_ns)))
+        case ["breakers", *levels, "call", call_ns, "until", timed_until_ns]:
+            return c.SetCircuitBreakers(parse_breakers(levels, int(call_ns), int(timed_until_ns)))
         case ["clock"]:
             return c.AdvanceClock()
         case ["suspend" | "reinstate" as verb, name]:
@@ -177,6 +185,17 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
         case [name, "receive" | "deliver" as verb, lots]:
             return c.AdjustPosition(ACCOUNTS[name], 1, int(lots) * (1 if verb == "receive" else -1))
     raise ValueError(text)
+
+
+def parse_breakers(levels: list[str], call_ns: int, timed_until_ns: int = 0) -> CircuitBreakers:
+    """Levels such as `7%:5000`, with how long they halt, or `20%`, of the one instrument there is."""
+    parsed = (level.partition("%") for level in levels)
+    return CircuitBreakers(
+        ((1, 1),),
+        tuple(BreakerLevel(int(fall) * 10_000, int(halt[1:] or 0)) for fall, _, halt in parsed),
+        call_ns,
+        timed_until_ns,
+    )
 
 
 def parse_scope(words: list[str]) -> tuple[tuple[RiskScope, int], list[str]]:
@@ -315,6 +334,14 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"indicated: {tell_auction(price, lots, surplus)}"
         case e.AuctionExtended(_, for_market_orders, ends_ns):
             return f"extended for {'market orders' if for_market_orders else 'the price'} until {ends_ns}"
+        case e.LimitBandsChanged(_, reference, lower, upper):
+            return f"bands: {lower} to {upper} around {reference}"
+        case e.LimitStateChanged(_, side, ends_ns):
+            return f"limit state: {Side(side).name} until {ends_ns}" if side else "limit state: none"
+        case e.CircuitBreakersSet(breakers):
+            return f"circuit breakers: {len(breakers.levels) if breakers else 'none'}"
+        case e.CircuitBreakerTripped(level, value, close, ends_ns):
+            return f"circuit breaker {level}: {value} of {close}{f' until {ends_ns}' if ends_ns else ''}"
         case e.CashChanged(account_id, _, balance, held):
             return f"cash {NAMES[account_id]} {balance} held {held}"
         case e.PositionChanged(account_id, _, lots, held):

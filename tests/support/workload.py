@@ -13,7 +13,8 @@ import msgspec
 
 from support.mirror import CALLS, GATHERING, Mirror
 from trading_engine.venue import commands as c
-from trading_engine.venue.auction import AuctionRules, BandRules
+from trading_engine.venue.auction import AuctionRules, BandRules, LimitBandRules
+from trading_engine.venue.circuit_breakers import BreakerLevel, CircuitBreakers
 from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -36,7 +37,7 @@ def shared(instrument_id: int, rules: MatchingRules) -> Instrument:
     return Instrument(instrument_id, symbol, rules.algorithm, "USD", "0.01", "1", 3, taker_fee_ppm=777, matching=rules)
 
 
-def banded(instrument_id: int, bands: BandRules) -> Instrument:
+def banded(instrument_id: int, bands: BandRules | None) -> Instrument:
     """An instrument that trades between bands only."""
     return Instrument(
         instrument_id,
@@ -134,6 +135,9 @@ INSTRUMENTS = (
     shared(11, MatchingRules("price-time", True)),
     banded(14, BandRules(30_000, 60_000, 12_000)),
     banded(15, BandRules(30_000)),
+    msgspec.structs.replace(
+        banded(16, None), symbol="LIMITED", limit_bands=LimitBandRules(40_000, 3, 5_000, 60_000, 8_000, 6_000, 9_000)
+    ),
 )
 
 
@@ -162,6 +166,7 @@ class Workload:
             5: 16,
             14: 18,
             15: 9,
+            16: 20,
             99: 0.5,
         }
         """How often each is traded."""
@@ -241,6 +246,7 @@ class Workload:
             self.set_risk_limits: 1.5,
             self.set_countdown: 1,
             self.set_margin: 0.6,
+            self.set_circuit_breakers: 0.4,
             self.report_disconnect: 0.4,
             self.set_cancel_on_disconnect: 0.3,
             self.set_kill_switch: 6 if self._killed() else 0.2,
@@ -253,7 +259,7 @@ class Workload:
         """The command with one of its integers replaced by an extreme."""
         if isinstance(command, c.ListInstrument):
             return c.ListInstrument(spoiled(command.instrument, self.random))
-        if isinstance(command, c.AdvanceClock):
+        if isinstance(command, c.AdvanceClock | c.SetCircuitBreakers):
             return command
         changed: c.AnyCommand = spoiled(command, self.random)
         return changed
@@ -569,6 +575,26 @@ class Workload:
         credit = self.random.choice((0, 5_000, 10**5, 10**9))
         terms = MarginTerms(credit, self.random.choice((0, 20, 200, 10**9)), self.random.random() < 0.5)
         return spoiled(terms, self.random) if self.random.random() < self.hostility else terms
+
+    def set_circuit_breakers(self) -> c.SetCircuitBreakers:
+        """Of one instrument or some, with levels that a busy market comes to; often none."""
+        if self.random.random() < 0.3:
+            return c.SetCircuitBreakers(None)
+        priced = [
+            i for i, market in self.mirror.markets.items() if market.last_price_ticks and market.close_price_ticks
+        ]
+        numbers = self.random.sample(
+            priced if self.random.random() < 0.8 and len(priced) > 2 else [*self.instruments],
+            self.random.choice((1, 1, 3)),
+        )
+        falls = sorted(self.random.sample((0, 10_000, 20_000, 50_000, 200_000), 3))
+        levels = tuple(
+            BreakerLevel(fall, self.random.choice((0, 4_000, 20_000))) for fall in falls[self.random.random() < 0.9 :]
+        )
+        until_ns = self.random.choice((0, 0, self.mirror.time_ns + 50_000))
+        breakers = CircuitBreakers(tuple((number, number) for number in numbers), levels, 5_000, until_ns)
+        spoil = self.random.random() < self.hostility
+        return c.SetCircuitBreakers(spoiled(breakers, self.random) if spoil else breakers)
 
     def report_disconnect(self) -> c.ReportDisconnect:
         return c.ReportDisconnect(self._account())

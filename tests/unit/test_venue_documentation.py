@@ -10,9 +10,11 @@ import pytest
 
 from support.refusal_cases import REFUSED
 from support.venue_driver import STRATEGIES
-from trading_engine.venue import accounts, checks, instrument, risk_limits, venue
+from trading_engine.venue import accounts, checks, circuit_breakers, instrument, risk_limits, venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
+from trading_engine.venue.auction import LimitBandRules
+from trading_engine.venue.circuit_breakers import CircuitBreakers
 from trading_engine.venue.instrument import MatchingRules
 from trading_engine.venue.market_data.updates import AnyOrderDelta, MarketUpdate
 from trading_engine.venue.reasons import REASON_TEXT, EndReason, Reason
@@ -66,6 +68,12 @@ def test_documented_matching_parameters_are_those_of_the_code() -> None:
     assert documented == fields(MatchingRules)
 
 
+@pytest.mark.parametrize("struct", [LimitBandRules, CircuitBreakers])
+def test_documented_parameters_of_halts_are_those_of_the_code(struct: type[msgspec.Struct]) -> None:
+    rows = table(f"Parameter of `{struct.__name__}` | What it means")
+    assert ", ".join(row[0] for row in rows) == fields(struct)
+
+
 def test_documented_algorithms_are_those_of_the_order_book_server() -> None:
     assert sorted(row[0] for row in table("Algorithm | Steps | CME")) == sorted(STRATEGIES)
 
@@ -113,7 +121,7 @@ def test_documented_phases_are_the_table_of_the_code() -> None:
 
 
 def test_documented_limits_are_those_of_the_code() -> None:
-    modules = (instrument, checks, accounts, venue, risk_limits)
+    modules = (instrument, checks, accounts, venue, risk_limits, circuit_breakers)
     for name, value, *_ in table("Limit | Value | Of what"):
         values = {getattr(module, name) for module in modules if hasattr(module, name)}
         assert values == {int(value)}, name

@@ -60,6 +60,8 @@ def refusal_of(events: tuple[e.AnyEvent, ...]) -> Any:
 )
 def test_command_that_breaks_one_rule_is_refused_and_leaves_no_trace(case: Refused) -> None:
     driver = stage()
+    for command in case.after:
+        assert not isinstance(driver.do(command)[0], REFUSALS)
     before = state(driver.venue)
     refusal = refusal_of(driver.do(case.command))
     assert (refusal.reason, getattr(refusal, "limit", 0)) == (case.reason, case.limit)

@@ -15,7 +15,8 @@ from support.venue_driver import STRATEGIES, VenueDriver
 from support.workload import EXTREMES
 from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
-from trading_engine.venue.auction import AuctionRules
+from trading_engine.venue.auction import AuctionRules, LimitBandRules
+from trading_engine.venue.circuit_breakers import BreakerLevel, CircuitBreakers
 from trading_engine.venue.instrument import MatchingRules
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -46,10 +47,17 @@ INSTRUMENTS = (
     replace(
         PLAIN, instrument_id=3, symbol="THREE", matching=MatchingRules("split", True, 2, 3, ((3, 30),), 1, 30, True)
     ),
+    replace(
+        PLAIN,
+        instrument_id=4,
+        symbol="FOUR",
+        limit_bands=LimitBandRules(300_000, 0, 100_000, 300_000, 3_000, 4_000, 5_000),
+        reference_price_ticks=5,
+    ),
 )
 
 account_ids = st.integers(1, 4) | st.just(9)
-instrument_ids = st.integers(1, 3) | st.just(9)
+instrument_ids = st.integers(1, 4) | st.just(9)
 order_ids = st.integers(0, 25)
 client_order_ids = st.sampled_from(["", "", "a", "b", "c"])
 prices = st.integers(0, 12) | st.sampled_from(EXTREMES)
@@ -372,6 +380,14 @@ class VenueMachine(RuleBasedStateMachine):
     def disconnect(self, account_id: int, action: DisconnectAction) -> None:
         self.do(c.SetCancelOnDisconnect(account_id, action))
         self.do(c.ReportDisconnect(account_id))
+
+    @rule(
+        index=st.dictionaries(st.integers(1, 4), st.integers(0, 3), max_size=2),
+        falls=st.dictionaries(st.integers(0, 300_000), st.sampled_from([0, 2_000, 9_000]), min_size=1, max_size=3),
+    )
+    def set_circuit_breakers(self, index: dict[int, int], falls: dict[int, int]) -> None:
+        levels = tuple(BreakerLevel(fall, halt_ns) for fall, halt_ns in sorted(falls.items()))
+        self.do(c.SetCircuitBreakers(CircuitBreakers(tuple(index.items()), levels, 3_000) if index else None))
 
     @rule()
     def reopen_markets(self) -> None:

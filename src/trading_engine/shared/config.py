@@ -37,6 +37,28 @@ class MatchingConfig(Section, frozen=True):
     leveling: bool = False
 
 
+class BandsConfig(Section, frozen=True):
+    """What `BandRules` of the venue are made of. Percentages are decimals in quotes; 0: no collar."""
+
+    dynamic_percent: str = "0"
+    static_percent: str = "0"
+    call_s: int = 0
+    """0: what would trade outside is canceled, and no call begins."""
+
+
+class LimitBandsConfig(Section, frozen=True):
+    """What `LimitBandRules` of the venue are made of."""
+
+    percent: str
+    width_max: str = "0"
+    """In the currency; 0: no such bound."""
+    change_percent: str = "1"
+    window_s: int = 300
+    update_s: int = 30
+    limit_state_s: int = 15
+    pause_s: int = 300
+
+
 class InstrumentConfig(Section, frozen=True):
     symbol: str
     name: str
@@ -52,6 +74,8 @@ class InstrumentConfig(Section, frozen=True):
     taker_fee_bp: str = "3"
     matching: MatchingConfig | None = None
     """None: price, then time."""
+    bands: BandsConfig | None = None
+    limit_bands: LimitBandsConfig | None = None
 
 
 class AuctionsConfig(Section, frozen=True):
@@ -72,10 +96,32 @@ class AuctionsConfig(Section, frozen=True):
         return (self.price_extensions_max + self.market_order_extensions_max) * self.extension_s
 
 
+class BreakerLevelConfig(Section, frozen=True):
+    fall_percent: str
+    halt_s: int = 0
+    """0: for the rest of the day."""
+
+
+class CircuitBreakersConfig(Section, frozen=True):
+    """Of the whole venue; without an index there are none."""
+
+    index: dict[str, int] = {}
+    """Symbol → weight."""
+    levels: tuple[BreakerLevelConfig, ...] = (
+        BreakerLevelConfig(fall_percent="7", halt_s=900),
+        BreakerLevelConfig(fall_percent="13", halt_s=900),
+        BreakerLevelConfig(fall_percent="20"),
+    )
+    call_s: int = 300
+    timed_until_s: int = 0
+    """So long before the trading day ends, levels that halt for a time stop doing so; 0: they never do."""
+
+
 class VenueConfig(Section, frozen=True):
     name: str = "Venue"
     calendar: str = "24/7"
     auctions: AuctionsConfig = AuctionsConfig()
+    circuit_breakers: CircuitBreakersConfig = CircuitBreakersConfig()
     currencies: dict[str, CurrencyConfig] = {}
     instruments: tuple[InstrumentConfig, ...] = ()
 

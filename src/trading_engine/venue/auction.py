@@ -55,6 +55,25 @@ class BandRules(msgspec.Struct, frozen=True, array_like=True):
     """How long the volatility call is that begins; 0: there is none, the incoming order ends."""
 
 
+class LimitBandRules(msgspec.Struct, frozen=True, array_like=True):
+    """Limit up, limit down: see `limit_bands.py`. The defaults are those of the US plan."""
+
+    width_ppm: int
+    """How far the bands are from the reference price, in parts per million."""
+    width_ticks_max: int = 0
+    """And at most so far; 0: no such bound."""
+    change_ppm: int = 10_000
+    """The mean of the last trades becomes the reference when it is at least this far from it."""
+    window_ns: int = 300 * 10**9
+    """The last trades are those of so long."""
+    update_ns: int = 30 * 10**9
+    """The reference stays for at least so long."""
+    limit_state_ns: int = 15 * 10**9
+    """A limit state that lasts so long ends in a trading pause."""
+    pause_ns: int = 300 * 10**9
+    """How long the pause is."""
+
+
 class AuctionPrice(NamedTuple):
     price_ticks: int
     """0: nothing can trade."""

@@ -6,7 +6,7 @@ and changes nothing before the last one has passed, so that a refused command le
 
 from trading_engine.venue import commands as c
 from trading_engine.venue.accounts import Account, notional
-from trading_engine.venue.auction import EXTENSION_NS_MAX, EXTENSIONS_MAX, AuctionRules, BandRules
+from trading_engine.venue.auction import EXTENSION_NS_MAX, EXTENSIONS_MAX, AuctionRules, BandRules, LimitBandRules
 from trading_engine.venue.conversion import NotADecimal, parse_decimal
 from trading_engine.venue.instrument import (
     CURRENCY_CHARACTERS_MAX,
@@ -157,7 +157,8 @@ def is_peg_supported(command: c.PlaceOrder, special: SpecialTerms) -> bool:
 def check_band_attributes(instrument: Instrument, command: c.PlaceOrder) -> None:
     """Orders that trade because of what becomes of others are not for markets that stop before a price that is too far."""
     is_all_or_none = command.special is not None and command.special.all_or_none
-    if instrument.bands is not None and (command.order_type is OrderType.PEGGED or is_all_or_none):
+    has_bands = instrument.bands is not None or instrument.limit_bands is not None
+    if has_bands and (command.order_type is OrderType.PEGGED or is_all_or_none):
         raise Refusal(Reason.UNSUPPORTED_ORDER_ATTRIBUTES)
 
 
@@ -359,6 +360,8 @@ def check_instrument(instrument: Instrument) -> None:
         and (instrument.matching is None or are_matching_rules(instrument.matching))
         and (instrument.auctions is None or are_auction_rules(instrument.auctions))
         and (instrument.bands is None or are_band_rules(instrument.bands))
+        and (instrument.limit_bands is None or are_limit_band_rules(instrument.limit_bands))
+        and not (instrument.bands and instrument.limit_bands)
     ):
         raise Refusal(Reason.INVALID_INSTRUMENT)
 
@@ -380,6 +383,16 @@ def are_matching_rules(rules: MatchingRules) -> bool:
 def are_band_rules(rules: BandRules) -> bool:
     widths = (rules.dynamic_ppm, rules.static_ppm)
     return all(0 <= width <= 100 * PPM for width in widths) and 0 <= rules.call_ns <= EXTENSION_NS_MAX
+
+
+def are_limit_band_rules(rules: LimitBandRules) -> bool:
+    durations = (rules.window_ns, rules.update_ns, rules.limit_state_ns, rules.pause_ns)
+    return (
+        0 < rules.width_ppm <= PPM
+        and 0 <= rules.width_ticks_max <= PRICE_TICKS_MAX
+        and 0 <= rules.change_ppm <= PPM
+        and all(0 < duration <= EXTENSION_NS_MAX for duration in durations)
+    )
 
 
 def are_auction_rules(rules: AuctionRules) -> bool:

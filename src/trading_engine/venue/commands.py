@@ -6,6 +6,7 @@ a default; none is ever removed, reordered or given another type, so that an old
 
 import msgspec
 
+from trading_engine.venue.circuit_breakers import CircuitBreakers
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import (
@@ -188,6 +189,12 @@ class SetMargin(Command, frozen=True, tag=25):
     terms: MarginTerms | None
 
 
+class SetCircuitBreakers(Command, frozen=True, tag=30):
+    """Set the circuit breakers of the whole venue; None: there are none. What has tripped today stays tripped as long as there are any."""
+
+    breakers: CircuitBreakers | None
+
+
 class PlaceOrderGroup(Command, frozen=True, tag=14):
     """Enter orders that depend on each other (FIX E), or none of them: see `groups`."""
 
@@ -221,6 +228,7 @@ AnyCommand = (
     | ReportDisconnect
     | SetCountdown
     | SetMargin
+    | SetCircuitBreakers
     | PlaceOrderGroup
     | CancelOrderGroup
 )

@@ -7,6 +7,7 @@ changes hold as for commands.
 
 import msgspec
 
+from trading_engine.venue.circuit_breakers import CircuitBreakers
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
@@ -239,9 +240,11 @@ class OrderTriggered(Event, frozen=True, tag=21):
 
 
 class OrderRestated(Event, frozen=True, tag=22):
-    """The venue moved the prices of an order by the order's own terms (FIX: ExecType D): a trailing stop or a pegged order.
+    """The venue moved the prices of an order (FIX: ExecType D): a trailing stop or a pegged order by its own terms, any by limit bands.
 
-    A pegged order that moves leaves the book, which is told with `price_ticks` 0, and enters it anew, which is told with the price.
+    A pegged order that moves leaves the book, which is told with `price_ticks` 0, and enters it anew, which is told with the price. An
+    order that limit bands do not let trade at its limit has the band as its limit from then on: on its way in before it trades, in the
+    book by going to the back of the queue there.
     """
 
     order_id: int
@@ -416,6 +419,44 @@ class MarginRestored(Event, frozen=True, tag=48):
     currency: str
 
 
+class LimitBandsChanged(Event, frozen=True, tag=60):
+    """The bands moved. An `OrderRestated` of each order in the book that is beyond them follows where the market matches."""
+
+    instrument_id: int
+    reference_price_ticks: int
+    lower_price_ticks: int
+    upper_price_ticks: int
+
+
+class LimitStateChanged(Event, frozen=True, tag=61):
+    """After the command: the best bid is at the upper band (`side` 1), the best ask at the lower one (2), or neither is (0).
+
+    Unless that is over by `ends_ns`, a trading pause begins then.
+    """
+
+    instrument_id: int
+    side: int
+    ends_ns: int
+
+
+class CircuitBreakersSet(Event, frozen=True, tag=62):
+    """None: there are none."""
+
+    breakers: CircuitBreakers | None
+
+
+class CircuitBreakerTripped(Event, frozen=True, tag=63):
+    """The index has fallen by as much as a level says (counted from 1). A `TradingPhaseChanged` of each market that it halts follows.
+
+    `ends_ns` 0: the halt goes on until the trading day ends.
+    """
+
+    level: int
+    index_value: int
+    index_close: int
+    ends_ns: int
+
+
 AnyEvent = (
     InstrumentListed
     | AccountOpened
@@ -457,6 +498,10 @@ AnyEvent = (
     | MarginSet
     | MarginCalled
     | MarginRestored
+    | LimitBandsChanged
+    | LimitStateChanged
+    | CircuitBreakersSet
+    | CircuitBreakerTripped
 )
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from trading_engine.venue.auction import AuctionRules, BandRules
+from trading_engine.venue.auction import AuctionRules, BandRules, LimitBandRules
 
 MONEY_MAX = 2**62
 """Largest balance, hold or notional in minor units: sums of two never leave a signed 64-bit integer."""
@@ -93,6 +93,8 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     """Equity that it needs to keep the position; 0: as much as to open it."""
     shortable: bool = False
     """Whether margin accounts may sell it short."""
+    limit_bands: LimitBandRules | None = None
+    """Limit up, limit down; None: there are no such bands. Not together with `bands`."""
 
     @property
     def initial_ppm(self) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trading_engine.venue.auction import Call
 from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.limit_bands import LimitBands
 from trading_engine.venue.matching import Meeting, Strategy, TopOrder, meetings
 from trading_engine.venue.order_book import OrderBook, PriceLevel, RestingOrder
 from trading_engine.venue.stops import Stops
@@ -20,10 +21,13 @@ class Market:
         "book",
         "broken_groups",
         "call",
+        "close_price_ticks",
         "groups",
         "instrument",
+        "is_indexed",
         "issued_lots",
         "last_price_ticks",
+        "limits",
         "margin_holders",
         "market_sequence",
         "pegs",
@@ -48,6 +52,11 @@ class Market:
         self.phase = TradingPhase.CLOSED
         self.last_price_ticks = instrument.reference_price_ticks
         """What bands and stops refer to: the last trade's price, before the first trade the instrument's reference; 0 for none."""
+        self.close_price_ticks = instrument.reference_price_ticks
+        """The last price as it was when a trading day ended here, before that the instrument's reference."""
+        self.is_indexed = False
+        """Whether circuit breakers look at its last price."""
+        self.limits = LimitBands(instrument.limit_bands, self.last_price_ticks) if instrument.limit_bands else None
         self.market_sequence = 0
         self.issued_lots = 0
         """Lots in all accounts together."""
@@ -78,6 +87,8 @@ class Market:
             and not self.watched_orders
             and self.strategy is None
             and self.instrument.bands is None
+            and self.limits is None
+            and not self.is_indexed
             and not self.margin_holders
             and self.instrument.maker_fee_ppm >= 0
         )

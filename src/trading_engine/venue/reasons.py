@@ -2,8 +2,8 @@
 
 A refusal is an event, never an exception. Where several rules are broken at once, the one that stands first in this enumeration
 is the one reported: the order of the members *is* the documented order of precedence (their numbers are only names that never change).
-Codes below 100 are of the venue; the edge (TES) refuses some things before they can be put into ticks and lots, with the codes from
-100 on.
+The edge (TES) refuses some things before they can be put into ticks and lots, with the codes from 100 to 109; all others are of the
+venue.
 """
 
 from enum import IntEnum
@@ -71,6 +71,8 @@ class Reason(IntEnum):
     MARGIN_IN_USE = 88
     PHASE_UNCHANGED = 45
     CALL_END_OUT_OF_RANGE = 51
+    CIRCUIT_BREAKER_IN_EFFECT = 111
+    INVALID_CIRCUIT_BREAKERS = 110
 
     PRICE_NOT_ON_TICK = 100
     QUANTITY_NOT_ON_LOT = 101
@@ -135,6 +137,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.MARGIN_IN_USE: "The account owes, or has sold short, more than the new terms allow.",
     Reason.PHASE_UNCHANGED: "The market is in this phase already.",
     Reason.CALL_END_OUT_OF_RANGE: "Only a call has a planned end, and it has to lie in the future.",
+    Reason.CIRCUIT_BREAKER_IN_EFFECT: "A circuit breaker has halted trading: no market takes orders until its time is over.",
+    Reason.INVALID_CIRCUIT_BREAKERS: "Index, levels or times of the circuit breakers are out of range.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
     Reason.QUANTITY_NOT_ON_LOT: "The quantity is not a multiple of the instrument's lot size.",
 }

@@ -15,6 +15,7 @@ has no say: there is one price for all, found for all, and nobody gains by tradi
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from trading_engine.venue import banding
 from trading_engine.venue import events as e
 from trading_engine.venue.auction import NO_PRICE, AuctionPrice, find_price, pairs
 from trading_engine.venue.instrument import PPM, TIME_NS_MAX
@@ -39,6 +40,8 @@ def enter(venue: "Venue", market: Market, phase: TradingPhase, ends_ns: int) -> 
     if (ended.call and phase is not TradingPhase.HALTED) or (rule.match and not ended.match):
         uncross(venue, market)
     market.phase = phase
+    if market.limits is not None:
+        banding.phase_begins(venue, market, market.limits)
     market.call.price_extensions = market.call.market_order_extensions = 0
     market.call.indication = NO_PRICE
     venue._unsettle(market)
@@ -83,29 +86,41 @@ def gather(venue: "Venue", market: Market, order: RestingOrder) -> None:
             cross_at_close(venue, market)
 
 
-def interrupt(venue: "Venue", market: Market, call_ns: int) -> None:
-    """Let a volatility call begin instead of a trade."""
-    phase, ends_ns = TradingPhase.VOLATILITY_CALL, min(venue.time_ns + call_ns, TIME_NS_MAX)
+def interrupt(venue: "Venue", market: Market, phase: TradingPhase, duration_ns: int) -> None:
+    """Let a phase begin that no command has asked for; 0: no end of it is planned."""
+    ends_ns = min(venue.time_ns + duration_ns, TIME_NS_MAX) if duration_ns else 0
     instrument_id = market.instrument.instrument_id
     venue._events.append(e.TradingPhaseChanged(instrument_id, phase, trading_day_ends=False, ends_ns=ends_ns))
     enter(venue, market, phase, ends_ns)
 
 
 def next_end(venue: "Venue") -> int:
-    """The earliest planned end of a call, 0 where there is none."""
+    """The earliest planned end of a call or a halt, 0 where there is none."""
     return min((market.call.ends_ns for market in venue._markets.values() if market.call.ends_ns), default=0)
 
 
 def end_call(venue: "Venue", due_ns: int) -> None:
-    """The call whose planned end has come: it ends, or goes on for a while."""
+    """The call whose planned end has come: it ends, or goes on for a while. A halt is followed by a call."""
     due = (instrument_id for instrument_id, market in venue._markets.items() if market.call.ends_ns == due_ns)
     market = venue._markets[min(due)]
+    if market.phase is TradingPhase.HALTED:
+        reopen(venue, market)
+        return
     if extend(venue, market):
         return
     phase = market.phase_rule.then
     assert phase is not None, market.phase
     venue._events.append(e.TradingPhaseChanged(market.instrument.instrument_id, phase, trading_day_ends=False))
     enter(venue, market, phase, 0)
+
+
+def reopen(venue: "Venue", market: Market) -> None:
+    """After a halt of circuit breakers; without a call where there are none any more."""
+    rules = venue._breakers.rules
+    if rules is not None:
+        interrupt(venue, market, TradingPhase.REOPENING_CALL, rules.call_ns)
+    else:
+        interrupt(venue, market, TradingPhase.CONTINUOUS, 0)
 
 
 def extend(venue: "Venue", market: Market) -> bool:
@@ -233,6 +248,8 @@ def uncross(venue: "Venue", market: Market) -> None:
     cancel_remainders(venue, market)
     if price.matched_lots and market.stops.count:
         venue._elect(market, price.price_ticks)
+    if price.matched_lots and market.limits is not None:
+        banding.auction_ends(venue, market, market.limits, price.price_ticks)
 
 
 def price_with_stops(venue: "Venue", market: Market) -> tuple[AuctionPrice, list[RestingOrder]]:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
+from trading_engine.venue import halts
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, hold_needed
 from trading_engine.venue.auction import AuctionPrice, Call
 from trading_engine.venue.checks import Refusal, check_account, check_instrument
+from trading_engine.venue.circuit_breakers import BREAKER_LEVELS_MAX, CircuitBreakers
 from trading_engine.venue.columns import (
     NOTIONAL_MAX,
     NameColumns,
@@ -34,6 +36,7 @@ from trading_engine.venue.columns import (
 )
 from trading_engine.venue.groups import OrderGroup
 from trading_engine.venue.instrument import ID_MAX, MONEY_MAX, PPM, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Instrument
+from trading_engine.venue.limit_bands import SLICES, LimitBands
 from trading_engine.venue.market import Market
 from trading_engine.venue.matching import TopOrder, UnknownStrategy
 from trading_engine.venue.order_book import RestingOrder
@@ -58,7 +61,7 @@ from trading_engine.venue.terms import (
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
 
-FORMAT = 11
+FORMAT = 12
 
 Order = TypeVar("Order")
 Other = TypeVar("Other")
@@ -103,6 +106,14 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     auction_price_ticks: Number
 
 
+class LimitsRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    reference_ticks: Annotated[int, msgspec.Meta(ge=0, le=PRICE_TICKS_MAX)]
+    slices: Annotated[list[tuple[Number, Number, Number]], msgspec.Meta(max_length=SLICES)]
+    update_due_ns: Number
+    state_side: Side | None
+    state_ends_ns: Number
+
+
 class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     instrument: Instrument
     phase: TradingPhase
@@ -123,6 +134,8 @@ class MarketRecord(msgspec.Struct, frozen=True, array_like=True):
     """The orders of groups that wait for another, in order of entry."""
     groups: list[tuple[int, int, Contingency, bool, list[int]]]
     """(id, account id, contingency, whether triggered, ids of the open orders)."""
+    close_price_ticks: Annotated[int, msgspec.Meta(ge=0, le=PRICE_TICKS_MAX)]
+    limits: LimitsRecord | None
 
 
 class AccountRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -154,6 +167,12 @@ class RiskControlRecord(msgspec.Struct, frozen=True, array_like=True):
     recent: list[tuple[RecentOrder, int]]
 
 
+class BreakersRecord(msgspec.Struct, frozen=True, array_like=True):
+    rules: CircuitBreakers | None
+    tripped: Number
+    halted_until_ns: Number
+
+
 class VenueRecord(msgspec.Struct, frozen=True, array_like=True):
     format: Number
     command_sequence: Number
@@ -167,6 +186,7 @@ class VenueRecord(msgspec.Struct, frozen=True, array_like=True):
     accounts: list[AccountRecord]
     risk_controls: list[RiskControlRecord]
     names: NameColumns
+    breakers: BreakersRecord
 
 
 def save(venue: "Venue") -> bytes:
@@ -205,6 +225,7 @@ class Saver:
             [_save_account(account) for _, account in sorted(venue._accounts.items())],
             [_save_control(key, venue._risk.controls[key]) for key in sorted(venue._risk.controls)],
             self.names(),
+            BreakersRecord(venue._breakers.rules, venue._breakers.tripped, venue._breakers.halted_until_ns),
         )
 
     def _market(self, market: Market) -> MarketRecord:
@@ -231,6 +252,8 @@ class Saver:
                 )
                 for group_id, group in sorted(market.groups.items())
             ],
+            market.close_price_ticks,
+            _save_limits(market.limits) if market.limits is not None else None,
         )
 
     def book(self, market: Market) -> BookRecord:
@@ -253,6 +276,13 @@ class Saver:
 def _save_call(call: Call) -> CallRecord:
     return CallRecord(
         call.ends_ns, call.price_extensions, call.market_order_extensions, call.indication, call.auction_price_ticks
+    )
+
+
+def _save_limits(limits: LimitBands) -> LimitsRecord:
+    """What was told last is what is the case: this is between two commands."""
+    return LimitsRecord(
+        limits.reference_ticks, list(limits.slices), limits.update_due_ns, limits.state_side, limits.state_ends_ns
     )
 
 
@@ -381,6 +411,7 @@ class Loader:
         venue._issued_cash = dict(record.issued_cash)
         for market in record.markets:
             _load_market(venue, market)
+        _load_breakers(venue, record.breakers)
         for account in record.accounts:
             _load_account(venue, account)
         self.names(record.names)
@@ -555,11 +586,35 @@ def _load_market(venue: "Venue", record: MarketRecord) -> None:
     require(instrument.instrument_id not in venue._markets, f"{instrument.symbol} is there twice")
     if instrument.matching and not venue._has_strategy_for(instrument):
         raise UnknownStrategy(f"{instrument.symbol} needs the matching algorithm {instrument.matching.algorithm}")
-    market = venue._markets[instrument.instrument_id] = venue._new_market(instrument)
+    market = venue._new_market(instrument)
+    venue._add_market(market)
     market.phase = record.phase
     market.last_price_ticks = record.last_price_ticks
     market.market_sequence = record.market_sequence
     market.issued_lots = record.issued_lots
+    market.close_price_ticks = record.close_price_ticks
+    require((record.limits is None) == (market.limits is None), f"limit bands of {instrument.symbol}")
+    if market.limits is not None and record.limits is not None:
+        _load_limits(market.limits, record.limits)
+
+
+def _load_limits(limits: LimitBands, record: LimitsRecord) -> None:
+    numbers = [number for number, _, _ in record.slices]
+    require(numbers == sorted(set(numbers)), "slices of time out of order")
+    require(all(0 < trades <= total for _, total, trades in record.slices), "prices of slices of time")
+    limits.reference_ticks = record.reference_ticks
+    limits.slices.extend(record.slices)
+    limits.update_due_ns = record.update_due_ns
+    limits.state_side, limits.state_ends_ns = limits.told_state = (record.state_side, record.state_ends_ns)
+
+
+def _load_breakers(venue: "Venue", record: BreakersRecord) -> None:
+    if record.rules is not None:
+        halts.check_circuit_breakers(venue, record.rules)
+        require(record.tripped <= BREAKER_LEVELS_MAX, f"circuit breaker {record.tripped}")
+    halts.set_circuit_breakers(venue, record.rules)
+    venue._breakers.tripped = record.tripped
+    venue._breakers.halted_until_ns = record.halted_until_ns
 
 
 def _load_call(record: CallRecord) -> Call:

@@ -26,9 +26,9 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any, Self, TypeVar
 
+from trading_engine.venue import banding, halts, sessions, snapshot
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
-from trading_engine.venue import sessions, snapshot
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent, charge_fee, hold_needed, notional
 from trading_engine.venue.bands import Bounds, bounds_of
 from trading_engine.venue.checks import (
@@ -61,6 +61,7 @@ from trading_engine.venue.checks import (
     repriced,
     with_protection,
 )
+from trading_engine.venue.circuit_breakers import Breakers, CircuitBreakers
 from trading_engine.venue.groups import OrderGroup, is_group_supported, needed_by_other, needed_now, trigger_exits
 from trading_engine.venue.instrument import MONEY_MAX, Instrument
 from trading_engine.venue.margin import (
@@ -142,6 +143,9 @@ class Venue:
         """(expire time, order id, account id) of the open GTD orders, sorted."""
         self._countdowns: list[tuple[int, int, int]] = []
         """(deadline, account id, instrument id or 0) of the countdowns that run, sorted."""
+        self._limited: dict[int, Market] = {}
+        """The markets with limit bands."""
+        self._breakers = Breakers()
         self._called_for: set[int] = set()
         """Accounts whose margin terms this command has set."""
         self._events: list[e.AnyEvent] = []
@@ -153,6 +157,7 @@ class Venue:
         self._positions_touched: dict[tuple[int, int], None] = {}
         self._levels_touched: dict[int, set[tuple[Side, int]]] = {}
         self._auctions_touched: set[int] = set()
+        self._limits_touched: set[int] = set()
         self._handlers: dict[type[c.Command], Callable[[Any], None]] = {
             c.ListInstrument: self._list_instrument,
             c.OpenAccount: self._open_account,
@@ -173,6 +178,7 @@ class Venue:
             c.SetMargin: self._set_margin,
             c.PlaceOrderGroup: self._place_order_group,
             c.CancelOrderGroup: self._cancel_order_group,
+            c.SetCircuitBreakers: self._set_circuit_breakers,
         }
         self._accounts[FEE_ACCOUNT_ID] = self._new_account(FEE_ACCOUNT_ID, 0, 0, 0)
 
@@ -184,10 +190,14 @@ class Venue:
 
     @property
     def next_event_ns(self) -> int:
-        """When something is due that an `AdvanceClock` brings about (an expiry, the end of a countdown or a call); 0 where nothing is."""
+        """When something is due that an `AdvanceClock` brings about (an expiry, the end of a countdown, a call, a halt or a limit state, a
+        look at a reference price); 0 where nothing is."""
         due = [queue[0][0] for queue in (self._expiries, self._countdowns) if queue]
-        call_ends_ns = sessions.next_end(self)
-        return min([*due, call_ends_ns] if call_ends_ns else due, default=0)
+        return min(filter(None, (*due, sessions.next_end(self), halts.next_due(self))), default=0)
+
+    @property
+    def circuit_breakers(self) -> CircuitBreakers | None:
+        return self._breakers.rules
 
     @property
     def instruments(self) -> Mapping[int, Instrument]:
@@ -294,8 +304,11 @@ class Venue:
             self._handlers[type(sequenced.command)](sequenced.command)
             if self._elected or self._unsettled:
                 self._follow_up()
+            if self._limited or self._breakers.has_traded:
+                halts.settle(self)
             if self._risk.margin_accounts:
                 self._call_margins()
+                halts.settle(self)
         except Refusal as refusal:
             assert not self._events, (sequenced, self._events)
             self._events.append(refused(sequenced.command, refusal))
@@ -363,6 +376,8 @@ class Venue:
             self._report_levels(self._markets[instrument_id], touched)
         if self._auctions_touched:
             sessions.indicate(self)
+        if self._limited:
+            banding.report_states(self)
         self._cash_touched.clear()
         self._positions_touched.clear()
         self._levels_touched.clear()
@@ -390,9 +405,14 @@ class Venue:
         check_instrument(instrument)
         if not self._has_strategy_for(instrument):
             raise Refusal(Reason.UNKNOWN_MATCHING_ALGORITHM)
-        self._markets[instrument.instrument_id] = self._new_market(instrument)
+        self._add_market(self._new_market(instrument))
         self._issued_cash.setdefault(instrument.currency, 0)
         self._events.append(e.InstrumentListed(instrument))
+
+    def _add_market(self, market: Market) -> None:
+        self._markets[market.instrument.instrument_id] = market
+        if market.limits is not None:
+            self._limited[market.instrument.instrument_id] = market
 
     def _open_account(self, command: c.OpenAccount) -> None:
         for instrument_id, _ in command.positions:
@@ -505,6 +525,7 @@ class Venue:
         ):
             raise Refusal(Reason.PHASE_UNCHANGED)
         check_call_end(command, self.time_ns)
+        halts.check_phase(self, command)
         self._events.append(
             e.TradingPhaseChanged(command.instrument_id, command.phase, command.trading_day_ends, command.ends_ns)
         )
@@ -514,9 +535,11 @@ class Venue:
         if command.trading_day_ends:
             for market in markets:
                 self._expire_day_orders(market)
+                market.close_price_ticks = market.last_price_ticks
             self._follow_up()
             if not command.instrument_id:
                 self._risk.begin_day()
+                self._breakers.begin_day()
 
     def _expire_day_orders(self, market: Market) -> None:
         """Bids, asks, stops, pegged orders without a price, those that wait for an auction, those that wait for another order."""
@@ -539,9 +562,12 @@ class Venue:
                 expired_count += 1
             elif self._countdowns and self._countdowns[0][0] == due_ns:
                 self._elapse_next()
-            else:
+            elif sessions.next_end(self) == due_ns:
                 sessions.end_call(self, due_ns)
+            else:
+                halts.elapse(self, due_ns)
             self._follow_up()
+            halts.settle(self)
         self._events.insert(0, e.ClockAdvanced(expired_count))
 
     def _expire_next(self) -> None:
@@ -550,6 +576,12 @@ class Venue:
         assert order, order_id
         canceled_lots = self._take_out(self._markets[order.instrument_id], order)
         self._events.append(e.OrderExpired(order_id, account_id, canceled_lots, EndReason.EXPIRE_TIME_REACHED))
+
+    def _set_circuit_breakers(self, command: c.SetCircuitBreakers) -> None:
+        if command.breakers is not None:
+            halts.check_circuit_breakers(self, command.breakers)
+        halts.set_circuit_breakers(self, command.breakers)
+        self._events.append(e.CircuitBreakersSet(command.breakers))
 
     def _set_risk_limits(self, command: c.SetRiskLimits) -> None:
         self._risk.check_scope(command.scope, command.scope_id)
@@ -1027,6 +1059,8 @@ class Venue:
         if not market.phase_rule.match or order.time_in_force.is_for_auction:
             sessions.gather(self, market, order)
             return
+        if market.limits is not None:
+            banding.price_incoming(self, market, market.limits, order)
         at_once_lots = needed_at_once(order)
         bounds = bounds_of(market)
         if at_once_lots > 0 and not self._is_fillable(market, order, at_once_lots, bounds):
@@ -1067,7 +1101,7 @@ class Venue:
         if not rules.call_ns:
             self._cancel_outside(market, order, EndReason.OUTSIDE_BAND)
             return
-        sessions.interrupt(self, market, rules.call_ns)
+        sessions.interrupt(self, market, TradingPhase.VOLATILITY_CALL, rules.call_ns)
         sessions.gather(self, market, order)
 
     def _match(self, market: Market, order: RestingOrder, bounds: Bounds | None) -> bool:
@@ -1149,10 +1183,7 @@ class Venue:
 
     def _unprice(self, market: Market, order: RestingOrder) -> None:
         """Take a pegged order out of the book: it waits for a price."""
-        self._touch_level(order)
-        market.book.side(order.side).remove(order)
-        if market.tops:
-            market.order_leaves(order)
+        self._leave_level(market, order)
         order.price_ticks = order.hidden_lots = 0
 
     def _trade(self, market: Market, resting: RestingOrder, incoming: RestingOrder, share_lots: int = 0) -> None:
@@ -1203,6 +1234,10 @@ class Venue:
             self._accounts[FEE_ACCOUNT_ID].cash_in(instrument.currency).quantity += maker_fee + taker_fee
             self._cash_touched[FEE_ACCOUNT_ID, instrument.currency] = None
         market.last_price_ticks = price_ticks
+        if market.limits is not None and not is_auction:
+            market.limits.note(self.time_ns, price_ticks)
+        if market.is_indexed:
+            self._breakers.has_traded = True
         market.market_sequence += 1
         self._last_trade_id += 1
         self._events.append(
@@ -1370,14 +1405,17 @@ class Venue:
         elif market.call.waiting and order.order_id in market.call.waiting:
             del market.call.waiting[order.order_id]
         elif order.price_ticks:
-            self._touch_level(order)
-            market.book.side(order.side).remove(order)
-            if market.tops:
-                market.order_leaves(order)
+            self._leave_level(market, order)
         canceled_lots, order.leaves_lots = order.leaves_lots, 0
         self._hold(market, order)
         self._end(order)
         return canceled_lots
+
+    def _leave_level(self, market: Market, order: RestingOrder) -> None:
+        self._touch_level(order)
+        market.book.side(order.side).remove(order)
+        if market.tops:
+            market.order_leaves(order)
 
     def _touch_level(self, order: RestingOrder) -> None:
         if order.is_hidden:  # Nothing that anybody may see has changed.
@@ -1552,10 +1590,7 @@ class Venue:
         self._report_replaced(order, priority_kept=True)
 
     def _enter_anew(self, market: Market, order: RestingOrder, quantity_lots: int, price_ticks: int) -> None:
-        self._touch_level(order)
-        market.book.side(order.side).remove(order)
-        if market.tops:
-            market.order_leaves(order)
+        self._leave_level(market, order)
         order.leaves_lots += quantity_lots - order.quantity_lots
         order.quantity_lots = quantity_lots
         order.price_ticks = price_ticks
@@ -1737,6 +1772,8 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:  # noqa: C901  
             return command_refused(command, refusal.reason, command.account_id)
         case c.ListInstrument():
             return command_refused(command, refusal.reason, instrument_id=command.instrument.instrument_id)
+        case c.SetCircuitBreakers():
+            return command_refused(command, refusal.reason)
         case c.AdjustPosition() | c.MassCancel() | c.SetCountdown():
             return command_refused(command, refusal.reason, command.account_id, command.instrument_id)
         case c.SetTradingPhase():

@@ -1,4 +1,4 @@
-"""From the configured instruments to the commands that list them."""
+"""From the configured instruments to the commands that list them, and from the configured circuit breakers to those of the venue."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -6,8 +6,18 @@ from decimal import Decimal
 from msgspec import structs
 
 from trading_engine.servers.obs.strategy import strategies
-from trading_engine.shared.config import AuctionsConfig, ConfigError, InstrumentConfig, MatchingConfig, VenueConfig
-from trading_engine.venue.auction import AuctionRules
+from trading_engine.shared.config import (
+    AuctionsConfig,
+    BandsConfig,
+    CircuitBreakersConfig,
+    ConfigError,
+    InstrumentConfig,
+    LimitBandsConfig,
+    MatchingConfig,
+    VenueConfig,
+)
+from trading_engine.venue.auction import AuctionRules, BandRules, LimitBandRules
+from trading_engine.venue.circuit_breakers import BreakerLevel, CircuitBreakers
 from trading_engine.venue.commands import ListInstrument
 from trading_engine.venue.conversion import (
     NotADecimal,
@@ -61,6 +71,8 @@ def instrument_of(item: InstrumentConfig, instrument_id: int, config: VenueConfi
             reference_price_ticks=to_steps(item.reference_price, item.tick_size),
             matching=matching_rules(item.symbol, item.matching) if item.matching else None,
             auctions=auction_rules(config.auctions),
+            bands=band_rules(item.bands) if item.bands else None,
+            limit_bands=limit_band_rules(item.limit_bands, item.tick_size) if item.limit_bands else None,
         )
     except NotAMultiple as error:
         raise ConfigError(
@@ -92,6 +104,48 @@ def auction_rules(auctions: AuctionsConfig) -> AuctionRules | None:
         market_order_extensions_max=auctions.market_order_extensions_max,
         extension_ns=auctions.extension_s * NANOSECONDS,
     )
+
+
+def band_rules(bands: BandsConfig) -> BandRules:
+    return BandRules(ppm_of(bands.dynamic_percent), ppm_of(bands.static_percent), bands.call_s * NANOSECONDS)
+
+
+def limit_band_rules(bands: LimitBandsConfig, tick_size: str) -> LimitBandRules:
+    return LimitBandRules(
+        width_ppm=ppm_of(bands.percent),
+        width_ticks_max=to_steps(bands.width_max, tick_size),
+        change_ppm=ppm_of(bands.change_percent),
+        window_ns=bands.window_s * NANOSECONDS,
+        update_ns=bands.update_s * NANOSECONDS,
+        limit_state_ns=bands.limit_state_s * NANOSECONDS,
+        pause_ns=bands.pause_s * NANOSECONDS,
+    )
+
+
+def circuit_breakers(
+    config: CircuitBreakersConfig, listed: Mapping[int, Instrument], day_ends_ns: int
+) -> CircuitBreakers | None:
+    """Of a day that ends then. Raises `ConfigError`."""
+    if not config.index:
+        return None
+    ids = {instrument.symbol: instrument_id for instrument_id, instrument in listed.items()}
+    unknown = ", ".join(sorted(config.index.keys() - ids.keys()))
+    if unknown:
+        raise ConfigError(f"venue.circuit_breakers: index: {unknown} is not among venue.instruments")
+    try:
+        levels = tuple(BreakerLevel(ppm_of(level.fall_percent), level.halt_s * NANOSECONDS) for level in config.levels)
+    except (NotADecimal, NotAMultiple) as error:
+        raise ConfigError(f"venue.circuit_breakers: levels: not a usable percentage: {error}") from error
+    return CircuitBreakers(
+        tuple((ids[symbol], weight) for symbol, weight in config.index.items()),
+        levels,
+        config.call_s * NANOSECONDS,
+        day_ends_ns - config.timed_until_s * NANOSECONDS if config.timed_until_s else 0,
+    )
+
+
+def ppm_of(percent: str) -> int:
+    return to_steps(f"{parse_decimal(percent) * PPM_PER_PERCENT:f}", str(Decimal(1)))
 
 
 def fee_ppm(basis_points: str) -> int:

@@ -140,6 +140,13 @@ def steps_at(column: str, moment_ns: int, auctions: AuctionsConfig) -> list[tupl
     return [(moment_ns, {"open": OPENS, "break_start": PAUSES, "break_end": OPENS, "close": CLOSES}[column])]
 
 
+def next_day_end(schedule: Schedule, after_ns: int) -> PhaseChange:
+    change = schedule.next_change(after_ns)
+    while not change.ends_day:
+        change = schedule.next_change(change.time_ns)
+    return change
+
+
 def schedule_for(calendar: str, auctions: AuctionsConfig) -> Schedule:
     """Raises `ConfigError`."""
     if calendar != ALWAYS_OPEN:

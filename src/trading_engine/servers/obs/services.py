@@ -12,15 +12,28 @@ from trading_engine.messaging.broker import MessageConsumer
 from trading_engine.servers.obs.clock import Clock
 from trading_engine.servers.obs.core import FAST, compiled_core
 from trading_engine.servers.obs.event_log import EventLog
-from trading_engine.servers.obs.listing import listings
+from trading_engine.servers.obs.listing import circuit_breakers, listings
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.servers.obs.routes import commands_of
-from trading_engine.servers.obs.schedule import SECOND_NS, PhaseChange, PhaseStep, Schedule, phase_after_call
+from trading_engine.servers.obs.schedule import (
+    SECOND_NS,
+    PhaseChange,
+    PhaseStep,
+    Schedule,
+    next_day_end,
+    phase_after_call,
+)
 from trading_engine.servers.obs.sequencer import Sequencer
 from trading_engine.servers.obs.snapshots import Snapshot, save_snapshot
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields
-from trading_engine.venue.commands import AdvanceClock, AnyCommand, SetTradingPhase, SubmittedCommand
+from trading_engine.venue.commands import (
+    AdvanceClock,
+    AnyCommand,
+    SetCircuitBreakers,
+    SetTradingPhase,
+    SubmittedCommand,
+)
 from trading_engine.venue.terms import PHASE_RULES, TradingPhase
 from trading_engine.venue.venue import Venue
 
@@ -111,6 +124,7 @@ class OrderBookService:
         # The venue's time may be ahead of a wall clock that was set back; the calendar must not go back with it.
         now_ns = self._phases_until_ns = self._now_ns()
         await self._change_phases(self._schedule.last_day_end(now_ns))
+        await self._set_circuit_breakers()
         await self._align_phases(self._schedule.last_change(now_ns))
 
     async def take_commands(self, consumer: MessageConsumer) -> None:
@@ -141,6 +155,7 @@ class OrderBookService:
             self._phases_until_ns = change.time_ns
             # Shielded: a group that is being committed must be finished, also when the server stops now.
             await asyncio.shield(self._change_phases(change))
+            await asyncio.shield(self._set_circuit_breakers())
 
     async def keep_time(self) -> None:
         """For ever: advance the venue's clock whenever something is due: an order expires, a call ends."""
@@ -186,6 +201,16 @@ class OrderBookService:
         if missing:
             symbols = ", ".join(item.instrument.symbol for item in new if item.instrument.instrument_id in missing)
             raise ConfigError(f"venue.instruments: the venue does not take the definition of {symbols}")
+
+    async def _set_circuit_breakers(self) -> None:
+        """As configured, with the times of the trading day that goes on now."""
+        day_ends_ns = next_day_end(self._schedule, self._phases_until_ns).time_ns
+        wanted = circuit_breakers(self._config.venue.circuit_breakers, self._venue.instruments, day_ends_ns)
+        if wanted == self._venue.circuit_breakers:
+            return
+        await self._commit_own([SetCircuitBreakers(wanted)])
+        if wanted != self._venue.circuit_breakers:
+            raise ConfigError("venue.circuit_breakers: the venue does not take these levels, weights or times")
 
     async def _change_phases(self, change: PhaseChange) -> None:
         steps = [

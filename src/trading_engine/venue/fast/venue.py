@@ -41,7 +41,7 @@ from trading_engine.venue.matching import NO_STRATEGIES, Strategy
 from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.stops import Stops
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 from trading_engine.venue.venue import LEVELS_ALL, Venue
 from trading_engine.venue.views import DepthLevel, OrderView, view_of
 
@@ -258,7 +258,18 @@ class FlatAccount(Account):
 
 
 class FlatMarket(Market):
-    __slots__ = ("_at", "_book", "_commands", "_orders", "_stops", "_venue", "_words", "is_compiled", "number")
+    __slots__ = (
+        "_at",
+        "_book",
+        "_commands",
+        "_orders",
+        "_phase",
+        "_stops",
+        "_venue",
+        "_words",
+        "is_compiled",
+        "number",
+    )
 
     def __init__(self, venue: "FastVenue", instrument: Instrument) -> None:
         state = venue.state
@@ -301,6 +312,16 @@ class FlatMarket(Market):
     @book.setter
     def book(self, book: OrderBook) -> None:
         self._book = book
+
+    @property
+    def phase(self) -> TradingPhase:
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: TradingPhase) -> None:
+        """Another market's command may have changed it."""
+        self._venue.used_markets[self.number] = self
+        self._phase = phase
 
     @property
     def stops(self) -> Stops:

@@ -73,6 +73,10 @@ NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
         e.MarginSet,
         e.MarginCalled,
         e.MarginRestored,
+        e.LimitBandsChanged,
+        e.LimitStateChanged,
+        e.CircuitBreakersSet,
+        e.CircuitBreakerTripped,
     }
 )
 """Events that change nothing here. One that is neither among these nor handled is a bug."""
@@ -420,9 +424,16 @@ class PublicBooks:
         order = self._orders[event.order_id]
         if order.is_pegged:
             self._restate_pegged(order, event.price_ticks)
-            return
-        assert order.stop_price_ticks, event
-        order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
+        elif order.stop_price_ticks or order is self._incoming:
+            order.price_ticks, order.stop_price_ticks = event.price_ticks, event.stop_price_ticks
+        else:
+            self._restate_in_book(order, event.price_ticks)
+
+    def _restate_in_book(self, order: PublicOrder, price_ticks: int) -> None:
+        """It goes to the back of the queue at a limit band."""
+        self.books[order.instrument_id].leave(order)
+        order.price_ticks = price_ticks
+        self._enter(order)
 
     def _restate_pegged(self, order: PublicOrder, price_ticks: int) -> None:
         """It leaves the book, or enters it."""
