@@ -38,7 +38,14 @@ from trading_engine.servers.obs import recovery, sequencer
 from trading_engine.servers.obs.errors import ApplyFailed, CannotStart, JournalCorrupt
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.servers.obs.strategy import strategies
-from trading_engine.shared.config import AuctionsConfig, Config, ConfigError, MatchingConfig, VenueConfig
+from trading_engine.shared.config import (
+    AuctionsConfig,
+    CircuitBreakersConfig,
+    Config,
+    ConfigError,
+    MatchingConfig,
+    VenueConfig,
+)
 from trading_engine.venue.commands import SequencedCommand, SetTradingPhase
 from trading_engine.venue.events import (
     AuctionUncrossed,
@@ -385,6 +392,41 @@ class TestTradingPhases:
             clock.set("2026-03-02T14:30:30")
             [opened] = await auctions(trader, 1)
             assert opened.quantity_lots == 4
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the calendars, by pandas
+    async def test_fall_halts_all_markets_and_the_clock_reopens_them(self, tmp_path: Path, socket_dir: Path) -> None:
+        config = config_for(tmp_path / "data", socket_dir, calendar="XNYS")
+        breakers = CircuitBreakersConfig(index={"BBB": 1}, call_s=60, timed_until_s=2_100)
+        config = msgspec.structs.replace(config, venue=msgspec.structs.replace(config.venue, circuit_breakers=breakers))
+        clock = ManualClock("2026-03-02T15:00:00")
+        async with running(config, clock), trading(config) as trader:
+            [_, _, _, fallen] = await trader.send(
+                account(1),
+                account(2),
+                order(1, Side.BUY, 9_000, instrument_id=2),
+                order(2, Side.SELL, 9_000, instrument_id=2),
+            )
+            assert phases([fallen]) == [(1, "HALTED", False), (2, "HALTED", False)]
+            clock.set("2026-03-02T15:15:00")
+            while phases(trader.batches)[-1:] != [(2, "REOPENING_CALL", False)]:
+                await trader.read_more()
+            clock.set("2026-03-02T15:16:00")
+            while phases(trader.batches)[-1:] != [(2, "CONTINUOUS", False)]:
+                await trader.read_more()
+            clock.set("2026-03-02T21:00:00")
+            while phases(trader.batches)[-1:] != [(0, "CLOSED", True)]:
+                await trader.read_more()
+            await trader.send(order(1))
+        rules = replayed(config.data_path)[0].circuit_breakers
+        assert rules is not None
+        assert rules.timed_until_ns == time_ns("2026-03-03T20:25:00")
+
+    async def test_circuit_breakers_that_the_venue_refuses_keep_it_from_starting(self, config: Config) -> None:
+        breakers = CircuitBreakersConfig(index={"AAA": 0})
+        config = msgspec.structs.replace(config, venue=msgspec.structs.replace(config.venue, circuit_breakers=breakers))
+        with pytest.raises(ConfigError, match="circuit_breakers"):
+            async with running(config):
+                pass
 
 
 async def auctions(trader: Trader, count: int) -> list[AuctionUncrossed]:

@@ -3,8 +3,20 @@
 import msgspec
 import pytest
 
-from trading_engine.servers.obs.listing import listings
-from trading_engine.shared.config import ConfigError, CurrencyConfig, InstrumentConfig, MatchingConfig, VenueConfig
+from trading_engine.servers.obs.listing import circuit_breakers, listings
+from trading_engine.shared.config import (
+    BandsConfig,
+    BreakerLevelConfig,
+    CircuitBreakersConfig,
+    ConfigError,
+    CurrencyConfig,
+    InstrumentConfig,
+    LimitBandsConfig,
+    MatchingConfig,
+    VenueConfig,
+)
+from trading_engine.venue.auction import BandRules, LimitBandRules
+from trading_engine.venue.circuit_breakers import BreakerLevel, CircuitBreakers
 from trading_engine.venue.instrument import Instrument, MatchingRules
 
 STOCK = InstrumentConfig(symbol="AAPL", name="Apple Inc", reference_price="230.00")
@@ -81,6 +93,37 @@ def test_listings_with_an_algorithm_that_there_is_not_raise() -> None:
         listings(config(msgspec.structs.replace(STOCK, matching=MatchingConfig(algorithm="prorata"))), {})
 
 
+def test_listings_take_bands_over() -> None:
+    collars = BandsConfig(dynamic_percent="2.5", static_percent="10", call_s=60)
+    [banded] = listings(config(msgspec.structs.replace(STOCK, bands=collars)), {})
+    assert banded.instrument.bands == BandRules(25_000, 100_000, 60 * 10**9)
+    limited = msgspec.structs.replace(STOCK, limit_bands=LimitBandsConfig(percent="75", width_max="0.15"))
+    assert listings(config(limited), {})[0].instrument.limit_bands == LimitBandRules(750_000, 15)
+
+
+def test_circuit_breakers_of_the_configuration_are_of_the_listed_instruments_and_of_the_day() -> None:
+    listed = {4: Instrument(4, "AAPL", "", "USD", "0.01", "1", 1)}
+    us = CircuitBreakersConfig(index={"AAPL": 2}, timed_until_s=2_100)
+    levels = (BreakerLevel(70_000, 900 * 10**9), BreakerLevel(130_000, 900 * 10**9), BreakerLevel(200_000))
+    assert circuit_breakers(us, listed, 5_000 * 10**9) == CircuitBreakers(((4, 2),), levels, 300 * 10**9, 2_900 * 10**9)
+    assert circuit_breakers(CircuitBreakersConfig(), listed, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("breakers", "said"),
+    [
+        (CircuitBreakersConfig(index={"AAPL": 1, "IBM": 1}), "index: IBM is not among"),
+        (
+            CircuitBreakersConfig(index={"AAPL": 1}, levels=(BreakerLevelConfig(fall_percent="0.00001"),)),
+            "not a usable percentage",
+        ),
+    ],
+)
+def test_circuit_breakers_that_cannot_be_raise(breakers: CircuitBreakersConfig, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        circuit_breakers(breakers, {4: Instrument(4, "AAPL", "", "USD", "0.01", "1", 1)}, 1)
+
+
 def test_listings_leave_out_what_is_listed_and_use_the_next_ids() -> None:
     listed = {7: Instrument(7, "AAPL", "", "USD", "0.01", "1", 1)}
     assert [item.instrument.instrument_id for item in listings(config(STOCK, COIN), listed)] == [8]
@@ -97,9 +140,11 @@ def test_listings_leave_out_what_is_listed_and_use_the_next_ids() -> None:
         ({"tick_size": "cheap"}, "not a usable number"),
         ({"tick_size": "0"}, "not a usable number"),
         ({"taker_fee_bp": "0.001"}, "not a whole number"),
+        ({"limit_bands": LimitBandsConfig(percent="5", width_max="0.001")}, "not a whole number"),
+        ({"bands": BandsConfig(static_percent="much")}, "not a usable number"),
     ],
 )
-def test_listings_of_a_definition_that_does_not_come_out_even_raise(changes: dict[str, str], said: str) -> None:
+def test_listings_of_a_definition_that_does_not_come_out_even_raise(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said) as error:
         listings(config(msgspec.structs.replace(STOCK, **changes)), {})
     assert "AAPL" in str(error.value)

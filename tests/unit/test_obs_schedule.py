@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trading_engine.servers.obs.schedule import ALWAYS_OPEN, CLOSES, OPENS, PAUSES, PhaseStep, schedule_for
+from trading_engine.servers.obs.schedule import (
+    ALWAYS_OPEN,
+    CLOSES,
+    OPENS,
+    PAUSES,
+    PhaseStep,
+    next_day_end,
+    schedule_for,
+)
 from trading_engine.shared.config import AuctionsConfig, ConfigError
 from trading_engine.venue.terms import TradingPhase
 
@@ -111,3 +119,8 @@ def test_phase_of_a_call_is_over_when_its_time_has_come() -> None:
 def test_market_that_never_closes_has_no_calls() -> None:
     with pytest.raises(ConfigError, match="24/7"):
         schedule_for(ALWAYS_OPEN, AuctionsConfig(closing_call_s=60))
+
+
+def test_next_day_end_is_after_the_pause_at_noon() -> None:
+    schedule = schedule_for("XHKG", NO_CALLS)
+    assert next_day_end(schedule, ns("2026-11-23T02:00")).time_ns == ns("2026-11-23T08:00")

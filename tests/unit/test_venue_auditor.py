@@ -10,7 +10,9 @@ from support.workload import NO_EMPHASIS
 from trading_engine.venue import (
     accounts,
     auction,
+    banding,
     checks,
+    halts,
     market,
     matching,
     order_book,
@@ -22,6 +24,8 @@ from trading_engine.venue import (
 )
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Account, Holding, round_up
+from trading_engine.venue.circuit_breakers import Breakers
+from trading_engine.venue.limit_bands import LimitBands
 from trading_engine.venue.market import Market
 from trading_engine.venue.matching import Strategy
 from trading_engine.venue.order_book import BookSide, OrderBook, PriceLevel, RestingOrder
@@ -217,6 +221,12 @@ FAULTS = {
     "orders at the close stay outside": (sessions, "admit", nothing),
     "indications are kept back": (sessions, "indicate", lambda venue: venue._auctions_touched.clear()),
     "bands are not known": (venue_module, "bounds_of", lambda _: None),
+    "limit bands let everything in": (banding, "price_incoming", nothing),
+    "limit bands leave orders beyond them": (banding, "beyond", lambda *_: []),
+    "limit bands stay": (banding, "update", lambda *of: of[2].begin_anew()),
+    "limit states are overlooked": (LimitBands, "watch", nothing),
+    "circuit breakers never trip": (Breakers, "next_level", lambda *_: 0),
+    "circuit breakers halt nobody": (halts, "check_phase", nothing),
     "margin is not checked": (venue_module, "check_margin", nothing),
     "nobody is called": (Venue, "_call_margins", nothing),
     "both exits trade": (Venue, "_cancel_other_exits", nothing),
@@ -238,7 +248,11 @@ FAULTS = {
 }
 
 
+BUSY_BREAKERS = {"set_circuit_breakers": 20.0, "set_phase": 3.0}
 RARE: dict[str, dict[str, float]] = {
+    "limit bands stay": {"instrument 16": 20},
+    "circuit breakers never trip": BUSY_BREAKERS,
+    "circuit breakers halt nobody": BUSY_BREAKERS,
     "exits hold for both": {"place_group": 12},
     "exits need no cover": {"place_group": 12, "adjust_cash": 20},
     "rebates are paid from nothing": {"place": 10, "instrument 5": 100},
