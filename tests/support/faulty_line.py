@@ -66,9 +66,10 @@ class FaultyLine:
 
 
 @asynccontextmanager
-async def faulty_line(port: int) -> AsyncIterator[FaultyLine]:
+async def faulty_line(port: int, listening_port: int = 0) -> AsyncIterator[FaultyLine]:
+    """A line to `port`; it listens on any free port unless one is named."""
     line = FaultyLine(port)
-    server = await asyncio.start_server(line.accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(line.accept, "127.0.0.1", listening_port)
     line.listening_port = server.sockets[0].getsockname()[1]
     try:
         yield line

@@ -68,6 +68,10 @@ def test_arguments_of_an_order_book_server_say_whether_it_stands_by(options: lis
     assert parse(["-s", "OBS", *options, "--config", str(DEV)]).load_config().obs.standby is standby
 
 
+def test_configuration_for_production_is_valid_and_selects_rabbitmq() -> None:
+    assert load_config(ROOT / "config" / "prod.yaml").messaging.transport == "rabbitmq"
+
+
 def test_arguments_of_the_portal_alone_set_its_own_port_and_api() -> None:
     config = parse(
         ["--frontend", "trader", "--port", "9001", "--url", "http://127.0.0.1:9000", "--config", str(DEV)]

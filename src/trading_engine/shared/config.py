@@ -161,9 +161,18 @@ class TesConfig(Section, frozen=True):
     rate_limits: RateLimits = RateLimits()
 
 
+class RabbitMQConfig(Section, frozen=True):
+    url: str = "amqp://127.0.0.1:5672/"
+    """Without a password: that is in `TRADING_ENGINE_RABBITMQ_URL`, which is used instead of this one."""
+    prefix: str = ""
+    """Begins the name of every queue, stream and exchange: so several venues can share a virtual host."""
+
+
 class MessagingConfig(Section, frozen=True):
     transport: str = "embedded"
+    """`embedded`: a local socket of the order book server; `rabbitmq`."""
     socket: str = ""
+    rabbitmq: RabbitMQConfig = RabbitMQConfig()
 
 
 class DatabaseConfig(Section, frozen=True):

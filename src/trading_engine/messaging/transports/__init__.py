@@ -2,24 +2,57 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from trading_engine.messaging.broker import MessageBroker
 from trading_engine.messaging.transports.embedded import EmbeddedBroker
 from trading_engine.shared.config import Config, ConfigError
 
+EMBEDDED, RABBITMQ = "embedded", "rabbitmq"
+RABBITMQ_URL_VARIABLE = "TRADING_ENGINE_RABBITMQ_URL"
+"""Address with user and password, used instead of that in the configuration."""
+PREFIX_PATTERN = r"[A-Za-z0-9_.:-]{0,100}"
 SOCKET_PATH_BYTES_MAX = 100
 """Linux takes 107, macOS 103."""
 
 
 def broker_for(config: Config) -> MessageBroker:
     """A broker, not yet connected, for a process that talks to the order book server. Raises `ConfigError`."""
-    if config.messaging.transport != "embedded":
-        raise ConfigError(
-            f"messaging.transport: {config.messaging.transport!r} does not join processes; use 'embedded'"
-        )
+    if uses_rabbitmq(config):
+        return rabbitmq_broker(config)
     return EmbeddedBroker(socket_path(config))
+
+
+def uses_rabbitmq(config: Config) -> bool:
+    """Otherwise the embedded transport is used. Raises `ConfigError`."""
+    transport = config.messaging.transport
+    if transport not in (EMBEDDED, RABBITMQ):
+        raise ConfigError(f"messaging.transport: {transport!r} is not known; use {EMBEDDED!r} or {RABBITMQ!r}")
+    return transport == RABBITMQ
+
+
+def rabbitmq_broker(config: Config) -> MessageBroker:
+    """Raises `ConfigError`."""
+    url = os.environ.get(RABBITMQ_URL_VARIABLE) or config.messaging.rabbitmq.url
+    if urlsplit(config.messaging.rabbitmq.url).password is not None:
+        raise ConfigError(
+            f"messaging.rabbitmq.url holds a password: set {RABBITMQ_URL_VARIABLE} to the address with it instead"
+        )
+    if not re.fullmatch(PREFIX_PATTERN, config.messaging.rabbitmq.prefix):
+        raise ConfigError(f"messaging.rabbitmq.prefix: not of the form {PREFIX_PATTERN}")
+    if urlsplit(url).scheme not in ("amqp", "amqps") or not urlsplit(url).hostname:
+        raise ConfigError("messaging.rabbitmq.url: not an address of the form amqp://user@host:port/virtual-host")
+    try:
+        from trading_engine.messaging.transports.rabbitmq import RabbitMQBroker
+        from trading_engine.messaging.transports.rabbitmq_topology import Topology
+    except ModuleNotFoundError as error:  # it is not among the packages that the embedded default needs
+        raise ConfigError(
+            f"messaging.transport: {RABBITMQ!r} needs the packages of requirements/prod.txt ({error})"
+        ) from error
+    return RabbitMQBroker(url, Topology(config.messaging.rabbitmq.prefix))
 
 
 def socket_path(config: Config) -> Path:

@@ -6,14 +6,14 @@ import signal
 from typing import Any
 
 from trading_engine.messaging import schemas
-from trading_engine.messaging.transports import socket_path
-from trading_engine.messaging.transports.embedded_server import EmbeddedBrokerServer, SocketInUse
+from trading_engine.messaging.transports.embedded_server import SocketInUse
 from trading_engine.messaging.transports.hub import Hub
 from trading_engine.messaging.transports.memory import InMemoryBroker
 from trading_engine.servers.obs.clock import Clock, SystemClock
 from trading_engine.servers.obs.core import core_for
 from trading_engine.servers.obs.errors import CannotStart, ObsError
 from trading_engine.servers.obs.lock import DirectoryLock
+from trading_engine.servers.obs.reach import Reach, reach_for
 from trading_engine.servers.obs.recovery import Paths, Recovered, recover
 from trading_engine.servers.obs.routes import query_handler
 from trading_engine.servers.obs.schedule import schedule_for
@@ -99,8 +99,9 @@ class OrderBookServer:
         service = OrderBookService(self._config, sequencer, snapshots, schedule, self._clock)
         try:
             await service.prepare()
-            await broker.serve(schemas.venue_calls(self._shard), query_handler(service.status))
-            await self._serve(service, broker, recovered, lock, stop)
+            handler = query_handler(service.status)
+            await broker.serve(schemas.venue_calls(self._shard), handler)
+            await self._serve(service, reach_for(self._config, self.hub, broker, handler), recovered, lock, stop)
             await snapshots.finish()
         finally:
             await broker.close()
@@ -111,25 +112,20 @@ class OrderBookServer:
         log.info("OBS stopped", extra=fields(command=sequencer.venue.command_sequence))
 
     async def _serve(
-        self,
-        service: OrderBookService,
-        broker: InMemoryBroker,
-        recovered: Recovered,
-        lock: DirectoryLock,
-        stop: asyncio.Event,
+        self, service: OrderBookService, reach: Reach, recovered: Recovered, lock: DirectoryLock, stop: asyncio.Event
     ) -> None:
-        socket = EmbeddedBrokerServer(socket_path(self._config), self.hub)
-        consumer = broker.consumer(schemas.command_queue(self._shard))
-        await socket.start()
+        await reach.open()
         try:
-            self._report_ready(recovered, socket)
-            taking = asyncio.create_task(service.take_commands(consumer), name="take commands")
+            self._report_ready(recovered, reach)
+            serving = asyncio.create_task(reach.serve(), name="serve")
+            taking = asyncio.create_task(service.take_commands(reach.consumer), name="take commands")
             keeping = asyncio.create_task(service.keep_phases(), name="keep phases")
             advancing = asyncio.create_task(service.keep_time(), name="keep time")
             speeding = asyncio.create_task(service.speed_up(), name="speed up")
             beating = asyncio.create_task(keep_beating(lock), name="keep beating")
             try:
-                await first_of(asyncio.create_task(stop.wait(), name="stop"), taking, keeping, advancing, beating)
+                stopped = asyncio.create_task(stop.wait(), name="stop")
+                await first_of(stopped, serving, taking, keeping, advancing, beating)
             finally:
                 # What is being committed is finished and acknowledged; what waits behind it, its senders are told, was not taken.
                 service.stop_taking(taking)
@@ -139,16 +135,18 @@ class OrderBookServer:
                 beating.cancel()
                 await asyncio.wait([taking, keeping, advancing, speeding, beating])
                 lock.rest()
+                await reach.finish()
+                serving.cancel()
+                await asyncio.wait([serving])
         finally:
-            await consumer.close()
-            await socket.close()
+            await reach.close()
 
-    def _report_ready(self, recovered: Recovered, socket: EmbeddedBrokerServer) -> None:
+    def _report_ready(self, recovered: Recovered, reach: Reach) -> None:
         venue = recovered.venue
         log.info(
             "OBS ready",
             extra=fields(
-                socket=socket.path,
+                reached_by=reach.address,
                 instruments=len(venue.instruments),
                 command=venue.command_sequence,
                 event=venue.event_sequence,

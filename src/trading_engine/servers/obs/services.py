@@ -8,7 +8,7 @@ from secrets import randbelow
 from typing import Any
 
 from trading_engine.messaging import schemas
-from trading_engine.messaging.broker import MessageConsumer
+from trading_engine.messaging.broker import BrokerUnavailable, MessageConsumer
 from trading_engine.servers.obs.clock import Clock
 from trading_engine.servers.obs.core import FAST, compiled_core
 from trading_engine.servers.obs.event_log import EventLog
@@ -131,10 +131,16 @@ class OrderBookService:
         """Until `stop_taking`, or until the consumer is closed."""
         async for delivery in consumer.deliveries(self._config.obs.group_commit_max):
             self._is_committing = True
-            commands = await commands_of(delivery)
-            if commands:
-                await self._sequencer.commit(commands)
-            await delivery.acknowledge()
+            try:
+                commands = await commands_of(delivery)
+                if commands:
+                    await self._sequencer.commit(commands)
+                await delivery.acknowledge()
+            except BrokerUnavailable as error:
+                # They come again, and the venue applies each number once.
+                log.warning(
+                    "commands could not be acknowledged", extra=fields(count=len(delivery.payloads), reason=error)
+                )
             self._is_committing = False
             if self._is_stopping:
                 return

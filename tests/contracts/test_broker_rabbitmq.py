@@ -1,0 +1,292 @@
+"""What only the RabbitMQ transport has to do: a server with limits of its own, messages that hold several, and confirms that get lost."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aio_pika
+import msgspec
+import pytest
+from yarl import URL
+
+from contracts.test_broker import first, read, stream_messages, take_all, until
+from support.deadline import deadline_of
+from support.faulty_line import FaultyLine, faulty_line
+from support.rabbitmq import delete_queues, taken_from
+from trading_engine.messaging.broker import (
+    QUEUE_DEPTH_MAX,
+    BrokerError,
+    BrokerUnavailable,
+    MessagePublisher,
+    QueueFull,
+    StreamMessage,
+)
+from trading_engine.messaging.transports import RABBITMQ_URL_VARIABLE, broker_for
+from trading_engine.messaging.transports.hub import StreamCorrupt
+from trading_engine.messaging.transports.rabbitmq import RabbitMQBroker
+from trading_engine.messaging.transports.rabbitmq_streams import PART_BYTES_MAX, Headers, encode_pairs
+from trading_engine.messaging.transports.rabbitmq_topology import Topology
+from trading_engine.shared.config import Config, ConfigError, MessagingConfig, RabbitMQConfig
+
+DEADLINE_S = 30.0
+
+
+class Server:
+    """The shared server over a line of our own, with names that no other test has."""
+
+    def __init__(self, url: str, line: FaultyLine, prefix: str) -> None:
+        self.url = url
+        self.line = line
+        self.prefix = prefix
+        self.brokers: list[RabbitMQBroker] = []
+
+    async def broker(self, queue_depth_max: int = QUEUE_DEPTH_MAX) -> RabbitMQBroker:
+        url = str(URL(self.url).with_port(self.line.listening_port))
+        broker = RabbitMQBroker(url, Topology(self.prefix, queue_depth_max))
+        await broker.connect()
+        self.brokers.append(broker)
+        return broker
+
+    async def publish_raw(
+        self, name: str, body: bytes, headers: dict[str, aio_pika.abc.FieldValue] | None = None
+    ) -> None:
+        async with await aio_pika.connect(self.url) as connection, connection.channel() as channel:
+            await channel.default_exchange.publish(aio_pika.Message(body, headers=headers), self.prefix + name)
+
+    async def append_raw(self, headers: Headers, body: bytes) -> None:
+        await self.publish_raw("s", body, msgspec.to_builtins(headers))
+
+
+@pytest.fixture
+async def server(rabbitmq_url: str) -> AsyncIterator[Server]:
+    port = URL(rabbitmq_url).port
+    assert port
+    async with deadline_of(DEADLINE_S), faulty_line(port) as line:
+        server = Server(rabbitmq_url, line, f"t{secrets.token_hex(6)}.")
+        yield server
+        for broker in server.brokers:
+            await broker.close()
+        await delete_queues(rabbitmq_url, *(server.prefix + name for name in ("q", "q.dead", "s")))
+
+
+class TestCommandQueue:
+    async def test_burst_travels_in_few_messages(self, server: Server) -> None:
+        broker = await server.broker(queue_depth_max=10)
+        publisher = broker.publisher("q")
+        payloads = [b"%d" % n for n in range(2_000)]
+        await asyncio.gather(*[publisher.publish(payload) for payload in payloads])
+        assert await take_all(broker.consumer("q"), len(payloads)) == payloads
+
+    async def test_publish_when_the_server_has_its_fill_raises_until_there_is_room(self, server: Server) -> None:
+        publisher = (await server.broker(queue_depth_max=3)).publisher("q")
+        accepted = await publish_until_refused(publisher)
+        broker = await server.broker(queue_depth_max=3)
+        assert await take_all(broker.consumer("q"), accepted) == [b"%d" % n for n in range(accepted)]
+        await until_accepted(publisher.publish, b"late")
+
+    async def test_publish_with_too_many_under_way_raises_at_once(self, server: Server) -> None:
+        publisher = (await server.broker()).publisher("q")
+        publishing = [asyncio.ensure_future(publisher.publish(b"x")) for _ in range(QUEUE_DEPTH_MAX)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            await publisher.publish(b"one too many")
+        await asyncio.gather(*publishing)
+
+    async def test_publish_whose_confirm_is_lost_may_be_sent_again(self, server: Server) -> None:
+        broker = await server.broker()
+        publisher = broker.publisher("q")
+        await publisher.publish(b"one")
+        server.line.loses_answers = True
+        publishing = asyncio.ensure_future(publisher.publish(b"two"))
+        gathered = asyncio.ensure_future(publisher.publish(b"three"))
+        await server.line.answer_lost.wait()
+        server.line.cut()
+        for lost in (publishing, gathered):
+            with pytest.raises(BrokerUnavailable):
+                await lost
+        await until(lambda: broker.is_connected)
+        await publisher.publish(b"two")
+        taken = await take_all(broker.consumer("q"), 2)
+        while taken[-1] != b"two":
+            taken += await take_all(broker.consumer("q"), 1)
+        assert taken[0] == b"one"
+        assert set(taken) <= {b"one", b"two", b"three"}
+
+    async def test_publish_after_the_queue_was_deleted_declares_it_again(self, server: Server) -> None:
+        broker = await server.broker()
+        publisher = broker.publisher("q")
+        await publisher.publish(b"lost with the queue")
+        await delete_queues(server.url, server.prefix + "q")
+        with pytest.raises(BrokerUnavailable):
+            await publisher.publish(b"nobody takes it")
+        await publisher.publish(b"again")
+        assert await take_all(broker.consumer("q"), 1) == [b"again"]
+
+    async def test_parked_message_is_with_the_dead_letters_with_its_reason(self, server: Server) -> None:
+        broker = await server.broker()
+        await broker.publisher("q").publish(b"bad")
+        delivery = await first(broker.consumer("q"))
+        await delivery.park(0, "it is bad")
+        await delivery.acknowledge()
+        dead = await taken_from(server.url, server.prefix + "q.dead")
+        assert dead.body == b"bad"
+        assert (dead.headers["reason"], dead.headers["queue"]) == ("it is bad", "q")
+
+    async def test_message_that_is_none_of_ours_is_parked_and_the_next_one_comes(self, server: Server) -> None:
+        broker = await server.broker()
+        await broker.publisher("q").publish(b"one")
+        await server.publish_raw("q", b"\xc1 garbage")
+        await broker.publisher("q").publish(b"two")
+        assert await take_all(broker.consumer("q"), 2) == [b"one", b"two"]
+        dead = await taken_from(server.url, server.prefix + "q.dead")
+        assert dead.body == b"\xc1 garbage"
+        assert "not a batch of messages" in str(dead.headers["reason"])
+
+    async def test_queue_with_other_properties_is_an_error_that_says_so(self, server: Server) -> None:
+        await (await server.broker(queue_depth_max=3)).publisher("q").publish(b"one")
+        with pytest.raises(BrokerError, match="exists with other properties"):
+            await (await server.broker(queue_depth_max=4)).publisher("q").publish(b"two")
+
+    async def test_messages_taken_one_by_one_are_acknowledged_out_of_order(self, server: Server) -> None:
+        broker = await server.broker()
+        publisher, consumer = broker.publisher("q"), broker.consumer("q")
+        for n in range(4):
+            await publisher.publish(b"%d" % n)
+        deliveries = [await first(consumer, batch_max=1) for _ in range(4)]
+        for index in (2, 0, 3):
+            await deliveries[index].acknowledge()
+        await consumer.close()
+        assert await take_all(broker.consumer("q"), 1) == [b"1"]
+
+
+async def publish_until_refused(publisher: MessagePublisher) -> int:
+    """How many messages were taken."""
+    for accepted in range(20):
+        try:
+            await publisher.publish(b"%d" % accepted)
+        except QueueFull:
+            return accepted
+    raise AssertionError("the queue has no limit")
+
+
+async def until_accepted(publish: Callable[[bytes], Awaitable[None]], payload: bytes) -> None:
+    while True:
+        try:
+            return await publish(payload)
+        except (BrokerUnavailable, QueueFull):
+            await asyncio.sleep(0.02)
+
+
+class TestEventStream:
+    async def test_messages_after_every_position_of_a_long_stream_resume_there(self, server: Server) -> None:
+        """With markers among them, as starts of the publisher leave them, also several in a row and at the end."""
+        positions = list(range(3, 120, 3))
+        for index, position in enumerate(positions):
+            publisher = (server.brokers[0] if server.brokers else await server.broker()).stream_publisher("s")
+            for _ in range(index % 3):
+                await (server.brokers[0].stream_publisher("s")).last_position()
+            await publisher.append(stream_messages([position]))
+        for _ in range(5):
+            assert await server.brokers[0].stream_publisher("s").last_position() == positions[-1]
+        for after in range(0, positions[-1], 13):
+            reader = (await server.broker()).stream_consumer("s")
+            expected = [position for position in positions if position > after]
+            assert await read(reader, after, len(expected)) == stream_messages(expected)
+
+    async def test_append_whose_confirm_is_lost_is_in_the_stream_once(self, server: Server) -> None:
+        broker = await server.broker()
+        publisher = broker.stream_publisher("s")
+        await publisher.append(stream_messages([1]))
+        server.line.loses_answers = True
+        appending = asyncio.ensure_future(publisher.append(stream_messages([2, 3])))
+        await server.line.answer_lost.wait()
+        server.line.cut()
+        with pytest.raises(BrokerUnavailable):
+            await appending
+        await until(lambda: broker.is_connected)
+        await publisher.append(stream_messages([2, 3, 4]))
+        assert await read((await server.broker()).stream_consumer("s"), 0, 4) == stream_messages([1, 2, 3, 4])
+
+    async def test_messages_that_are_in_the_stream_twice_come_once(self, server: Server) -> None:
+        broker = await server.broker()
+        await broker.stream_publisher("s").append(stream_messages([1, 2]))
+        body = encode_pairs([(message.position, message.payload) for message in stream_messages([2, 3])])
+        await server.append_raw(Headers(1, 3), body)
+        await server.append_raw(Headers(1, 3), body)
+        await broker.stream_publisher("s").append(stream_messages([4]))
+        for after in range(4):
+            expected = stream_messages(range(after + 1, 5))
+            assert await read((await server.broker()).stream_consumer("s"), after, 4 - after) == expected
+
+    async def test_message_larger_than_a_server_takes_arrives_whole(self, server: Server) -> None:
+        large = StreamMessage(5, b"x" * (5 * PART_BYTES_MAX // 2))
+        publisher = (await server.broker()).stream_publisher("s")
+        await publisher.append([StreamMessage(1, b"one"), large, StreamMessage(6, b"six")])
+        for after, expected in ((0, [1, 5, 6]), (1, [5, 6]), (4, [5, 6]), (5, [6])):
+            taken = await read((await server.broker()).stream_consumer("s"), after, len(expected))
+            assert [message.position for message in taken] == expected
+            assert all(message == large for message in taken if message.position == 5)
+
+    async def test_message_whose_publisher_died_between_its_parts_comes_once_and_whole(self, server: Server) -> None:
+        await (await server.broker()).stream_publisher("s").append(stream_messages([1]))
+        body = encode_pairs([(4, b"four")])
+        await server.append_raw(Headers(1, 4, 0, 3), body[:2])
+        await server.append_raw(Headers(1, 4, 1, 3), body[2:4])
+        assert await (await server.broker()).stream_publisher("s").last_position() == 1
+        await (
+            (await server.broker()).stream_publisher("s").append([StreamMessage(4, b"four"), StreamMessage(5, b"five")])
+        )
+        for after in (0, 1, 2):
+            taken = await read((await server.broker()).stream_consumer("s"), after, 2 if after else 3)
+            assert taken[-2:] == [StreamMessage(4, b"four"), StreamMessage(5, b"five")]
+
+    async def test_messages_when_some_are_missing_raises(self, server: Server) -> None:
+        await (await server.broker()).stream_publisher("s").append(stream_messages([1, 2]))
+        await server.append_raw(Headers(7, 9), encode_pairs([(9, b"nine")]))
+        with pytest.raises(StreamCorrupt, match="after position 2 comes 7"):
+            await read((await server.broker()).stream_consumer("s"), 1, 9)
+
+    async def test_messages_when_something_is_none_of_ours_raises(self, server: Server) -> None:
+        await (await server.broker()).stream_publisher("s").append(stream_messages([1]))
+        await server.publish_raw("s", b"", {"last": "high"})
+        with pytest.raises(StreamCorrupt, match="not ours"):
+            await read((await server.broker()).stream_consumer("s"), 0, 9)
+
+    async def test_reader_of_an_empty_stream_gets_the_first_message(self, server: Server) -> None:
+        broker = await server.broker()
+        reading = asyncio.ensure_future(read(broker.stream_consumer("s"), 0, 1))
+        await asyncio.sleep(0.05)
+        await broker.stream_publisher("s").append(stream_messages([1]))
+        assert await reading == stream_messages([1])
+
+
+class TestConfiguration:
+    def test_prefix_that_no_queue_may_have_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="prefix"):
+            broker_for(configured(prefix="two words"))
+
+    def test_password_in_the_file_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=RABBITMQ_URL_VARIABLE):
+            broker_for(configured(url="amqp://venue:secret@127.0.0.1/"))
+
+    def test_address_of_another_kind_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="not an address"):
+            broker_for(configured(url="http://127.0.0.1/"))
+
+    async def test_address_in_the_environment_is_used(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(RABBITMQ_URL_VARIABLE, server.url)
+        broker = broker_for(configured(url="amqp://127.0.0.1:1/", prefix=server.prefix))
+        await broker.connect()
+        await broker.publisher("q").publish(b"one")
+        await broker.close()
+        assert await take_all((await server.broker()).consumer("q"), 1) == [b"one"]
+
+    async def test_wrong_password_says_so_without_showing_it(self, server: Server) -> None:
+        broker = RabbitMQBroker(str(URL(server.url).with_password("wrong-secret")))
+        with pytest.raises(BrokerUnavailable, match="refuses the user name or the password") as raised:
+            await broker.connect()
+        assert "wrong-secret" not in str(raised.value)
+
+
+def configured(**rabbitmq: str) -> Config:
+    return Config(messaging=MessagingConfig(transport="rabbitmq", rabbitmq=RabbitMQConfig(**rabbitmq)))

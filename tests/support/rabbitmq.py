@@ -1,0 +1,18 @@
+"""What tests do to a RabbitMQ server beside the transport."""
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+
+
+async def delete_queues(url: str, *names: str) -> None:
+    """Queues and streams, with all that is in them; what is not there is passed over."""
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        for name in names:
+            await channel.queue_delete(name)
+
+
+async def taken_from(url: str, name: str) -> AbstractIncomingMessage:
+    """The first message of a queue; it is taken away."""
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        queue = await channel.get_queue(name, ensure=False)
+        return await queue.get(no_ack=True)
