@@ -38,6 +38,16 @@ def run(arguments: Arguments) -> int:
             from trading_engine.cli.compile import run_compile
 
             return run_compile()
+        case "export" | "import":
+            from trading_engine.cli.archive import run_export, run_import
+
+            assert arguments.folder is not None
+            work = run_export if arguments.command == "export" else run_import
+            return work(arguments.load_config(), arguments.folder)
+        case "databases" if arguments.action == "check":
+            from trading_engine.cli.check import run_check
+
+            return run_check(arguments.load_config())
         case "databases":
             from trading_engine.cli import services
 

@@ -34,7 +34,8 @@ recorded data through the same matching core:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What was asked for. `command` is up, OBS, TES, analytics, history, portal, trader, bots, databases, compile or replay."""
+    """What was asked for. `command` is up, OBS, TES, analytics, history, portal, trader, bots, databases, export, import, compile or
+    replay."""
 
     command: str
     config_path: Path
@@ -50,6 +51,8 @@ class Arguments:
     messages: Path | None = None
     book: Path | None = None
     as_json: bool = False
+    folder: Path | None = None
+    action: str = "setup"
     core: str = "fast"
 
     def load_config(self) -> Config:
@@ -132,9 +135,18 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
     up.add_argument("--no-bots", action="store_true", help="no simulated traders")
     commands.add_parser("compile", help="compile the matching core, once for each release; a start does it by itself")
-    databases = commands.add_parser("databases", help="create and migrate the databases")
-    databases.add_argument("action", choices=["setup"])
+    databases = commands.add_parser(
+        "databases", help="create and migrate the databases, or check them by a replay of the journal"
+    )
+    databases.add_argument("action", choices=["setup", "check"])
     add_common(databases)
+    for name, words in (
+        ("export", "write the whole venue, running or not, into a new folder"),
+        ("import", "put up an exported venue in an empty data directory and empty databases"),
+    ):
+        transfer = commands.add_parser(name, help=words, description=f"{words.capitalize()}: see MIGRATION.md.")
+        transfer.add_argument("folder", type=Path, metavar="FOLDER")
+        add_common(transfer)
     replay = commands.add_parser("replay", help="replay recorded market data through the venue")
     formats = replay.add_subparsers(dest="format", required=True, metavar="FORMAT")
     lobster = formats.add_parser("lobster", help="LOBSTER message files")
@@ -166,7 +178,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     ]
     if len(asked) != 1:
         parser.error(
-            "say one thing to run: up, replay, databases, compile, -s OBS, -s TES, -s analytics, -s history, "
+            "say one thing to run: up, replay, databases, export, import, compile, -s OBS, -s TES, -s analytics, -s history, "
             "--frontend trader, -c trader or -c bots"
         )
     if options.standby and options.server != "OBS":
@@ -186,5 +198,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         messages=getattr(options, "messages", None),
         book=getattr(options, "book", None),
         as_json=getattr(options, "as_json", False),
+        folder=getattr(options, "folder", None),
+        action=getattr(options, "action", "setup"),
         core=getattr(options, "core", "fast"),
     )
