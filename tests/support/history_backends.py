@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from private_servers import QIPC
+
+from trading_engine.database import historical
 from trading_engine.database.historical.database import HistoricalDatabase, HistoryWriter
+from trading_engine.database.historical.kdb_client import KdbClient
+from trading_engine.database.historical.kdb_history import KdbHistory, KdbHistoryWriter
 from trading_engine.database.historical.tick_store import TickStore
 from trading_engine.database.historical.tick_writer import TickStoreWriter
 
@@ -52,4 +58,40 @@ class RolledTickStore(HotTickStore):
     roll_rows = 20
 
 
-BACKENDS: tuple[type[Backend], ...] = (HotTickStore, RolledTickStore)
+class Kdb(Backend):
+    """A server that speaks kdb+'s protocol and runs `queries.q`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path) -> Iterator[Backend]:
+        pytest.importorskip("kola", reason="needs kola, which there is none of for this machine")
+        server = QIPC(folder)
+        server.boot_script = kdb_boot_script()
+        with serving(server):
+            yield cls(f"kdb://127.0.0.1:{server.port}")
+
+    def writer(self) -> HistoryWriter:
+        return KdbHistoryWriter(KdbClient.of_url(self._url))
+
+    def reader(self) -> HistoricalDatabase:
+        return KdbHistory(KdbClient.of_url(self._url))
+
+
+def kdb_boot_script() -> str:
+    queries = Path(historical.__file__).with_name("queries.q").read_text(encoding="utf-8")
+    return Path(__file__).with_name("kdb_server.pep").read_text(encoding="utf-8") + queries
+
+
+@contextmanager
+def serving(server: QIPC) -> Iterator[None]:
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+BACKENDS: tuple[type[Backend], ...] = (HotTickStore, RolledTickStore, Kdb)

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from trading_engine.database.historical.database import HistoricalDatabase, HistoryWriter
+from trading_engine.database.historical.kdb_client import KdbClient
+from trading_engine.database.historical.kdb_history import KdbHistory, KdbHistoryWriter
 from trading_engine.database.historical.projection import ThreadedHistoryProjection
 from trading_engine.database.historical.tick_files import SCHEMA_VERSION, version_in
 from trading_engine.database.historical.tick_store import TickStore
@@ -15,16 +17,27 @@ FOLDER = "history"
 
 
 def history_folder(config: Config) -> Path:
+    """Of the embedded history."""
     return config.data_path / FOLDER
+
+
+def shown_history(config: Config) -> str:
+    """Where it is, without a password."""
+    url = config.database.historical_url
+    return KdbClient.of_url(url).place if url else str(history_folder(config))
 
 
 def open_history(config: Config) -> HistoricalDatabase:
     """To ask. Raises `DatabaseUnavailable` where nothing has been written yet."""
+    if config.database.historical_url:
+        return KdbHistory(KdbClient.of_url(config.database.historical_url))
     return TickStore(history_folder(config))
 
 
 def open_history_writer(config: Config) -> HistoryWriter:
     """To write: one process at a time. Raises `DatabaseError`."""
+    if config.database.historical_url:
+        return KdbHistoryWriter(KdbClient.of_url(config.database.historical_url))
     return TickStoreWriter(history_folder(config), roll_rows=config.database.historical_roll_rows)
 
 
@@ -45,7 +58,11 @@ class HistorySetUp:
         self._config = config
 
     async def migrate(self) -> tuple[str | None, str | None]:
-        """Raises `DatabaseError`."""
+        """On kdb+ the tables are made by `schemas.q`, which the server was started with. Raises `DatabaseError`."""
+        if self._config.database.historical_url:
+            with open_history(self._config) as history:
+                history.instruments()
+            return str(SCHEMA_VERSION), str(SCHEMA_VERSION)
         before = version_in(history_folder(self._config))
         if before != SCHEMA_VERSION:
             open_history_writer(self._config).close()
