@@ -8,6 +8,8 @@ import pytest
 import uvloop
 
 from support.postgresql import delete_all, new_database
+from trading_engine.database.analytics.database import AnalyticsDatabase
+from trading_engine.database.analytics.models import Base as AnalyticsBase
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.models import Base
 
@@ -60,5 +62,31 @@ def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def database(migrated_url: str) -> AsyncIterator[TransactionalDatabase]:
     opened = await TransactionalDatabase.open(migrated_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def analytics_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty, migrated analytics database of each backend, on PostgreSQL beside the transactional one."""
+    if request.param == "sqlite":
+        sqlite_url = f"sqlite:///{tmp_path}/analytics.sqlite"
+        asyncio.run(_migrate_analytics(sqlite_url))
+        return sqlite_url
+    url: str = request.getfixturevalue("migrated_postgresql_url")
+    asyncio.run(_migrate_analytics(url))
+    delete_all(url, AnalyticsBase.metadata)
+    return url
+
+
+async def _migrate_analytics(url: str) -> None:
+    opened = await AnalyticsDatabase.open(url)
+    await opened.migrate()
+    await opened.close()
+
+
+@pytest.fixture
+async def analytics(analytics_url: str) -> AsyncIterator[AnalyticsDatabase]:
+    opened = await AnalyticsDatabase.open(analytics_url)
     yield opened
     await opened.close()

@@ -110,6 +110,8 @@ class AnalyticsFold:
         self._orders: dict[int, WorkingOrder] = {}
         self._waiting: tuple[deque[TradeRecord], ...] = tuple(deque() for _ in HORIZONS_NS)
         """Trades that wait for the mid at each of the horizons, oldest first."""
+        self._phase_changed: list[Market] = []
+        """In this batch, throughout which the mid is that before it."""
         self._handlers: dict[type[e.Event], Callable[[Any, int, int], None]] = {
             e.InstrumentListed: self._list_instrument,
             e.TradingPhaseChanged: self._change_phase,
@@ -202,6 +204,9 @@ class AnalyticsFold:
             handler = handlers.get(type(event))
             if handler is not None:
                 handler(event, sequence, time_ns)
+        for market in self._phase_changed:
+            market.look_at_top()
+        self._phase_changed.clear()
         self.event_sequence = batch.last_event_sequence
 
     # Time
@@ -278,6 +283,7 @@ class AnalyticsFold:
         for market in [self._markets[event.instrument_id]] if event.instrument_id else list(self._markets.values()):
             self._advance(market, time_ns)
             market.change_phase(event.phase)
+            self._phase_changed.append(market)
 
     def _change_book(self, event: e.BookChanged, _sequence: int, time_ns: int) -> None:
         market = self._markets[event.instrument_id]

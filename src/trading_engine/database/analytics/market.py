@@ -134,8 +134,8 @@ class Market:
         self._set_levels(event.levels)
 
     def change_phase(self, phase: TradingPhase) -> None:
+        """Takes effect with the next look at the top."""
         self._phase = phase
-        self._look_at_top()
 
     def trade(self, price_ticks: int, quantity_lots: int, value: int) -> None:
         self.last_price_ticks = price_ticks
@@ -146,9 +146,9 @@ class Market:
     def _set_levels(self, levels: Iterable[Level]) -> None:
         for side, price_ticks, lots, order_count in levels:
             (self._bids if side == Side.BUY else self._asks).set(price_ticks, lots, order_count)
-        self._look_at_top()
+        self.look_at_top()
 
-    def _look_at_top(self) -> None:
+    def look_at_top(self) -> None:
         bid, ask = self._bids.best(), self._asks.best()
         if self._phase is not TradingPhase.CONTINUOUS or bid is None or ask is None or bid[0] > ask[0]:
             self.mid_half_ticks = None
