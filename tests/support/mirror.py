@@ -658,7 +658,7 @@ class Mirror:
         self._to_halt = [
             number
             for number, market in sorted(self.markets.items())
-            if market.phase is TradingPhase.CONTINUOUS or market.phase in GATHERING
+            if market.phase is TradingPhase.CONTINUOUS or market.phase in GATHERING or market.ends_ns
         ]
 
     def _check_breakers(self) -> None:

@@ -246,7 +246,7 @@ class Workload:
             self.set_risk_limits: 1.5,
             self.set_countdown: 1,
             self.set_margin: 0.6,
-            self.set_circuit_breakers: 0.4,
+            self.set_circuit_breakers: 6 if self._is_halted() else 0.4,
             self.report_disconnect: 0.4,
             self.set_cancel_on_disconnect: 0.3,
             self.set_kill_switch: 6 if self._killed() else 0.2,
@@ -578,7 +578,7 @@ class Workload:
 
     def set_circuit_breakers(self) -> c.SetCircuitBreakers:
         """Of one instrument or some, with levels that a busy market comes to; often none."""
-        if self.random.random() < 0.3:
+        if self.random.random() < (0.6 if self._is_halted() else 0.3):
             return c.SetCircuitBreakers(None)
         priced = [
             i for i, market in self.mirror.markets.items() if market.last_price_ticks and market.close_price_ticks
@@ -595,6 +595,9 @@ class Workload:
         breakers = CircuitBreakers(tuple((number, number) for number in numbers), levels, 5_000, until_ns)
         spoil = self.random.random() < self.hostility
         return c.SetCircuitBreakers(spoiled(breakers, self.random) if spoil else breakers)
+
+    def _is_halted(self) -> bool:
+        return self.mirror.time_ns < self.mirror.halted_until_ns
 
     def report_disconnect(self) -> c.ReportDisconnect:
         return c.ReportDisconnect(self._account())

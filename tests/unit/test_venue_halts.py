@@ -141,20 +141,38 @@ def test_halt_reaches_a_market_that_was_matched_by_compiled_code() -> None:
     driver = open_venue(INDEXED)
     driver.do(c.SetCircuitBreakers(replace(BREAKERS, index=((2, 1),))))
     trade_at(driver, 1_000, 1)
+    trade_at(driver, 466, 2)
     assert driver.fast
-    assert driver.fast.flat_market(1).is_compiled
-    trade_at(driver, 450, 2)
+    assert [driver.fast.flat_market(number).is_compiled for number in (1, 2)] == [True, True]
+    [tripped] = of_type(trade_at(driver, 465, 2), e.CircuitBreakerTripped)
+    assert isinstance(tripped, e.CircuitBreakerTripped)
     rejected = driver.place(ALICE, BUY, 1, 1_000, instrument_id=1)[0]
     assert isinstance(rejected, e.OrderRejected)
     assert rejected.reason is Reason.TRADING_HALTED
 
 
-def test_markets_are_plain_but_for_those_with_bands_or_in_the_index() -> None:
+def test_next_level_trips_in_compiled_markets_too_and_the_day_begins_anew() -> None:
+    driver = open_venue(INDEXED)
+    driver.do(c.SetCircuitBreakers(replace(BREAKERS, index=((2, 1),))))
+    trade_at(driver, 465, 2)
+    advance_until(driver, e.TradingPhaseChanged)
+    advance_until(driver, e.TradingPhaseChanged)
+    assert of_type(trade_at(driver, 401, 2), e.CircuitBreakerTripped) == []
+    driver.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS, trading_day_ends=True))
+    assert of_type(trade_at(driver, 373, 2), e.CircuitBreakerTripped) == []
+    driver.rest(ALICE, BUY, 1, 380, instrument_id=2)
+    driver.rest(ALICE, BUY, 1, 372, instrument_id=2)
+    assert of_type(driver.place(BOB, SELL, 2, 372, instrument_id=2), e.CircuitBreakerTripped) != []
+
+
+def test_markets_are_plain_but_for_those_with_bands_or_that_share_an_index() -> None:
     driver = open_venue((*INDEXED, LIMITED))
     markets = driver.venue._markets
     assert [markets[number].is_plain for number in (1, 2, 3)] == [True, True, False]
     driver.do(c.SetCircuitBreakers(replace(BREAKERS, index=((2, 1),))))
-    assert [markets[number].is_plain for number in (1, 2, 3)] == [True, False, False]
+    assert [markets[number].is_plain for number in (1, 2, 3)] == [True, True, False]
+    driver.do(c.SetCircuitBreakers(BREAKERS))
+    assert [markets[number].is_plain for number in (1, 2, 3)] == [False, False, False]
     driver.do(c.SetCircuitBreakers(None))
     assert [markets[number].is_plain for number in (1, 2, 3)] == [True, True, False]
 

@@ -76,6 +76,13 @@ class Breakers:
         )
         return max(due, default=0)
 
+    def tripping_price(self, market: "Market") -> int:
+        """The highest price of a trade that may trip a level, where the market is the whole index; 0 where none does."""
+        rules = self.rules
+        if rules is None or not market.is_indexed or self.tripped == len(rules.levels):
+            return 0
+        return market.close_price_ticks * (PPM - rules.levels[self.tripped].fall_ppm) // PPM
+
     def trip(self, number: int, time_ns: int) -> int:
         """Returns when the halt ends, 0 at the end of the day."""
         assert self.rules is not None

@@ -4,9 +4,9 @@
     index has fallen ──▶ all markets HALTED ──(the level's time)──▶ REOPENING_CALL ──▶ CONTINUOUS
                                    └─(last level)─▶ until the trading day ends
 
-Only markets that take orders are halted: others are closed already. While a halt of circuit breakers lasts no command takes a market
-into a phase that takes orders. `settle` looks whether something has come of a command, or of one step of an `AdvanceClock`, when
-all that follows from it is done: a halt never cuts an order in two.
+Only markets that take orders are halted, and those that are halted for a time: others are closed already. While a halt of circuit
+breakers lasts no command takes a market into a phase that takes orders. `settle` looks whether something has come of a command, or of
+one step of an `AdvanceClock`, when all that follows from it is done: a halt never cuts an order in two.
 """
 
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ def trip(venue: "Venue", number: int) -> None:
     ends_ns = breakers.trip(number, venue.time_ns)
     venue._events.append(e.CircuitBreakerTripped(number, *index_values(breakers.rules, venue._markets), ends_ns))
     for _, market in sorted(venue._markets.items()):
-        if market.phase_rule.new:
+        if market.phase_rule.new or market.call.ends_ns:
             sessions.interrupt(venue, market, TradingPhase.HALTED, breakers.rules.levels[number - 1].halt_ns)
     venue._follow_up()
 
@@ -109,3 +109,4 @@ def set_circuit_breakers(venue: "Venue", rules: CircuitBreakers | None) -> None:
     indexed = {instrument_id for instrument_id, _ in rules.index} if rules is not None else set()
     for instrument_id, market in venue._markets.items():
         market.is_indexed = instrument_id in indexed
+        market.has_index_peers = market.is_indexed and len(indexed) > 1

@@ -4,9 +4,9 @@
                        └─ as soon as what brought it about is gone, back
 
 **No trade is outside**, because no order that could bring one about is in the book while it matches: a buy above the upper band is priced
-to that band, a sell below the lower one to that, as it enters and when the bands move (`banding.py`). It keeps
-that limit, and is told so by `OrderRestated`. Buys below the lower band and sells above the upper one stand where they are: nobody can
-reach them. So the matching itself knows nothing of bands.
+to that band, a sell below the lower one to that, as it enters and when the bands move (`banding.py`). It keeps that limit, and is told
+so by `OrderRestated`. Buys below the lower band and sells above the upper one stand where they are: nobody can reach them. So the
+matching itself knows nothing of bands.
 
 **The limit state** is a best bid at the upper band, or a best ask at the lower one: somebody wants what the bands forbid. The bands stay
 as they are while it lasts.

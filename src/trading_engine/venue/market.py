@@ -23,6 +23,7 @@ class Market:
         "call",
         "close_price_ticks",
         "groups",
+        "has_index_peers",
         "instrument",
         "is_indexed",
         "issued_lots",
@@ -56,6 +57,8 @@ class Market:
         """The last price as it was when a trading day ended here, before that the instrument's reference."""
         self.is_indexed = False
         """Whether circuit breakers look at its last price."""
+        self.has_index_peers = False
+        """Whether they look at others' as well, so that its own price alone does not tell whether one trips."""
         self.limits = LimitBands(instrument.limit_bands, self.last_price_ticks) if instrument.limit_bands else None
         self.market_sequence = 0
         self.issued_lots = 0
@@ -80,7 +83,8 @@ class Market:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a plain order meets nothing here but price-time priority in continuous trading, unless its trades set off stops."""
+        """Whether a plain order meets nothing here but price-time priority in continuous trading, unless its trades set off stops or
+        circuit breakers."""
         return (
             self.phase is TradingPhase.CONTINUOUS
             and not self.has_followers
@@ -88,7 +92,7 @@ class Market:
             and self.strategy is None
             and self.instrument.bands is None
             and self.limits is None
-            and not self.is_indexed
+            and not self.has_index_peers
             and not self.margin_holders
             and self.instrument.maker_fee_ppm >= 0
         )

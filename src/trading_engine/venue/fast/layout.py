@@ -72,7 +72,7 @@ SEAT_WORDS = 8
     K_QUIET_HIGH,
 ) = range(24)
 """Steps: price times quantity, of which each is worth K_TICK_VALUE. K_FEE_PPM: the higher of the two fees. K_QUIET_LOW to K_QUIET_HIGH:
-prices at which a trade sets off no stop."""
+prices at which a trade sets off no stop and no circuit breaker."""
 MARKET_WORDS = 32
 
 # 32-bit words of an order beside its node; and its seat, in the node

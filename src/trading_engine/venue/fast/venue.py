@@ -400,6 +400,7 @@ class FlatMarket(Market):
         """Tell compiled code whether the market is plain, and at which prices it may trade."""
         self._words[self._at + layout.K_PLAIN] = super().is_plain
         lowest, highest = self._stops.quiet_prices(self.instrument.price_ticks_max)
+        lowest = max(lowest, self._venue._breakers.tripping_price(self) + 1)
         self._words[self._at + layout.K_QUIET_LOW] = lowest
         self._words[self._at + layout.K_QUIET_HIGH] = highest
 
