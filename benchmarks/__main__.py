@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import comparison, disk, market_data, recovery, rest, transport, venue, websocket
+from benchmarks import comparison, disk, history, market_data, recovery, rest, transport, venue, websocket
 from benchmarks.figures import Section, print_section
 from benchmarks.processes import ROOT, BenchmarkFailed
 
@@ -31,8 +31,11 @@ BENCHMARKS: dict[str, Callable[[bool, Path], Section]] = {
     "websocket": websocket.run,
 }
 
-ON_REQUEST: dict[str, Callable[[bool, Path], Section]] = {"comparison": comparison.run}
-"""Only when they are named: they download what they compare with."""
+ON_REQUEST: dict[str, Callable[[bool, Path], Section]] = {
+    "comparison": comparison.run,
+    "history": history.run,
+}
+"""Only when they are named: the first downloads what it compares with, the second takes minutes."""
 
 
 def main() -> int:

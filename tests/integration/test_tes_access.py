@@ -28,6 +28,8 @@ PUBLIC = {
     ("GET", "/v1/instruments/{symbol}/book"),
     ("GET", "/v1/instruments/{symbol}/trades"),
     ("GET", "/v1/instruments/{symbol}/candles"),
+    ("GET", "/v1/instruments/{symbol}/history/bars"),
+    ("GET", "/v1/instruments/{symbol}/history/book"),
     ("POST", "/v1/auth/login"),
     ("POST", "/v1/auth/refresh"),
     ("POST", "/v1/auth/logout"),

@@ -369,7 +369,7 @@ async def test_query_parameter_that_is_wrong_is_named(ann: Trader, path: str, fi
 
 
 async def test_symbol_in_a_path_that_is_not_listed_is_not_found(ann: Trader) -> None:
-    for tail in ("", "/book", "/trades", "/candles"):
+    for tail in ("", "/book", "/trades", "/candles", "/history/bars", "/history/book?time=1"):
         error_of(await ann.request("GET", f"/v1/instruments/NOPE{tail}"), 404, "UNKNOWN_INSTRUMENT")
     error_of(await ann.request("GET", "/v1/orders?symbol=NOPE"), 422, "UNKNOWN_INSTRUMENT")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from trading_engine.database.analytics.database import AnalyticsDatabase, analytics_url
 from trading_engine.database.connections import parse_url
-from trading_engine.database.historical.opening import HistorySetUp, history_folder
+from trading_engine.database.historical.opening import HistorySetUp, shown_history
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.shared.config import Config
 
@@ -48,10 +48,6 @@ def shown_analytics_url(config: Config) -> str:
 
 async def open_historical(config: Config) -> HistorySetUp:
     return HistorySetUp(config)
-
-
-def shown_history(config: Config) -> str:
-    return str(history_folder(config))
 
 
 def shown(url: str) -> str:

@@ -178,6 +178,7 @@ class MessagingConfig(Section, frozen=True):
 class DatabaseConfig(Section, frozen=True):
     transactional_url: str = ""
     analytics_url: str = ""
+    historical_url: str = ""
     historical_roll_rows: int = 100_000
     """Rows of a table that the embedded history keeps in SQLite before they become a Parquet file."""
     projection_batch_max: int = 500

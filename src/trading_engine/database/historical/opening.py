@@ -1,4 +1,7 @@
-"""Which history a configuration means, and how it is opened."""
+"""Which history a configuration means, and how it is opened.
+
+What each of them needs (DuckDB, kola) is imported when it is opened: the servers that may be asked for history start without.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,9 +11,6 @@ from trading_engine.database.historical.database import HistoricalDatabase, Hist
 from trading_engine.database.historical.kdb_client import KdbClient
 from trading_engine.database.historical.kdb_history import KdbHistory, KdbHistoryWriter
 from trading_engine.database.historical.projection import ThreadedHistoryProjection
-from trading_engine.database.historical.tick_files import SCHEMA_VERSION, version_in
-from trading_engine.database.historical.tick_store import TickStore
-from trading_engine.database.historical.tick_writer import TickStoreWriter
 from trading_engine.shared.config import Config
 
 FOLDER = "history"
@@ -31,6 +31,8 @@ def open_history(config: Config) -> HistoricalDatabase:
     """To ask. Raises `DatabaseUnavailable` where nothing has been written yet."""
     if config.database.historical_url:
         return KdbHistory(KdbClient.of_url(config.database.historical_url))
+    from trading_engine.database.historical.tick_store import TickStore
+
     return TickStore(history_folder(config))
 
 
@@ -38,6 +40,8 @@ def open_history_writer(config: Config) -> HistoryWriter:
     """To write: one process at a time. Raises `DatabaseError`."""
     if config.database.historical_url:
         return KdbHistoryWriter(KdbClient.of_url(config.database.historical_url))
+    from trading_engine.database.historical.tick_writer import TickStoreWriter
+
     return TickStoreWriter(history_folder(config), roll_rows=config.database.historical_roll_rows)
 
 
@@ -59,6 +63,8 @@ class HistorySetUp:
 
     async def migrate(self) -> tuple[str | None, str | None]:
         """On kdb+ the tables are made by `schemas.q`, which the server was started with. Raises `DatabaseError`."""
+        from trading_engine.database.historical.tick_files import SCHEMA_VERSION, version_in
+
         if self._config.database.historical_url:
             with open_history(self._config) as history:
                 history.instruments()

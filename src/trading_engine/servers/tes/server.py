@@ -21,6 +21,7 @@ from typing import Any
 import uvicorn
 
 from trading_engine.database.errors import DatabaseError, MigrationFailed
+from trading_engine.database.historical.opening import open_history
 from trading_engine.database.projection import ProjectionWriter
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.projection import TransactionalProjection
@@ -46,6 +47,7 @@ from trading_engine.servers.tes.services.credentials import (
 )
 from trading_engine.servers.tes.services.gateway import Gateway, StreamInconsistent
 from trading_engine.servers.tes.services.health import Health
+from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.market_data import MINUTE_NS, WINDOW_MINUTES, Market, MarketData, MinuteBar
 from trading_engine.servers.tes.services.order_entry import OrderEntry
 from trading_engine.servers.tes.services.order_groups import OrderGroups
@@ -128,6 +130,7 @@ class TradingEngineServer:
             self.decimals_of,
             next(iter(config.venue.currencies), "USD"),
         )
+        self.history = History(lambda: open_history(config), time.time_ns)
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
         self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self.readings.reports)
         self.gateway.on_batch(lambda batch, _: self.market_data.apply(batch))
@@ -171,6 +174,7 @@ class TradingEngineServer:
                 self.accounts,
                 self.readings,
                 self.market_data,
+                self.history,
                 self.health,
                 control,
                 self.decimals_of,
@@ -233,8 +237,11 @@ async def trading_engine_server(
         await projection.start()
         try:
             server = TradingEngineServer(config, broker, database, projection, start, mounts)
-            await load_statistics(database, server.market_data, time.time_ns())
-            yield server
+            try:
+                await load_statistics(database, server.market_data, time.time_ns())
+                yield server
+            finally:
+                await server.history.close()
         finally:
             await projection.stop()
     finally:

@@ -14,12 +14,14 @@ from trading_engine.servers.tes.models.views import encode
 from trading_engine.servers.tes.routes import openapi
 from trading_engine.servers.tes.routes.account import account_router
 from trading_engine.servers.tes.routes.auth import auth_router
+from trading_engine.servers.tes.routes.history import history_router
 from trading_engine.servers.tes.routes.market_data import market_data_router
 from trading_engine.servers.tes.routes.order_control import OrderControl, order_control_router
 from trading_engine.servers.tes.routes.order_documentation import order_documentation_router
 from trading_engine.servers.tes.services.accounts import Accounts
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.health import Health
+from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
 
@@ -31,6 +33,7 @@ class ApiServices(msgspec.Struct, frozen=True):
     accounts: Accounts
     readings: Readings
     market_data: MarketData
+    history: History
     health: Health
     order_control: OrderControl
     decimals_of: Callable[[str], int]
@@ -55,6 +58,7 @@ def build_api(services: ApiServices) -> FastAPI:
             services.market_data, services.readings, services.health, services.decimals_of, services.now_ns
         )
     )
+    app.include_router(history_router(services.history, services.market_data.market))
     openapi.install(app)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(DatabaseError, database_error)
