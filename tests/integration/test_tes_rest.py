@@ -522,7 +522,7 @@ async def test_page_of_the_portal_may_use_the_api_and_others_may_not(venue: Venu
 async def test_openapi_document_has_every_path_with_examples(venue: Venue) -> None:
     document = (await venue.http.get("/openapi.json")).json()
     documented = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    table = re.findall(r"`(GET|POST|PATCH|DELETE) (/v1/[^`?]*)", DOCUMENT.read_text())
+    table = re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/v1/[^`?]*)", DOCUMENT.read_text())
     assert {(method, path.rstrip("/")) for method, path in table} == documented
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
