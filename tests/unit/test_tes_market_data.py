@@ -172,7 +172,7 @@ def test_statistics_kept_step_by_step_are_those_summed_up_at_once(
     kept.load(bars_of(trades[:loaded]))
     for minute, price, lots in trades[loaded:]:
         kept.expire(minute * MINUTE_NS)
-        kept.add(price, lots, minute * MINUTE_NS)
+        kept.add(price, lots, minute * MINUTE_NS, True)
     last = trades[-1][0]
     kept.expire(last * MINUTE_NS)
     window = [trade for trade in trades if trade[0] > last - WINDOW_MINUTES]

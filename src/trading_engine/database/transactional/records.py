@@ -105,6 +105,11 @@ class Candle(msgspec.Struct, frozen=True):
     close_ticks: int
     volume_lots: int
     trade_count: int
+    value: int = 0
+    """Sum of price_ticks * quantity_lots."""
+    bought_lots: int = 0
+    """Of the volume, what buyers took."""
+    bought_value: int = 0
 
 
 class Statistics(msgspec.Struct, frozen=True):

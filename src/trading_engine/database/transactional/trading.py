@@ -7,7 +7,19 @@ same however far back it lies, and rows that come in meanwhile shift nothing. `l
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, desc, func, literal, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    case,
+    desc,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 
 from trading_engine.database.connections import Connections, Use
 from trading_engine.database.transactional.fold import decode_definition, decode_terms
@@ -48,6 +60,7 @@ positions, cash_balances = table_of(PositionRow), table_of(CashBalanceRow)
 
 # Spelled out rather than bound: only then does SQLite see that the partial index covers it.
 IS_LIVE: ColumnElement[bool] = orders.c.status < literal_column(str(int(OrderStatus.FILLED)))
+IS_BUY: ColumnElement[bool] = trades.c.aggressor_side == int(Side.BUY)
 PUBLIC_TRADE = [
     trades.c[name]
     for name in (
@@ -102,9 +115,10 @@ class TradingRepository:
         status: OrderFilter = "all",
         instrument_id: int | None = None,
         before_order_id: int | None = None,
+        from_order_id: int | None = None,
         limit: int = 100,
     ) -> Page[OrderState]:
-        """Newest first. `next` is the `before_order_id` of the next page."""
+        """Newest first, with `next` as the `before_order_id` of the next page; from an order on, oldest first."""
         query = select(orders).where(orders.c.account_id == account_id)
         if status != "all":
             query = query.where(IS_LIVE if status == "open" else ~IS_LIVE)
@@ -112,7 +126,10 @@ class TradingRepository:
             query = query.where(orders.c.instrument_id == instrument_id)
         if before_order_id is not None:
             query = query.where(orders.c.order_id < before_order_id)
-        return await self._page(query.order_by(desc(orders.c.order_id)), limit, _order, "order_id")
+        if from_order_id is None:
+            return await self._page(query.order_by(desc(orders.c.order_id)), limit, _order, "order_id")
+        query = query.where(orders.c.order_id >= from_order_id)
+        return await self._page(query.order_by(orders.c.order_id), limit, _order, "order_id")
 
     async def fills(
         self,
@@ -121,14 +138,16 @@ class TradingRepository:
         instrument_id: int | None = None,
         order_id: int | None = None,
         before: int | None = None,
+        from_trade_id: int | None = None,
         limit: int = 100,
     ) -> Page[Fill]:
-        """Newest first. `next` is the `before` of the next page: an event sequence."""
-        query = (
-            _reports()
-            .where(order_events.c.account_id == account_id, order_events.c.trade_id.is_not(None))
-            .order_by(desc(order_events.c.event_sequence), order_events.c.is_maker)
-        )
+        """Newest first, with `next` as the `before` of the next page: an event sequence. From a trade on, oldest first."""
+        query = _reports().where(order_events.c.account_id == account_id, order_events.c.trade_id.is_not(None))
+        if from_trade_id is None:
+            query = query.order_by(desc(order_events.c.event_sequence), order_events.c.is_maker)
+        else:
+            query = query.where(order_events.c.trade_id >= from_trade_id)
+            query = query.order_by(order_events.c.event_sequence, desc(order_events.c.is_maker))
         if instrument_id is not None:
             query = query.where(order_events.c.instrument_id == instrument_id)
         if order_id is not None:
@@ -190,9 +209,28 @@ class TradingRepository:
 
     # Public trades
 
-    async def trades(self, instrument_id: int, *, before_trade_id: int | None = None, limit: int = 100) -> Page[Trade]:
-        """Newest first. `next` is the `before_trade_id` of the next page."""
+    async def trades(
+        self,
+        instrument_id: int,
+        *,
+        before_trade_id: int | None = None,
+        from_trade_id: int | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        limit: int = 100,
+    ) -> Page[Trade]:
+        """Newest first, with `next` as the `before_trade_id` of the next page; from a trade on, oldest first.
+
+        Trades are in from `since_ns` on and before `until_ns`.
+        """
         query = select(*PUBLIC_TRADE).where(trades.c.instrument_id == instrument_id)
+        if since_ns is not None:
+            query = query.where(trades.c.time_ns >= since_ns)
+        if until_ns is not None:
+            query = query.where(trades.c.time_ns < until_ns)
+        if from_trade_id is not None:
+            query = query.where(trades.c.trade_id >= from_trade_id).order_by(trades.c.trade_id)
+            return await self._page(query, limit, _trade, "trade_id")
         if before_trade_id is not None:
             query = query.where(trades.c.trade_id < before_trade_id)
         return await self._page(query.order_by(desc(trades.c.trade_id)), limit, _trade, "trade_id")
@@ -321,6 +359,9 @@ def _candle_query(instrument_id: int, interval_ns: int, start_ns: int, end_ns: i
             func.min(trades.c.price_ticks).label("low"),
             func.sum(trades.c.quantity_lots).label("volume"),
             func.count().label("trade_count"),
+            func.sum(trades.c.price_ticks * trades.c.quantity_lots).label("value"),
+            func.sum(case((IS_BUY, trades.c.quantity_lots), else_=0)).label("bought"),
+            func.sum(case((IS_BUY, trades.c.price_ticks * trades.c.quantity_lots), else_=0)).label("bought_value"),
         )
         .where(trades.c.instrument_id == instrument_id, trades.c.time_ns >= start_ns, trades.c.time_ns < end_ns)
         .group_by("bucket")
@@ -336,6 +377,7 @@ def _candle_query(instrument_id: int, interval_ns: int, start_ns: int, end_ns: i
             last.c.price_ticks,
             func.cast(bars.c.volume, BigInteger),
             bars.c.trade_count,
+            *(func.cast(bars.c[name], BigInteger) for name in ("value", "bought", "bought_value")),
         )
         .join(first, first.c.trade_id == bars.c.first_id)
         .join(last, last.c.trade_id == bars.c.last_id)

@@ -1,6 +1,7 @@
 """The application from the socket inwards: what every request passes, and where it goes from there.
 
     CORS ─▶ last resort (500) ─▶ Edge ─┬─▶ WebSocketEndpoint   /v1/ws
+                                       ├─▶ Binance             /api/v3, /ws, /stream, /ws-api/v3
                                        ├─▶ OrdersFront         placing, canceling, replacing
                                        ├─▶ FastAPI             the rest of /v1, /docs, /openapi.json
                                        └─▶ mounted apps        everything else (the portal)
@@ -34,6 +35,8 @@ from trading_engine.servers.tes.asgi import (
     replaying,
     respond,
 )
+from trading_engine.servers.tes.binance.rest import BinanceRest
+from trading_engine.servers.tes.binance.sockets import BinanceSockets
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.routes.answers import PRINCIPAL_KEY
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
@@ -70,6 +73,8 @@ class Edge:
         orders_front: OrdersFront,
         api: ASGIApp,
         websocket: WebSocketEndpoint,
+        binance: BinanceRest,
+        binance_sockets: BinanceSockets,
         mounts: Sequence[tuple[str, ASGIApp]],
         authentication: Authentication,
         request_limit: RateLimit,
@@ -78,6 +83,8 @@ class Edge:
         self._orders_front = orders_front
         self._api = api
         self._websocket = websocket
+        self._binance = binance
+        self._binance_sockets = binance_sockets
         self._mounts = sorted(mounts, key=lambda mount: len(mount[0]), reverse=True)
         self._authentication = authentication
         self._request_limit = request_limit
@@ -94,6 +101,8 @@ class Edge:
     async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == WEBSOCKET_PATH:
             await self._websocket(scope, receive, send)
+        elif BinanceSockets.handles(scope["path"]):
+            await self._binance_sockets(scope, receive, send)
         else:
             await receive()
             await refuse(send, nothing_at(scope["path"]))
@@ -105,6 +114,8 @@ class Edge:
             if OrdersFront.handles(scope["method"], path):
                 headers.extend(API_HEADERS)
                 await self._orders_front(scope, receive, send, headers)
+            elif BinanceRest.handles(path):
+                await self._binance(scope, receive, send, [*headers, *API_HEADERS])
             elif is_api(path):
                 await self._serve_api(scope, receive, send, headers)
             else:

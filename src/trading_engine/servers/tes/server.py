@@ -30,6 +30,15 @@ from trading_engine.messaging.broker import MessageBroker
 from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.tes.app import Edge, create_app
 from trading_engine.servers.tes.asgi import ASGIApp
+from trading_engine.servers.tes.binance.account import AccountRequests
+from trading_engine.servers.tes.binance.limits import UsedLimits
+from trading_engine.servers.tes.binance.market import MarketQueries
+from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices
+from trading_engine.servers.tes.binance.signing import Signatures
+from trading_engine.servers.tes.binance.sockets import BinanceSockets, SocketServices
+from trading_engine.servers.tes.binance.streams import MarketStreams
+from trading_engine.servers.tes.binance.symbols import Symbols
+from trading_engine.servers.tes.binance.user_data import ListenKeys, UserDataStreams
 from trading_engine.servers.tes.connections import CONNECTIONS_MAX, DirectWebSocket, LimitedHttp
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.routes.api import ApiServices, build_api
@@ -131,6 +140,7 @@ class TradingEngineServer:
             next(iter(config.venue.currencies), "USD"),
         )
         self.history = History(lambda: open_history(config), time.time_ns)
+        self._trading = database.trading
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
         self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self.readings.reports)
         self.gateway.on_batch(lambda batch, _: self.market_data.apply(batch))
@@ -184,8 +194,45 @@ class TradingEngineServer:
         front = OrdersFront(
             self._order_entry, self.readings, self.authentication, self._order_limit, tes.request_bytes_max
         )
-        edge = Edge(front, api, self.websocket, mounts, self.authentication, self._request_limit, tes.request_bytes_max)
+        binance, binance_sockets = self._binance()
+        edge = Edge(
+            front,
+            api,
+            self.websocket,
+            binance,
+            binance_sockets,
+            mounts,
+            self.authentication,
+            self._request_limit,
+            tes.request_bytes_max,
+        )
         return create_app(edge, cors_origins(self._config))
+
+    def _binance(self) -> tuple[BinanceRest, BinanceSockets]:
+        tes, limits = self._config.tes, self._config.tes.rate_limits
+        symbols = Symbols(self.market_data)
+        streams = MarketStreams(symbols, self.decimals_of, time.time_ns)
+        user_data = UserDataStreams(self.market_data, self.decimals_of)
+        self.market_data.add_observer(streams)
+        self.gateway.on_batch(user_data.handle)
+        services = BinanceServices(
+            symbols,
+            MarketQueries(symbols, self.readings, self._trading, self.decimals_of, time.time_ns),
+            AccountRequests(
+                symbols, self.market_data, self._order_entry, self.readings, self._trading, self.decimals_of
+            ),
+            Signatures(self.authentication),
+            ListenKeys(time.monotonic),
+            UsedLimits(limits.requests_per_second * 60, limits.orders_per_second * 10, time.time),
+            self._order_limit,
+            self._request_limit,
+            self.decimals_of,
+            time.time_ns,
+            tes.request_bytes_max,
+        )
+        rest = BinanceRest(services)
+        sockets = SocketServices(rest, services, streams, user_data, tes.websocket_outbox_bytes_max)
+        return rest, BinanceSockets(sockets, tes.websocket_connections_max)
 
     # What runs as long as the process does
 
@@ -399,6 +446,7 @@ async def load_statistics(database: TransactionalDatabase, market_data: MarketDa
         if last is None:
             continue
         market.last_price_ticks, market.last_trade_ns = last.price_ticks, last.time_ns
+        market.last_trade_id, market.last_trade_lots = last.trade_id, last.quantity_lots
         market.time_ns = last.time_ns
         market.statistics.load(
             [minute_bar(candle) async for candle in minute_candles(database, instrument_id, since_ns)]
@@ -424,4 +472,8 @@ def minute_bar(candle: Candle) -> MinuteBar:
         candle.low_ticks,
         candle.close_ticks,
         candle.volume_lots,
+        candle.value,
+        candle.trade_count,
+        candle.bought_lots,
+        candle.bought_value,
     )

@@ -87,7 +87,7 @@ class OrdersFront:
 
     async def _cancel_all(self, principal: Principal, query: bytes) -> MassCancelView:
         symbol, side = mass_cancel_filter(query)
-        return MassCancelView(await self._order_entry.cancel_all(principal, symbol, side))
+        return MassCancelView(len(await self._order_entry.cancel_all(principal, symbol, side)))
 
 
 def is_order_path(path: str) -> bool:

@@ -354,7 +354,8 @@ class Session:
         return order_entry.view(await order_entry.cancel(principal, operation.order_id, operation.client_order_id))
 
     async def _cancel_all(self, principal: Principal, operation: r.CancelAllOperation) -> dict[str, int]:
-        return {"canceled": await self._services.order_entry.cancel_all(principal, operation.symbol, operation.side)}
+        canceled = await self._services.order_entry.cancel_all(principal, operation.symbol, operation.side)
+        return {"canceled": len(canceled)}
 
 
 def internal_error() -> ApiError:

@@ -1,5 +1,7 @@
 """Who is asking: logins, tokens and API keys against the users in the database."""
 
+import hashlib
+import hmac
 import time
 from collections.abc import Callable, Iterable
 
@@ -75,6 +77,15 @@ class Authentication:
         """Raises `ApiError`. Only a secret that is right makes it to the database."""
         if not self._key_secrets.matches(key_id, secret):
             raise not_authenticated("The API key or its secret is wrong.")
+        return await self.by_key_id(key_id)
+
+    def is_signature(self, key_id: str, payload: bytes, signature: str) -> bool:
+        """Whether somebody who has the key's secret signed this, with HMAC-SHA256 in hexadecimal digits."""
+        expected = hmac.new(self._key_secrets.secret_of(key_id).encode(), payload, hashlib.sha256).hexdigest()
+        return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
+
+    async def by_key_id(self, key_id: str) -> Principal:
+        """Whose key it is, which proves nothing yet. Raises `ApiError`."""
         known = self._known_keys.get(key_id)
         if known is not None and known[1] > self._monotonic_s():
             return known[0]

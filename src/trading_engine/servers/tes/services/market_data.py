@@ -14,7 +14,7 @@ leaves the window they are summed up anew.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -40,6 +40,17 @@ class Subscriber(Protocol):
     """Who gets frames."""
 
     def send(self, frame: bytes) -> None: ...
+
+
+class MarketObserver(Protocol):
+    """Another way to tell what happened, such as another API's. It is told once per interval, whatever the number of its clients."""
+
+    def wants(self, market: "Market") -> bool: ...
+
+    def tell(self, change: "MarketChange") -> None: ...
+
+    def tick(self, now_ns: int) -> None:
+        """Once per interval, whether anything happened or not."""
 
 
 class TradeView(msgspec.Struct, frozen=True):
@@ -101,6 +112,17 @@ class TickerMessage(TickerView, frozen=True, tag="ticker"):
     """The same over the WebSocket."""
 
 
+class MarketChange(msgspec.Struct, frozen=True):
+    """What happened in a market within an interval."""
+
+    market: "Market"
+    trades: list[tuple[TradeExecuted, int]]
+    """With their times."""
+    levels: set[tuple[int, int]]
+    """(side, price in ticks) of the levels that changed."""
+    previous_sequence: int
+
+
 class MinuteBar(msgspec.Struct):
     """One minute's trades, in ticks and lots."""
 
@@ -111,34 +133,54 @@ class MinuteBar(msgspec.Struct):
     low: int
     close: int
     volume: int
+    value: int = 0
+    """Sum of ticks times lots."""
+    count: int = 0
+    """Trades."""
+    bought: int = 0
+    """Of the volume, what buyers took."""
+    bought_value: int = 0
+
+    def add(self, price_ticks: int, lots: int, is_buy: bool) -> None:
+        self.high, self.low, self.close = max(self.high, price_ticks), min(self.low, price_ticks), price_ticks
+        self.volume += lots
+        self.value += price_ticks * lots
+        self.count += 1
+        if is_buy:
+            self.bought += lots
+            self.bought_value += price_ticks * lots
 
 
 class DayStatistics:
-    """Open, high, low, volume of the last 24 hours."""
+    """Open, high, low, volume, value and number of trades of the last 24 hours."""
 
     def __init__(self) -> None:
         self._bars: deque[MinuteBar] = deque()
         self.open: int | None = None
         self.high: int | None = None
         self.low: int | None = None
-        self.volume = 0
+        self.volume = self.value = self.count = 0
 
     def load(self, bars: Iterable[MinuteBar]) -> None:
         self._bars = deque(sorted(bars, key=lambda bar: bar.minute))
         self._sum_up()
 
-    def add(self, price_ticks: int, lots: int, time_ns: int) -> None:
+    @property
+    def bars(self) -> Sequence[MinuteBar]:
+        """Oldest first; minutes without a trade are left out."""
+        return self._bars
+
+    def add(self, price_ticks: int, lots: int, time_ns: int, is_buy: bool) -> None:
         minute = time_ns // MINUTE_NS
-        if self._bars and self._bars[-1].minute >= minute:
-            bar = self._bars[-1]
-            bar.high, bar.low, bar.close = max(bar.high, price_ticks), min(bar.low, price_ticks), price_ticks
-            bar.volume += lots
-        else:
-            self._bars.append(MinuteBar(minute, price_ticks, price_ticks, price_ticks, price_ticks, lots))
+        if not self._bars or self._bars[-1].minute < minute:
+            self._bars.append(MinuteBar(minute, price_ticks, price_ticks, price_ticks, price_ticks, 0))
+        self._bars[-1].add(price_ticks, lots, is_buy)
         self.open = price_ticks if self.open is None else self.open
         self.high = price_ticks if self.high is None else max(self.high, price_ticks)
         self.low = price_ticks if self.low is None else min(self.low, price_ticks)
         self.volume += lots
+        self.value += price_ticks * lots
+        self.count += 1
 
     def expire(self, now_ns: int) -> bool:
         """Drop what is older than the window. True when that changed something."""
@@ -156,6 +198,8 @@ class DayStatistics:
         self.high = max((bar.high for bar in self._bars), default=None)
         self.low = min((bar.low for bar in self._bars), default=None)
         self.volume = sum(bar.volume for bar in self._bars)
+        self.value = sum(bar.value for bar in self._bars)
+        self.count = sum(bar.count for bar in self._bars)
 
 
 class Market:
@@ -169,6 +213,8 @@ class Market:
         self.time_ns = 0
         self.last_price_ticks: int | None = None
         self.last_trade_ns = 0
+        self.last_trade_id = 0
+        self.last_trade_lots = 0
         self.statistics = DayStatistics()
         self.flushed_sequence = sequence
         self.changed_levels: set[tuple[int, int]] = set()
@@ -205,7 +251,8 @@ class Market:
         self.sequence = event.market_sequence
         self.time_ns = self.last_trade_ns = time_ns
         self.last_price_ticks = event.price_ticks
-        self.statistics.add(event.price_ticks, event.quantity_lots, time_ns)
+        self.last_trade_id, self.last_trade_lots = event.trade_id, event.quantity_lots
+        self.statistics.add(event.price_ticks, event.quantity_lots, time_ns, event.aggressor_side is Side.BUY)
         self.pending_trades.append((event, time_ns))
         self.ticker_changed = True
 
@@ -304,6 +351,10 @@ class MarketData:
         self._trade_subscribers: dict[str, set[Subscriber]] = {}
         self._ticker_subscribers: dict[str, set[Subscriber]] = {}
         self._all_ticker_subscribers: set[Subscriber] = set()
+        self._observers: list[MarketObserver] = []
+
+    def add_observer(self, observer: MarketObserver) -> None:
+        self._observers.append(observer)
 
     # Look-ups
 
@@ -395,6 +446,8 @@ class MarketData:
             market = self._markets[instrument_id]
             self._flush_changes(market)
             self._flush_ticker(market)
+        for observer in self._observers:
+            observer.tick(self._now_ns())
 
     def _expire(self) -> None:
         """Once a minute, let the 24 hours move on."""
@@ -411,6 +464,7 @@ class MarketData:
         """Trades first, then the book that they led to."""
         symbol = market.instrument.symbol
         trades, market.pending_trades = market.pending_trades, []
+        self._tell_observers(market, trades)
         trade_subscribers = self._trade_subscribers.get(symbol)
         if trade_subscribers:
             for start in range(0, len(trades), TRADES_PER_MESSAGE_MAX):
@@ -421,6 +475,13 @@ class MarketData:
             market.skip_delta()
         elif (delta := market.take_delta()) is not None:
             send_to_all(book_subscribers, text_frame(encode(delta)))
+
+    def _tell_observers(self, market: Market, trades: list[tuple[TradeExecuted, int]]) -> None:
+        wanting = [observer for observer in self._observers if observer.wants(market)]
+        if wanting and market.sequence != market.flushed_sequence:
+            change = MarketChange(market, trades, set(market.changed_levels), market.flushed_sequence)
+            for observer in wanting:
+                observer.tell(change)
 
     def _flush_ticker(self, market: Market) -> None:
         symbol = market.instrument.symbol

@@ -4,7 +4,7 @@ The edge checks what has to be known to speak of ticks and lots at all (the symb
 venue's, checked where the order of things is decided; here its refusal is only put into words.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -46,7 +46,7 @@ from trading_engine.venue.events import (
     ReplaceRejected,
 )
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.order_state import OrderState
+from trading_engine.venue.order_state import Fill, OrderReport, OrderState
 from trading_engine.venue.reasons import REASON_TEXT, Reason
 from trading_engine.venue.terms import OrderType, Side, TimeInForce
 
@@ -77,6 +77,13 @@ class Placed(msgspec.Struct, frozen=True):
     state: OrderState | None
     """None when the order was repeated and has ended since: it is in the database only."""
     is_new: bool
+    reports: Sequence[OrderReport] = ()
+    """What the command brought about, of this order and others."""
+
+    @property
+    def fills(self) -> list[Fill]:
+        """Those of this order that came at once."""
+        return [report.fill for report in self.reports if report.fill and report.order.order_id == self.order_id]
 
 
 class OrderEntry:
@@ -90,22 +97,25 @@ class OrderEntry:
 
     async def place(self, principal: Principal, request: PlaceRequest) -> Placed:
         """Nothing is awaited before the command is handed over, so orders of one connection arrive in their order."""
-        require_portfolio(principal)
-        client_order_id = checked_client_order_id(request.client_order_id)
-        market = self.market_of(request.symbol)
-        instrument = market.instrument
-        command = place_command(principal.account_id, client_order_id, market, request)
+        command = self.command(principal, request)
+        instrument = self._market_data.instrument(command.instrument_id)
         outcome = await self._gateway.submit(command)
         event = outcome.batch.events[0]
         match event:
             case OrderAccepted():
-                return Placed(event.order_id, last_state(outcome, event.order_id), is_new=True)
+                return Placed(event.order_id, last_state(outcome, event.order_id), True, outcome.reports)
             case OrderRepeated():
                 return Placed(event.order_id, self._gateway.live_orders.live.get(event.order_id), is_new=False)
             case OrderRejected():
                 raise self.placing_refused(event.reason, event.limit, instrument, request)
             case _:
                 raise unexpected(outcome)
+
+    def command(self, principal: Principal, request: PlaceRequest) -> PlaceOrder:
+        """What a request asks of the venue. Raises `ApiError` for what cannot be said to it."""
+        require_portfolio(principal)
+        client_order_id = checked_client_order_id(request.client_order_id)
+        return place_command(principal.account_id, client_order_id, self.market_of(request.symbol), request)
 
     async def cancel(self, principal: Principal, order_id: str | None, client_order_id: str | None) -> OrderState:
         require_portfolio(principal)
@@ -141,8 +151,8 @@ class OrderEntry:
             raise self._replacing_refused(event, instrument, order_id, request)
         return last_state(outcome, number)
 
-    async def cancel_all(self, principal: Principal, symbol: str | None, side: SideName | None) -> int:
-        """How many orders were canceled."""
+    async def cancel_all(self, principal: Principal, symbol: str | None, side: SideName | None) -> list[OrderState]:
+        """The orders that were canceled, in order of entry."""
         require_portfolio(principal)
         instrument_id = 0 if symbol is None else self.market_of(symbol).instrument.instrument_id
         command = MassCancel(principal.account_id, instrument_id, 0 if side is None else SIDES[side])
@@ -150,7 +160,7 @@ class OrderEntry:
         event = next((e for e in outcome.batch.events if isinstance(e, MassCancelCompleted | CommandRefused)), None)
         match event:
             case MassCancelCompleted():
-                return event.canceled_count
+                return [report.order for report in outcome.reports if report.kind == "canceled"]
             case CommandRefused():
                 raise refusal(event.reason)
             case _:

@@ -6,7 +6,6 @@ from trading_engine.servers.tes.errors import ApiError, invalid_request, refusal
 from trading_engine.servers.tes.models.requests import (
     OrderGroupRequest,
     PlaceRequest,
-    checked_client_order_id,
     order_id_of,
 )
 from trading_engine.servers.tes.models.views import OrderView
@@ -15,7 +14,6 @@ from trading_engine.servers.tes.services.gateway import Gateway, Outcome
 from trading_engine.servers.tes.services.order_entry import (
     OrderEntry,
     last_state,
-    place_command,
     require_portfolio,
     unexpected,
 )
@@ -100,10 +98,7 @@ class OrderGroups:
 
     def _leg(self, principal: Principal, index: int, request: PlaceRequest) -> PlaceOrder:
         try:
-            client_order_id = checked_client_order_id(request.client_order_id)
-            return place_command(
-                principal.account_id, client_order_id, self._order_entry.market_of(request.symbol), request
-            )
+            return self._order_entry.command(principal, request)
         except ApiError as error:
             raise error.within(f"orders.{index}") from None
 

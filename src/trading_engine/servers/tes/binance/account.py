@@ -1,0 +1,336 @@
+"""What is an account's own in `/api/v3`: orders, trades, balances."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.servers.tes.binance.errors import (
+    CANCEL_REJECTED,
+    NEW_ORDER_REJECTED,
+    BinanceError,
+    illegal,
+    no_such_order,
+    translated,
+)
+from trading_engine.servers.tes.binance.requests import (
+    Parameters,
+    integer,
+    limit_of,
+    named_order,
+    order_request,
+    order_type,
+    required,
+)
+from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
+from trading_engine.servers.tes.binance.views import (
+    balances,
+    canceled_order,
+    commission_rates,
+    milliseconds,
+    own_trade,
+    placed_order,
+    queried_order,
+)
+from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.models.requests import ReplaceRequest
+from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.market_data import Market, MarketData
+from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio
+from trading_engine.servers.tes.services.order_terms import lots_of
+from trading_engine.servers.tes.services.readings import Readings
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.order_state import OrderState
+
+ROWS_DEFAULT, ROWS_MAX = 500, 1000
+RESPONSE_KINDS = ("ACK", "RESULT", "FULL")
+Result = TypeVar("Result")
+STOP_ON_FAILURE, ALLOW_FAILURE = "STOP_ON_FAILURE", "ALLOW_FAILURE"
+
+
+class AccountRequests:
+    def __init__(
+        self,
+        symbols: Symbols,
+        market_data: MarketData,
+        order_entry: OrderEntry,
+        readings: Readings,
+        trading: TradingRepository,
+        decimals_of: Callable[[str], int],
+    ) -> None:
+        self._symbols = symbols
+        self._market_data = market_data
+        self._order_entry = order_entry
+        self._readings = readings
+        self._trading = trading
+        self._decimals_of = decimals_of
+
+    # Placing
+
+    async def place(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
+        market = self._market(parameters)
+        decimals = self._decimals_of(market.instrument.currency)
+        kind = response_kind(parameters)
+        request = order_request(parameters, market, decimals)
+        placed = await refusing(self._order_entry.place(principal, request), NEW_ORDER_REJECTED)
+        if not placed.is_new or placed.state is None:
+            raise BinanceError(NEW_ORDER_REJECTED, "Duplicate order sent.")
+        return placed_order(placed.state, placed.fills, market.instrument, decimals, kind)
+
+    async def test(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
+        """Whether the order can be said here; the venue is not asked."""
+        require_portfolio(principal)
+        market = self._market(parameters)
+        request = order_request(parameters, market, self._decimals_of(market.instrument.currency))
+        try:
+            self._order_entry.command(principal, request)
+        except ApiError as error:
+            raise translated(error) from error
+        return {}
+
+    # Canceling and changing
+
+    async def cancel(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
+        self._market(parameters)
+        order_id, name = named_order(parameters)
+        text = None if order_id is None else str(order_id)
+        order = await refusing(self._order_entry.cancel(principal, text, name), CANCEL_REJECTED)
+        return canceled_order(order, *self._units(order))
+
+    async def cancel_all(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
+        market = self._market(parameters)
+        orders = await refusing(
+            self._order_entry.cancel_all(principal, market.instrument.symbol, None), CANCEL_REJECTED
+        )
+        if not orders:
+            raise BinanceError(CANCEL_REJECTED, "Unknown order sent.")
+        return [canceled_order(order, *self._units(order)) for order in orders]
+
+    async def cancel_replace(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
+        """Cancel an order and place another. Raises `CancelReplaceFailed` where one of the two fails."""
+        mode = required(parameters, "cancelReplaceMode")
+        if mode not in (STOP_ON_FAILURE, ALLOW_FAILURE):
+            raise illegal("cancelReplaceMode")
+        naming = {
+            "symbol": required(parameters, "symbol"),
+            **{
+                name: parameters[sent]
+                for name, sent in (("orderId", "cancelOrderId"), ("origClientOrderId", "cancelOrigClientOrderId"))
+                if sent in parameters
+            },
+        }
+        canceled = await outcome_of(self.cancel(principal, naming))
+        if isinstance(canceled, BinanceError) and mode == STOP_ON_FAILURE:
+            raise CancelReplaceFailed(canceled, None)
+        placed = await outcome_of(self.place(principal, parameters))
+        if isinstance(canceled, BinanceError) or isinstance(placed, BinanceError):
+            raise CancelReplaceFailed(canceled, placed)
+        return {
+            "cancelResult": "SUCCESS",
+            "newOrderResult": "SUCCESS",
+            "cancelResponse": canceled,
+            "newOrderResponse": placed,
+        }
+
+    async def amend(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
+        """Less of an order, in the place in the queue that it has."""
+        market = self._market(parameters)
+        order = await self._own(principal, parameters, CANCEL_REJECTED)
+        quantity = required(parameters, "newQty")
+        try:
+            lots = lots_of(quantity, market.instrument)
+        except ApiError as error:
+            raise translated(error) from error
+        if not order.filled_lots < lots < order.quantity_lots:
+            raise BinanceError(-2038, "Order amend (quantity increase) is not supported.")
+        replaced = await refusing(
+            self._order_entry.replace(principal, str(order.order_id), ReplaceRequest(quantity=quantity)), -2038
+        )
+        return {
+            "transactTime": milliseconds(replaced.updated_ns),
+            "executionId": replaced.event_sequence,
+            "amendedOrder": queried_order(replaced, *self._units(replaced)),
+        }
+
+    # Reading
+
+    async def order(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
+        self._market(parameters)
+        order = await self._own(principal, parameters, NEW_ORDER_REJECTED)
+        return queried_order(order, *self._units(order))
+
+    async def open_orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
+        market = self._symbols.market(parameters["symbol"]) if "symbol" in parameters else None
+        await self._readings.barrier()
+        found: list[OrderState] = []
+        before: int | None = None
+        while True:
+            page = await self._trading.orders(
+                principal.account_id,
+                status="open",
+                instrument_id=None if market is None else market.instrument.instrument_id,
+                before_order_id=before,
+                limit=ROWS_MAX,
+            )
+            found += page.items
+            before = page.next
+            if before is None:
+                return [queried_order(order, *self._units(order)) for order in reversed(found)]
+
+    async def all_orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
+        """The newest, or those from an id on; oldest first."""
+        market = self._market(parameters)
+        await self._readings.barrier()
+        page = await self._trading.orders(
+            principal.account_id,
+            instrument_id=market.instrument.instrument_id,
+            from_order_id=integer(parameters, "orderId"),
+            limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
+        )
+        ordered = sorted(page.items, key=lambda order: order.order_id)
+        in_time = [order for order in ordered if within(parameters, order.created_ns)]
+        return [queried_order(order, *self._units(order)) for order in in_time]
+
+    async def trades(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
+        """The newest, or those from an id on; oldest first."""
+        market = self._market(parameters)
+        instrument = market.instrument
+        await self._readings.barrier()
+        page = await self._trading.fills(
+            principal.account_id,
+            instrument_id=instrument.instrument_id,
+            order_id=integer(parameters, "orderId"),
+            from_trade_id=integer(parameters, "fromId"),
+            limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
+        )
+        ordered = sorted(page.items, key=lambda fill: (fill.trade_id, fill.order_id))
+        decimals = self._decimals_of(instrument.currency)
+        return [own_trade(fill, instrument, decimals) for fill in ordered if within(parameters, fill.time_ns)]
+
+    async def account(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
+        require_portfolio(principal)
+        await self._readings.barrier()
+        state = await self._trading.account_state(principal.account_id)
+        decimals = {cash.currency: self._decimals_of(cash.currency) for cash in state.cash}
+        rows = balances(state, self._market_data, decimals)
+        if parameters.get("omitZeroBalances") == "true":
+            rows = [row for row in rows if row["free"].strip("0.") or row["locked"].strip("0.")]
+        return {
+            "makerCommission": 0,
+            "takerCommission": 0,
+            "buyerCommission": 0,
+            "sellerCommission": 0,
+            "commissionRates": dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000"),
+            "canTrade": True,
+            "canWithdraw": False,
+            "canDeposit": False,
+            "brokered": False,
+            "requireSelfTradePrevention": False,
+            "preventSor": False,
+            "updateTime": 0,
+            "accountType": "SPOT",
+            "balances": rows,
+            "permissions": ["SPOT"],
+            "uid": principal.account_id,
+        }
+
+    def commission(self, parameters: Parameters) -> dict[str, Any]:
+        instrument = self._market(parameters).instrument
+        nothing = dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000")
+        return {
+            "symbol": symbol_of(instrument),
+            "standardCommission": commission_rates(instrument),
+            "specialCommission": nothing,
+            "taxCommission": nothing,
+            "discount": {
+                "enabledForAccount": False,
+                "enabledForSymbol": False,
+                "discountAsset": instrument.currency,
+                "discount": "0.00000000",
+            },
+        }
+
+    # Parts
+
+    def _market(self, parameters: Parameters) -> Market:
+        return self._symbols.market(required(parameters, "symbol"))
+
+    def _units(self, order: OrderState) -> tuple[Instrument, int]:
+        instrument = self._market_data.instrument(order.instrument_id)
+        return instrument, self._decimals_of(instrument.currency)
+
+    async def _own(self, principal: Principal, parameters: Parameters, rejection: int) -> OrderState:
+        order_id, name = named_order(parameters)
+        try:
+            if order_id is not None:
+                return await self._readings.own_order(principal, order_id)
+            await self._readings.barrier()
+        except ApiError as error:
+            raise translated(error, rejection) from error
+        order = await self._trading.order_by_client_id(principal.account_id, name or "")
+        if order is None:
+            raise no_such_order()
+        return order
+
+
+class CancelReplaceFailed(BinanceError):
+    """One of the two failed, or both: the answer says which, and what became of the other."""
+
+    def __init__(self, canceled: dict[str, Any] | BinanceError, placed: dict[str, Any] | BinanceError | None) -> None:
+        is_whole = isinstance(canceled, BinanceError) and (placed is None or isinstance(placed, BinanceError))
+        code, words = (
+            (-2022, "Order cancel-replace failed.") if is_whole else (-2021, "Order cancel-replace partially failed.")
+        )
+        super().__init__(code, words, 400 if is_whole else 409)
+        self._canceled, self._placed = canceled, placed
+
+    @property
+    def body(self) -> dict[str, object]:
+        return {
+            "code": self.code,
+            "msg": self.message,
+            "data": {
+                "cancelResult": result_of(self._canceled),
+                "newOrderResult": result_of(self._placed),
+                "cancelResponse": shown(self._canceled),
+                "newOrderResponse": shown(self._placed),
+            },
+        }
+
+
+def result_of(outcome: dict[str, Any] | BinanceError | None) -> str:
+    if outcome is None:
+        return "NOT_ATTEMPTED"
+    return "FAILURE" if isinstance(outcome, BinanceError) else "SUCCESS"
+
+
+def shown(outcome: dict[str, Any] | BinanceError | None) -> object:
+    return outcome.body if isinstance(outcome, BinanceError) else outcome
+
+
+async def outcome_of(work: Awaitable[dict[str, Any]]) -> dict[str, Any] | BinanceError:
+    try:
+        return await work
+    except BinanceError as error:
+        return error
+
+
+async def refusing(work: Awaitable[Result], rejection: int) -> Result:
+    try:
+        return await work
+    except ApiError as error:
+        raise translated(error, rejection) from error
+
+
+def response_kind(parameters: Parameters) -> str:
+    kind = parameters.get("newOrderRespType")
+    if kind is None:
+        return "FULL" if order_type(parameters) in ("MARKET", "LIMIT") else "ACK"
+    if kind not in RESPONSE_KINDS:
+        raise illegal("newOrderRespType")
+    return kind
+
+
+def within(parameters: Parameters, time_ns: int) -> bool:
+    start_ms, end_ms = integer(parameters, "startTime"), integer(parameters, "endTime")
+    time_ms = milliseconds(time_ns)
+    return (start_ms is None or time_ms >= start_ms) and (end_ms is None or time_ms <= end_ms)

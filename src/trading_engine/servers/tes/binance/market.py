@@ -1,0 +1,217 @@
+"""Public market data of `/api/v3`."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from trading_engine.database.transactional.records import Candle
+from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.servers.tes.binance.errors import BAD_INTERVAL, BinanceError, bad_symbol
+from trading_engine.servers.tes.binance.requests import Parameters, integer, limit_of, required
+from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
+from trading_engine.servers.tes.binance.views import (
+    NANOSECONDS_PER_MS,
+    aggregate_trade,
+    milliseconds,
+    public_trade,
+    quote_amount,
+)
+from trading_engine.servers.tes.models.views import average_price
+from trading_engine.servers.tes.services.market_data import Market
+from trading_engine.servers.tes.services.readings import Readings
+from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
+from trading_engine.venue.terms import Side
+
+SECOND_NS = 1_000_000_000
+MINUTE_NS, HOUR_NS, DAY_NS = 60 * SECOND_NS, 3600 * SECOND_NS, 86_400 * SECOND_NS
+INTERVALS_NS: dict[str, int] = {
+    "1s": SECOND_NS,
+    **{f"{n}m": n * MINUTE_NS for n in (1, 3, 5, 15, 30)},
+    **{f"{n}h": n * HOUR_NS for n in (1, 2, 4, 6, 8, 12)},
+    **{f"{n}d": n * DAY_NS for n in (1, 3)},
+}
+"""Weeks and months are not aligned to the epoch and not offered."""
+DEPTH_DEFAULT, DEPTH_MAX = 100, 5000
+ROWS_DEFAULT, ROWS_MAX = 500, 1000
+
+
+class MarketQueries:
+    def __init__(
+        self,
+        symbols: Symbols,
+        readings: Readings,
+        trading: TradingRepository,
+        decimals_of: Callable[[str], int],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._symbols = symbols
+        self._readings = readings
+        self._trading = trading
+        self._decimals_of = decimals_of
+        self._now_ns = now_ns
+
+    def _decimals(self, market: Market) -> int:
+        return self._decimals_of(market.instrument.currency)
+
+    def _market(self, parameters: Parameters) -> Market:
+        return self._symbols.market(required(parameters, "symbol"))
+
+    def depth(self, parameters: Parameters) -> dict[str, Any]:
+        market = self._market(parameters)
+        return depth_view(market, limit_of(parameters, DEPTH_DEFAULT, DEPTH_MAX))
+
+    async def trades(self, parameters: Parameters) -> list[dict[str, Any]]:
+        """The newest, or those from an id on; oldest first."""
+        market = self._market(parameters)
+        await self._readings.barrier()
+        page = await self._trading.trades(
+            market.instrument.instrument_id,
+            from_trade_id=integer(parameters, "fromId"),
+            limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
+        )
+        ordered = sorted(page.items, key=lambda trade: trade.trade_id)
+        return [public_trade(trade, market.instrument, self._decimals(market)) for trade in ordered]
+
+    async def aggregate_trades(self, parameters: Parameters) -> list[dict[str, Any]]:
+        market = self._market(parameters)
+        start_ms, end_ms = integer(parameters, "startTime"), integer(parameters, "endTime")
+        from_id = integer(parameters, "fromId")
+        await self._readings.barrier()
+        page = await self._trading.trades(
+            market.instrument.instrument_id,
+            from_trade_id=0 if from_id is None and start_ms is not None else from_id,
+            since_ns=None if start_ms is None else start_ms * NANOSECONDS_PER_MS,
+            until_ns=None if end_ms is None else (end_ms + 1) * NANOSECONDS_PER_MS,
+            limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
+        )
+        ordered = sorted(page.items, key=lambda trade: trade.trade_id)
+        return [aggregate_trade(trade, market.instrument) for trade in ordered]
+
+    async def klines(self, parameters: Parameters) -> list[list[Any]]:
+        market = self._market(parameters)
+        name = required(parameters, "interval")
+        if name not in INTERVALS_NS:
+            raise BinanceError(BAD_INTERVAL, "Invalid interval.")
+        start_ms, end_ms = integer(parameters, "startTime"), integer(parameters, "endTime")
+        interval_ns = INTERVALS_NS[name]
+        await self._readings.barrier()
+        candles = await self._trading.candles(
+            market.instrument.instrument_id,
+            interval_ns,
+            start_ns=None if start_ms is None else -(-start_ms * NANOSECONDS_PER_MS // interval_ns) * interval_ns,
+            end_ns=None if end_ms is None else (end_ms + 1) * NANOSECONDS_PER_MS,
+            limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
+        )
+        return [kline(candle, interval_ns, market, self._decimals(market)) for candle in candles]
+
+    async def average_price(self, parameters: Parameters) -> dict[str, Any]:
+        """Over the last five minutes; the last price where nothing was traded in them."""
+        market = self._market(parameters)
+        now_ns = self._now_ns()
+        await self._readings.barrier()
+        candles = await self._trading.candles(
+            market.instrument.instrument_id, MINUTE_NS, start_ns=now_ns - 5 * MINUTE_NS, limit=6
+        )
+        value, lots = sum(candle.value for candle in candles), sum(candle.volume_lots for candle in candles)
+        instrument = market.instrument
+        price = average_price(value, lots, instrument.tick_size) or ticks_to_price(market.price_ticks or 0, instrument)
+        return {"mins": 5, "price": price, "closeTime": milliseconds(market.last_trade_ns)}
+
+    # Tickers: of one symbol, of several, or of all
+
+    def tickers(self, parameters: Parameters, view: Callable[[Market], dict[str, Any]]) -> Any:
+        if "symbol" in parameters:
+            return view(self._symbols.market(parameters["symbol"]))
+        if "symbols" in parameters:
+            return [view(self._symbols.market(symbol)) for symbol in symbol_list(parameters["symbols"])]
+        return [view(market) for market in self._symbols.all.values()]
+
+    def day_ticker(self, market: Market) -> dict[str, Any]:
+        return day_ticker(market, self._decimals(market), self._now_ns())
+
+
+def symbol_list(text: str) -> list[str]:
+    """Of `["AAPLUSD","MSFTUSD"]`."""
+    names = [name.strip().strip('"') for name in text.strip().removeprefix("[").removesuffix("]").split(",")]
+    if not all(names):
+        raise bad_symbol()
+    return names
+
+
+def levels(market: Market, side: Side, depth: int | None) -> list[list[str]]:
+    instrument, held = market.instrument, market.sides[side]
+    return [
+        [ticks_to_price(price, instrument), lots_to_quantity(held.levels[price][0], instrument)]
+        for price in held.prices(depth)
+    ]
+
+
+def depth_view(market: Market, depth: int) -> dict[str, Any]:
+    return {
+        "lastUpdateId": market.sequence,
+        "bids": levels(market, Side.BUY, depth),
+        "asks": levels(market, Side.SELL, depth),
+    }
+
+
+def kline(candle: Candle, interval_ns: int, market: Market, decimals: int) -> list[Any]:
+    instrument = market.instrument
+    return [
+        milliseconds(candle.open_ns),
+        *(ticks_to_price(price, instrument) for price in candle_prices(candle)),
+        lots_to_quantity(candle.volume_lots, instrument),
+        milliseconds(candle.open_ns + interval_ns) - 1,
+        quote_amount(candle.value, instrument, decimals),
+        candle.trade_count,
+        lots_to_quantity(candle.bought_lots, instrument),
+        quote_amount(candle.bought_value, instrument, decimals),
+        "0",
+    ]
+
+
+def candle_prices(candle: Candle) -> tuple[int, int, int, int]:
+    return candle.open_ticks, candle.high_ticks, candle.low_ticks, candle.close_ticks
+
+
+def price_ticker(market: Market) -> dict[str, Any]:
+    price = ticks_to_price(market.price_ticks or 0, market.instrument)
+    return {"symbol": symbol_of(market.instrument), "price": price}
+
+
+def book_ticker(market: Market) -> dict[str, Any]:
+    instrument = market.instrument
+    (bid, bid_lots), (ask, ask_lots) = (market.sides[side].best() or (0, 0) for side in Side)
+    return {
+        "symbol": symbol_of(instrument),
+        "bidPrice": ticks_to_price(bid, instrument),
+        "bidQty": lots_to_quantity(bid_lots, instrument),
+        "askPrice": ticks_to_price(ask, instrument),
+        "askQty": lots_to_quantity(ask_lots, instrument),
+    }
+
+
+def day_ticker(market: Market, decimals: int, now_ns: int) -> dict[str, Any]:
+    """Over the last 24 hours, to the minute."""
+    instrument, day = market.instrument, market.statistics
+    last = market.last_price_ticks or 0
+    opened = day.open or last
+    prices = {"lastPrice": last, "openPrice": opened, "highPrice": day.high or last, "lowPrice": day.low or last}
+    book = book_ticker(market)
+    change = Decimal(last - opened) * 100 / opened if opened else Decimal(0)
+    return {
+        **book,
+        "priceChange": ticks_to_price(last - opened, instrument),
+        "priceChangePercent": f"{change:.3f}",
+        "weightedAvgPrice": average_price(day.value, day.volume, instrument.tick_size)
+        or ticks_to_price(last, instrument),
+        "prevClosePrice": ticks_to_price(opened, instrument),
+        **{name: ticks_to_price(price, instrument) for name, price in prices.items()},
+        "lastQty": lots_to_quantity(market.last_trade_lots, instrument),
+        "volume": lots_to_quantity(day.volume, instrument),
+        "quoteVolume": quote_amount(day.value, instrument, decimals),
+        "openTime": milliseconds(now_ns - DAY_NS),
+        "closeTime": milliseconds(now_ns),
+        "firstId": -1,
+        "lastId": market.last_trade_id or -1,
+        "count": day.count,
+    }

@@ -1,0 +1,196 @@
+"""Binance's parameters as this venue's requests. What is missing or malformed is said here; what is against the rules the venue says."""
+
+import secrets
+from collections.abc import Mapping
+
+from trading_engine.servers.tes.binance.errors import (
+    BAD_ORDER_TYPE,
+    BAD_SIDE,
+    BAD_TIME_IN_FORCE,
+    ILLEGAL_PARAMETER,
+    NEW_ORDER_REJECTED,
+    UNSUPPORTED,
+    BinanceError,
+    illegal,
+    missing,
+)
+from trading_engine.servers.tes.binance.views import PREVENTION_MODES
+from trading_engine.servers.tes.models.requests import (
+    CLIENT_ORDER_ID,
+    INT64_MAX,
+    PlaceRequest,
+    SelfTradePreventionName,
+    SideName,
+    TimeInForceName,
+    TypeName,
+)
+from trading_engine.servers.tes.models.views import SELF_TRADE_PREVENTION_NAMES
+from trading_engine.servers.tes.services.market_data import Market
+from trading_engine.venue.conversion import NotADecimal, NotAMultiple, amount_to_minor, lots_to_quantity, parse_decimal
+from trading_engine.venue.terms import Side
+
+Parameters = Mapping[str, str]
+
+SIDES: dict[str, SideName] = {"BUY": "buy", "SELL": "sell"}
+TYPES: dict[str, TypeName] = {
+    "LIMIT": "limit",
+    "LIMIT_MAKER": "limit",
+    "MARKET": "market",
+    "STOP_LOSS": "stop",
+    "STOP_LOSS_LIMIT": "stop_limit",
+}
+TYPES_NOT_OFFERED = frozenset({"TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
+TIMES_IN_FORCE: dict[str, TimeInForceName] = {"GTC": "gtc", "IOC": "ioc", "FOK": "fok"}
+MODES: dict[str, SelfTradePreventionName] = {
+    name: SELF_TRADE_PREVENTION_NAMES[mode]  # type: ignore[misc]
+    for mode, name in PREVENTION_MODES.items()
+}
+NEEDED: dict[str, tuple[str, ...]] = {
+    "LIMIT": ("timeInForce", "quantity", "price"),
+    "LIMIT_MAKER": ("quantity", "price"),
+    "MARKET": (),
+    "STOP_LOSS": ("quantity", "stopPrice"),
+    "STOP_LOSS_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
+}
+"""Parameters that a type cannot do without (Binance, "New order")."""
+
+
+def required(parameters: Parameters, name: str) -> str:
+    value = parameters.get(name, "")
+    if not value:
+        raise missing(name)
+    return value
+
+
+def integer(parameters: Parameters, name: str, *, most: int = INT64_MAX) -> int | None:
+    """A number of a parameter, None where it was not sent; beyond `most` it is taken as that."""
+    value = parameters.get(name)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdecimal() and len(value) <= 19):
+        raise illegal(name)
+    return min(int(value), most)
+
+
+def limit_of(parameters: Parameters, default: int, most: int) -> int:
+    limit = integer(parameters, "limit", most=most)
+    return default if limit is None else max(1, limit)
+
+
+def new_client_order_id() -> str:
+    return secrets.token_urlsafe(16).replace("-", "_")
+
+
+def order_request(parameters: Parameters, market: Market, decimals: int) -> PlaceRequest:
+    """Raises `BinanceError`."""
+    kind, side = order_type(parameters), order_side(parameters)
+    for name in NEEDED[kind]:
+        required(parameters, name)
+    if "trailingDelta" in parameters:
+        raise BinanceError(UNSUPPORTED, "Trailing stops are not offered here: use the native API.")
+    name = parameters.get("newClientOrderId") or new_client_order_id()
+    if not CLIENT_ORDER_ID.fullmatch(name):
+        raise illegal("newClientOrderId")
+    return PlaceRequest(
+        symbol=market.instrument.symbol,
+        side=side,
+        type=TYPES[kind],
+        quantity=quantity_of(parameters, market, decimals, side),
+        price=None if kind in ("MARKET", "STOP_LOSS") else plain(parameters, "price"),
+        time_in_force=time_in_force(parameters, kind),
+        post_only=kind == "LIMIT_MAKER",
+        client_order_id=name,
+        self_trade_prevention=prevention_mode(parameters),
+        stop_price=plain(parameters, "stopPrice"),
+        display_quantity=display_quantity(parameters),
+    )
+
+
+def order_type(parameters: Parameters) -> str:
+    kind = required(parameters, "type")
+    if kind in TYPES_NOT_OFFERED:
+        raise BinanceError(BAD_ORDER_TYPE, f"Order type {kind} is not offered here.")
+    if kind not in TYPES:
+        raise BinanceError(BAD_ORDER_TYPE, "Invalid orderType.")
+    return kind
+
+
+def order_side(parameters: Parameters) -> SideName:
+    side = SIDES.get(required(parameters, "side"))
+    if side is None:
+        raise BinanceError(BAD_SIDE, "Invalid side.")
+    return side
+
+
+def time_in_force(parameters: Parameters, kind: str) -> TimeInForceName:
+    name = parameters.get("timeInForce")
+    if kind == "MARKET":
+        return "ioc"
+    if name is None:
+        return "gtc"
+    if name not in TIMES_IN_FORCE:
+        raise BinanceError(BAD_TIME_IN_FORCE, "Invalid timeInForce.")
+    return TIMES_IN_FORCE[name]
+
+
+def prevention_mode(parameters: Parameters) -> SelfTradePreventionName:
+    name = parameters.get("selfTradePreventionMode", "NONE")
+    if name not in MODES:
+        raise BinanceError(ILLEGAL_PARAMETER, "Invalid selfTradePreventionMode.")
+    return MODES[name]
+
+
+def display_quantity(parameters: Parameters) -> str | None:
+    text = plain(parameters, "icebergQty")
+    return None if text is None or parse_decimal(text) == 0 else text
+
+
+def plain(parameters: Parameters, name: str) -> str | None:
+    """A decimal as it was sent, None where it was not."""
+    text = parameters.get(name)
+    if text is None:
+        return None
+    try:
+        parse_decimal(text)
+    except NotADecimal:
+        raise illegal(name) from None
+    return text
+
+
+def quantity_of(parameters: Parameters, market: Market, decimals: int, side: SideName) -> str:
+    quantity, budget = plain(parameters, "quantity"), plain(parameters, "quoteOrderQty")
+    if quantity is not None and budget is None:
+        return quantity
+    if quantity is not None or budget is None or parameters["type"] != "MARKET":
+        raise missing("quantity")
+    return quantity_for(budget, market, decimals, side)
+
+
+def quantity_for(budget: str, market: Market, decimals: int, side: SideName) -> str:
+    """So much of the book as it is now as the amount buys, or fetches: whole lots, best price first."""
+    try:
+        left = amount_to_minor(budget, decimals)
+    except NotAMultiple:
+        raise BinanceError(-1111, "Parameter 'quoteOrderQty' has too much precision.") from None
+    instrument, lots = market.instrument, 0
+    opposite = market.sides[Side.SELL if side == "buy" else Side.BUY]
+    for price_ticks in opposite.prices(None):
+        value = price_ticks * instrument.tick_value
+        taken = min(opposite.levels[price_ticks][0], left // value)
+        lots, left = lots + taken, left - taken * value
+        if left < value:
+            break
+    if lots <= 0:
+        raise BinanceError(NEW_ORDER_REJECTED, "The book has nothing that this amount could trade.")
+    return lots_to_quantity(lots, instrument)
+
+
+def named_order(parameters: Parameters) -> tuple[int | None, str | None]:
+    """(orderId, origClientOrderId), at least one of which there has to be; the number counts where both are."""
+    order_id = integer(parameters, "orderId")
+    name = parameters.get("origClientOrderId")
+    if order_id is None and not name:
+        raise BinanceError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+    if order_id is None and name is not None and not CLIENT_ORDER_ID.fullmatch(name):
+        raise illegal("origClientOrderId")
+    return order_id, None if order_id is not None else name

@@ -1,0 +1,189 @@
+"""`/api/v3` over HTTP: a table of paths, and what each needs of its sender."""
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from trading_engine.database.errors import DatabaseError
+from trading_engine.servers.tes.asgi import (
+    Header,
+    Receive,
+    Scope,
+    Send,
+    check_content_length,
+    client_address,
+    read_body,
+    respond,
+)
+from trading_engine.servers.tes.binance.account import AccountRequests
+from trading_engine.servers.tes.binance.errors import BinanceError, translated
+from trading_engine.servers.tes.binance.limits import UsedLimits
+from trading_engine.servers.tes.binance.market import MarketQueries, book_ticker, price_ticker
+from trading_engine.servers.tes.binance.requests import Parameters
+from trading_engine.servers.tes.binance.signing import Signatures, key_of, read_parameters, signed_bytes
+from trading_engine.servers.tes.binance.symbols import Symbols, exchange_information, symbol_of
+from trading_engine.servers.tes.binance.user_data import ListenKeys
+from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.rate_limits import RateLimit
+from trading_engine.servers.tes.services.readings import database_unavailable
+
+PREFIX = "/api/v3/"
+JSON: Header = (b"content-type", b"application/json;charset=UTF-8")
+NANOSECONDS_PER_MS = 1_000_000
+
+encode = msgspec.json.Encoder().encode
+
+
+class Security(Enum):
+    """Binance's endpoint security types, as far as they differ here."""
+
+    NONE = 0
+    KEY = 1
+    SIGNED = 2
+
+
+class Sender(NamedTuple):
+    principal: Principal
+    parameters: Parameters
+
+
+class Route(NamedTuple):
+    security: Security
+    weight: int
+    answer: Callable[[Any], Any]
+    """Of the parameters, or with a key of a `Sender`; may be awaitable."""
+    is_order: bool = False
+
+
+class BinanceServices(NamedTuple):
+    """What the routes use."""
+
+    symbols: Symbols
+    market: MarketQueries
+    account: AccountRequests
+    signatures: Signatures
+    listen_keys: ListenKeys
+    used: UsedLimits
+    order_limit: RateLimit
+    request_limit: RateLimit
+    decimals_of: Callable[[str], int]
+    now_ns: Callable[[], int]
+    request_bytes_max: int
+
+
+class BinanceRest:
+    def __init__(self, services: BinanceServices) -> None:
+        self._services = services
+        self._routes = {**self._public_routes(), **self._account_routes()}
+
+    @staticmethod
+    def handles(path: str) -> bool:
+        return path.startswith(PREFIX)
+
+    def _public_routes(self) -> dict[tuple[str, str], Route]:
+        market = self._services.market
+        public: dict[str, tuple[int, Callable[[Parameters], Any]]] = {
+            "ping": (1, lambda _: {}),
+            "time": (1, lambda _: {"serverTime": self._now_ms()}),
+            "exchangeInfo": (20, self._exchange_information),
+            "depth": (5, market.depth),
+            "trades": (25, market.trades),
+            "historicalTrades": (25, market.trades),
+            "aggTrades": (4, market.aggregate_trades),
+            "klines": (2, market.klines),
+            "uiKlines": (2, market.klines),
+            "avgPrice": (2, market.average_price),
+            "ticker/24hr": (2, lambda parameters: market.tickers(parameters, market.day_ticker)),
+            "ticker/price": (2, lambda parameters: market.tickers(parameters, price_ticker)),
+            "ticker/bookTicker": (2, lambda parameters: market.tickers(parameters, book_ticker)),
+        }
+        return {("GET", path): Route(Security.NONE, weight, answer) for path, (weight, answer) in public.items()}
+
+    def _account_routes(self) -> dict[tuple[str, str], Route]:
+        account, keys = self._services.account, self._services.listen_keys
+        signed = Security.SIGNED
+        return {
+            ("POST", "order"): Route(signed, 1, lambda s: account.place(*s), is_order=True),
+            ("POST", "order/test"): Route(signed, 1, lambda s: account.test(*s)),
+            ("DELETE", "order"): Route(signed, 1, lambda s: account.cancel(*s)),
+            ("GET", "order"): Route(signed, 4, lambda s: account.order(*s)),
+            ("POST", "order/cancelReplace"): Route(signed, 1, lambda s: account.cancel_replace(*s), is_order=True),
+            ("PUT", "order/amend/keepPriority"): Route(signed, 4, lambda s: account.amend(*s)),
+            ("GET", "openOrders"): Route(signed, 6, lambda s: account.open_orders(*s)),
+            ("DELETE", "openOrders"): Route(signed, 1, lambda s: account.cancel_all(*s)),
+            ("GET", "allOrders"): Route(signed, 20, lambda s: account.all_orders(*s)),
+            ("GET", "myTrades"): Route(signed, 20, lambda s: account.trades(*s)),
+            ("GET", "myPreventedMatches"): Route(signed, 20, lambda _: []),
+            ("GET", "account"): Route(signed, 20, lambda s: account.account(*s)),
+            ("GET", "account/commission"): Route(signed, 20, lambda s: account.commission(s.parameters)),
+            ("GET", "rateLimit/order"): Route(
+                signed, 40, lambda s: self._services.used.order_counts(s.principal.account_id)
+            ),
+            ("POST", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.open(s.principal)),
+            ("PUT", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.keep(*s)),
+            ("DELETE", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.close(*s)),
+        }
+
+    def route(self, method: str, path: str) -> Route | None:
+        return self._routes.get((method, path))
+
+    def _now_ms(self) -> int:
+        return self._services.now_ns() // NANOSECONDS_PER_MS
+
+    def _exchange_information(self, parameters: Parameters) -> dict[str, Any]:
+        wanted = self._services.market.tickers(parameters, symbol_name)
+        names = [wanted] if isinstance(wanted, str) else wanted
+        markets = [self._services.symbols.market(name) for name in names]
+        return exchange_information(markets, self._services.decimals_of, self._now_ms(), self._services.used.rules())
+
+    # A request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:
+        """`headers` go out with every answer."""
+        try:
+            status, content = 200, encode(await self._answer(scope, receive, headers))
+        except BinanceError as error:
+            status, content = error.status, error.to_json()
+            if error.retry_after_s:
+                headers.append((b"retry-after", b"%d" % error.retry_after_s))
+        length = (b"content-length", b"%d" % len(content))
+        await respond(send, status, [JSON, length, *headers], content)
+
+    async def _answer(self, scope: Scope, receive: Receive, headers: list[Header]) -> Any:
+        route = self.route(scope["method"], scope["path"][len(PREFIX) :])
+        if route is None:
+            raise BinanceError(-1000, f"There is no {scope['method']} {scope['path'][:200]} here.", 404)
+        try:
+            check_content_length(scope["headers"], self._services.request_bytes_max)
+            body = await read_body(receive, self._services.request_bytes_max)
+            address = client_address(scope)
+            headers.extend(self._services.used.count_request(address, route.weight))
+            self._services.request_limit.take(address)
+            answer = route.answer(await self._argument(route, scope, body, headers))
+            return await answer if isinstance(answer, Awaitable) else answer
+        except ApiError as error:
+            raise translated(error) from error
+        except DatabaseError as error:
+            raise translated(database_unavailable()) from error
+
+    async def _argument(self, route: Route, scope: Scope, body: bytes, headers: list[Header]) -> Parameters | Sender:
+        query: bytes = scope["query_string"]
+        parameters = read_parameters(query, body)
+        if route.security is Security.NONE:
+            return parameters
+        signatures, key_id = self._services.signatures, key_of(scope["headers"])
+        if route.security is Security.KEY:
+            return Sender(await signatures.by_key(key_id), parameters)
+        payload = signed_bytes(query, body)
+        principal = await signatures.check(key_id, parameters, payload, self._services.now_ns())
+        if route.is_order:
+            self._services.order_limit.take(principal.account_id)
+            headers.extend(self._services.used.count_order(principal.account_id))
+        return Sender(principal, parameters)
+
+
+def symbol_name(market: Any) -> Any:
+    return symbol_of(market.instrument)

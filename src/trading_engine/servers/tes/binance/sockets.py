@@ -1,0 +1,322 @@
+"""The WebSockets: `/ws` and `/stream` for what is told, `/ws-api/v3` for what is asked."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs
+
+import msgspec
+
+from trading_engine.database.errors import DatabaseError
+from trading_engine.servers.tes.asgi import Receive, Scope, Send, client_address
+from trading_engine.servers.tes.binance.errors import BinanceError, translated
+from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices, Route, Security, Sender
+from trading_engine.servers.tes.binance.signing import sorted_bytes
+from trading_engine.servers.tes.binance.streams import BadStream, Form, MarketStreams
+from trading_engine.servers.tes.binance.user_data import UserDataStreams
+from trading_engine.servers.tes.connections import DirectWebSocket, connection_of, text_frame
+from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.models.views import encode
+from trading_engine.servers.tes.services.readings import database_unavailable
+
+STREAM_PATH, RAW_PATH, API_PATH = "/stream", "/ws", "/ws-api/v3"
+STREAMS_MAX = 1024
+"""Of one connection."""
+GARBAGE_MAX = 20
+CLOSE_POLICY, CLOSE_TRY_AGAIN = 1008, 1013
+
+METHODS: dict[str, tuple[str, str]] = {
+    "ping": ("GET", "ping"),
+    "time": ("GET", "time"),
+    "exchangeInfo": ("GET", "exchangeInfo"),
+    "depth": ("GET", "depth"),
+    "trades.recent": ("GET", "trades"),
+    "trades.historical": ("GET", "historicalTrades"),
+    "trades.aggregate": ("GET", "aggTrades"),
+    "klines": ("GET", "klines"),
+    "uiKlines": ("GET", "uiKlines"),
+    "avgPrice": ("GET", "avgPrice"),
+    "ticker.24hr": ("GET", "ticker/24hr"),
+    "ticker.price": ("GET", "ticker/price"),
+    "ticker.book": ("GET", "ticker/bookTicker"),
+    "order.place": ("POST", "order"),
+    "order.test": ("POST", "order/test"),
+    "order.status": ("GET", "order"),
+    "order.cancel": ("DELETE", "order"),
+    "order.cancelReplace": ("POST", "order/cancelReplace"),
+    "order.amend.keepPriority": ("PUT", "order/amend/keepPriority"),
+    "openOrders.status": ("GET", "openOrders"),
+    "openOrders.cancelAll": ("DELETE", "openOrders"),
+    "allOrders": ("GET", "allOrders"),
+    "myTrades": ("GET", "myTrades"),
+    "account.status": ("GET", "account"),
+    "account.commission": ("GET", "account/commission"),
+    "account.rateLimits.orders": ("GET", "rateLimit/order"),
+    "userDataStream.start": ("POST", "userDataStream"),
+    "userDataStream.ping": ("PUT", "userDataStream"),
+    "userDataStream.stop": ("DELETE", "userDataStream"),
+}
+"""Each is a path of the REST API asked over the socket."""
+
+
+class SocketServices(NamedTuple):
+    """What the sockets use."""
+
+    rest: BinanceRest
+    rest_services: BinanceServices
+    streams: MarketStreams
+    user_data: UserDataStreams
+    outbox_bytes_max: int
+
+
+class Request(msgspec.Struct, frozen=True):
+    method: str
+    params: Any = None
+    id: str | int | None = None
+
+
+decode_request = msgspec.json.Decoder(Request)
+
+
+class Session:
+    """One connection; a subscriber."""
+
+    def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str) -> None:
+        self.services = services
+        self.address = address
+        self._connection = connection
+        self._garbage = 0
+
+    def send(self, frame: bytes) -> None:
+        if self._connection.waiting_bytes + len(frame) > self.services.outbox_bytes_max:
+            self._connection.cut_off(CLOSE_TRY_AGAIN, "too slow: more is waiting than the server keeps")
+        else:
+            self._connection.write_frame(frame)
+
+    def answer(self, message: object) -> None:
+        self.send(text_frame(encode(message)))
+
+    async def run(self, receive: Receive) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            try:
+                request = decode_request.decode(message.get("text") or message.get("bytes") or b"")
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self._complain()
+                continue
+            self._garbage = 0
+            await self.handle(request)
+
+    def _complain(self) -> None:
+        self.answer({"error": {"code": 3, "msg": "Invalid JSON: expected a request with a method."}, "id": None})
+        self._garbage += 1
+        if self._garbage >= GARBAGE_MAX:
+            self._connection.cut_off(CLOSE_POLICY, f"{GARBAGE_MAX} messages in a row could not be understood")
+
+    async def handle(self, request: Request) -> None:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        raise NotImplementedError
+
+
+class StreamSession(Session):
+    """What is subscribed is told, as it is or within the stream's name."""
+
+    def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str, form: Form) -> None:
+        super().__init__(services, connection, address)
+        self._form = form
+        self._followed: dict[str, int | None] = {}
+        """Stream → the account, where it is a listen key."""
+
+    def follow(self, name: str) -> None:
+        """Raises `BadStream`."""
+        if name in self._followed:
+            return
+        if len(self._followed) >= STREAMS_MAX:
+            raise BadStream(name)
+        account_id = self.services.rest_services.listen_keys.account_of(name)
+        if account_id is None:
+            self.services.streams.follow(name, self, self._form)
+        else:
+            self.services.user_data.follow(account_id, self, name, self._wrap(name))
+        self._followed[name] = account_id
+
+    def _wrap(self, name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        if self._form == "raw":
+            return lambda message: message
+        return lambda message: {"stream": name, "data": message}
+
+    def leave(self, name: str) -> None:
+        if name not in self._followed:
+            return
+        account_id = self._followed.pop(name)
+        if account_id is None:
+            self.services.streams.leave(name, self, self._form)
+        else:
+            self.services.user_data.leave(account_id, self, name)
+
+    async def handle(self, request: Request) -> None:
+        names = request.params if isinstance(request.params, list) else []
+        try:
+            self.services.rest_services.request_limit.take(self.address)
+            match request.method:
+                case "SUBSCRIBE":
+                    for name in names:
+                        self.follow(str(name))
+                case "UNSUBSCRIBE":
+                    for name in names:
+                        self.leave(str(name))
+                case "LIST_SUBSCRIPTIONS":
+                    self.answer({"result": sorted(self._followed), "id": request.id})
+                    return
+                case _:
+                    self._refuse(request, f"There is no method {request.method[:100]!r} here.")
+                    return
+        except BadStream as error:
+            self._refuse(request, f"There is no stream {str(error)[:100]!r}.")
+        except ApiError as error:
+            self._refuse(request, error.body.message)
+        else:
+            self.answer({"result": None, "id": request.id})
+
+    def _refuse(self, request: Request, words: str) -> None:
+        self.answer({"error": {"code": 2, "msg": words}, "id": request.id})
+
+    def end(self) -> None:
+        for name in tuple(self._followed):
+            self.leave(name)
+
+
+class ApiSession(Session):
+    """Requests of the REST API, and an account's stream."""
+
+    def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str) -> None:
+        super().__init__(services, connection, address)
+        self._subscriptions: dict[int, int] = {}
+        """Number → account."""
+
+    async def handle(self, request: Request) -> None:
+        try:
+            status, content = 200, {"result": await self._result(request)}
+        except (BinanceError, ApiError, DatabaseError) as failure:
+            error = binance_error(failure)
+            status, content = error.status, {"error": error.body}
+        limits = self.services.rest_services.used.rules()
+        self.answer({"id": request.id, "status": status, **content, "rateLimits": limits})
+
+    async def _result(self, request: Request) -> Any:
+        parameters = parameters_of(request.params)
+        services = self.services.rest_services
+        match request.method:
+            case "userDataStream.subscribe.signature":
+                services.request_limit.take(self.address)
+                return await self._subscribe(parameters)
+            case "userDataStream.unsubscribe":
+                return self._unsubscribe(parameters)
+        route = self.services.rest.route(*METHODS.get(request.method, ("", "")))
+        if route is None:
+            raise BinanceError(-1000, f"There is no method {request.method[:100]!r} here.", 404)
+        services.used.count_request(self.address, route.weight)
+        services.request_limit.take(self.address)
+        answer = route.answer(await self._argument(route, parameters))
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    async def _argument(self, route: Route, parameters: dict[str, str]) -> Any:
+        services = self.services.rest_services
+        if route.security is Security.NONE:
+            return parameters
+        key_id = parameters.get("apiKey")
+        if route.security is Security.KEY:
+            return Sender(await services.signatures.by_key(key_id), parameters)
+        principal = await services.signatures.check(key_id, parameters, sorted_bytes(parameters), services.now_ns())
+        if route.is_order:
+            services.order_limit.take(principal.account_id)
+            services.used.count_order(principal.account_id)
+        return Sender(principal, parameters)
+
+    async def _subscribe(self, parameters: dict[str, str]) -> dict[str, int]:
+        services = self.services.rest_services
+        principal = await services.signatures.check(
+            parameters.get("apiKey"), parameters, sorted_bytes(parameters), services.now_ns()
+        )
+        number = len(self._subscriptions)
+        self._subscriptions[number] = principal.account_id
+        self.services.user_data.follow(
+            principal.account_id,
+            self,
+            str(number),
+            lambda message: {"subscriptionId": number, "event": message},
+        )
+        return {"subscriptionId": number}
+
+    def _unsubscribe(self, parameters: dict[str, str]) -> dict[str, Any]:
+        wanted = parameters.get("subscriptionId")
+        for number in tuple(self._subscriptions):
+            if wanted is None or wanted == str(number):
+                self.services.user_data.leave(self._subscriptions.pop(number), self, str(number))
+        return {}
+
+    def end(self) -> None:
+        self._unsubscribe({})
+
+
+def binance_error(failure: BinanceError | ApiError | DatabaseError) -> BinanceError:
+    if isinstance(failure, BinanceError):
+        return failure
+    return translated(failure if isinstance(failure, ApiError) else database_unavailable())
+
+
+def parameters_of(params: Any) -> dict[str, str]:
+    """As they would stand in a query: numbers and truth values as their JSON."""
+    if params is None:
+        return {}
+    if not isinstance(params, dict):
+        raise BinanceError(-1100, "Illegal characters found in parameter 'params'.")
+    return {str(name): value if isinstance(value, str) else encode(value).decode() for name, value in params.items()}
+
+
+class BinanceSockets:
+    """The ASGI application of the paths."""
+
+    def __init__(self, services: SocketServices, connections_max: int) -> None:
+        self._services = services
+        self._connections_max = connections_max
+        self._sessions: set[Session] = set()
+
+    @staticmethod
+    def handles(path: str) -> bool:
+        return path in (STREAM_PATH, RAW_PATH, API_PATH) or path.startswith(RAW_PATH + "/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if len(self._sessions) >= self._connections_max:
+            await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN})
+            return
+        await send({"type": "websocket.accept"})
+        session = self._session(scope)
+        self._sessions.add(session)
+        try:
+            if isinstance(session, StreamSession):
+                self._follow_path(session, scope)
+            await session.run(receive)
+        finally:
+            self._sessions.discard(session)
+            session.end()
+
+    def _session(self, scope: Scope) -> Session:
+        connection, address = connection_of(scope), client_address(scope)
+        if scope["path"] == API_PATH:
+            return ApiSession(self._services, connection, address)
+        return StreamSession(self._services, connection, address, "combined" if scope["path"] == STREAM_PATH else "raw")
+
+    @staticmethod
+    def _follow_path(session: StreamSession, scope: Scope) -> None:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        listed = scope["path"].removeprefix(RAW_PATH) if scope["path"] != STREAM_PATH else query.get("streams", [""])[0]
+        for name in filter(None, listed.split("/")):
+            try:
+                session.follow(name)
+            except BadStream as error:
+                session.answer({"error": {"code": 2, "msg": f"There is no stream {str(error)[:100]!r}."}, "id": None})

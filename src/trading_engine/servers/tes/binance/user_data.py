@@ -1,0 +1,182 @@
+"""An account's own stream: execution reports and balances, over a listen key or a signed WebSocket API subscription."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trading_engine.servers.tes.binance.errors import BAD_LISTEN_KEY, BinanceError
+from trading_engine.servers.tes.binance.requests import Parameters, required
+from trading_engine.servers.tes.binance.symbols import symbol_of
+from trading_engine.servers.tes.binance.views import (
+    NO_LIST,
+    PREVENTION_MODES,
+    SIDES,
+    TIMES_IN_FORCE,
+    client_order_id_of,
+    milliseconds,
+    quote_amount,
+    shown_price,
+    status_of,
+    type_of,
+)
+from trading_engine.servers.tes.connections import text_frame
+from trading_engine.servers.tes.models.views import encode
+from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.market_data import MarketData, Subscriber
+from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
+from trading_engine.venue.events import CashChanged, EventBatch, PositionChanged
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.order_state import OrderReport
+
+LISTEN_KEY_SECONDS = 3600.0
+LISTEN_KEYS_MAX = 10_000
+"""Then the one that was made first is forgotten."""
+EXECUTION_TYPES = {
+    "new": "NEW",
+    "trade": "TRADE",
+    "canceled": "CANCELED",
+    "expired": "EXPIRED",
+    "replaced": "REPLACED",
+    "prevented": "TRADE_PREVENTION",
+}
+"""Of those changes that Binance tells; a trigger or a restatement comes with nothing of its own there."""
+
+Wrap = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class ListenKeys:
+    """Keys that stand for an account in a stream's address, each for an hour unless it is kept."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._keys: dict[str, tuple[int, float]] = {}
+
+    def open(self, principal: Principal) -> dict[str, str]:
+        """The account's key: one at a time, as long as it lives."""
+        for key, (account_id, until_s) in self._keys.items():
+            if account_id == principal.account_id and until_s > self._now_s():
+                self._keys[key] = (account_id, self._now_s() + LISTEN_KEY_SECONDS)
+                return {"listenKey": key}
+        if len(self._keys) >= LISTEN_KEYS_MAX:
+            del self._keys[next(iter(self._keys))]
+        key = secrets.token_hex(30)
+        self._keys[key] = (principal.account_id, self._now_s() + LISTEN_KEY_SECONDS)
+        return {"listenKey": key}
+
+    def keep(self, principal: Principal, parameters: Parameters) -> dict[str, str]:
+        key = self._checked(principal, parameters)
+        self._keys[key] = (principal.account_id, self._now_s() + LISTEN_KEY_SECONDS)
+        return {}
+
+    def close(self, principal: Principal, parameters: Parameters) -> dict[str, str]:
+        del self._keys[self._checked(principal, parameters)]
+        return {}
+
+    def account_of(self, key: str) -> int | None:
+        account_id, until_s = self._keys.get(key, (0, 0.0))
+        return account_id if until_s > self._now_s() else None
+
+    def _checked(self, principal: Principal, parameters: Parameters) -> str:
+        key = required(parameters, "listenKey")
+        if self.account_of(key) != principal.account_id:
+            raise BinanceError(BAD_LISTEN_KEY, "This listenKey does not exist.")
+        return key
+
+
+class UserDataStreams:
+    """Who follows which account, and the messages that follow from a batch."""
+
+    def __init__(self, market_data: MarketData, decimals_of: Callable[[str], int]) -> None:
+        self._market_data = market_data
+        self._decimals_of = decimals_of
+        self._followers: dict[int, dict[tuple[Subscriber, str], Wrap]] = {}
+
+    def follow(self, account_id: int, subscriber: Subscriber, name: str, wrap: Wrap) -> None:
+        """`wrap` puts a message into what the subscription has around it."""
+        self._followers.setdefault(account_id, {})[subscriber, name] = wrap
+
+    def leave(self, account_id: int, subscriber: Subscriber, name: str) -> None:
+        followers = self._followers.get(account_id, {})
+        followers.pop((subscriber, name), None)
+        if not followers:
+            self._followers.pop(account_id, None)
+
+    def handle(self, batch: EventBatch, reports: Sequence[OrderReport]) -> None:
+        if not self._followers:
+            return
+        for report in reports:
+            if report.order.account_id in self._followers and report.kind in EXECUTION_TYPES:
+                self._send(report.order.account_id, self._execution_report(report, batch.time_ns))
+        changes: dict[int, list[CashChanged | PositionChanged]] = {}
+        for event in batch.events:
+            if isinstance(event, CashChanged | PositionChanged) and event.account_id in self._followers:
+                changes.setdefault(event.account_id, []).append(event)
+        for account_id, events in changes.items():
+            self._send(account_id, self._position(events, batch.time_ns))
+
+    def _send(self, account_id: int, message: dict[str, Any]) -> None:
+        for (subscriber, _), wrap in tuple(self._followers[account_id].items()):
+            subscriber.send(text_frame(encode(wrap(message))))
+
+    def _execution_report(self, report: OrderReport, time_ns: int) -> dict[str, Any]:
+        instrument = self._market_data.instrument(report.order.instrument_id)
+        return execution_report(report, instrument, self._decimals_of(instrument.currency), time_ns)
+
+    def _position(self, events: Sequence[CashChanged | PositionChanged], time_ns: int) -> dict[str, Any]:
+        time_ms = milliseconds(time_ns)
+        rows = [self._balance(event) for event in events]
+        return {"e": "outboundAccountPosition", "E": time_ms, "u": time_ms, "B": rows}
+
+    def _balance(self, event: CashChanged | PositionChanged) -> dict[str, str]:
+        if isinstance(event, CashChanged):
+            decimals = self._decimals_of(event.currency)
+            free, locked = (minor_to_amount(n, decimals) for n in (event.balance - event.held, event.held))
+            return {"a": event.currency, "f": free, "l": locked}
+        instrument = self._market_data.instrument(event.instrument_id)
+        lots = (event.quantity_lots - event.held_lots, event.held_lots)
+        free, locked = (lots_to_quantity(n, instrument) for n in lots)
+        return {"a": instrument.symbol, "f": free, "l": locked}
+
+
+def execution_report(report: OrderReport, instrument: Instrument, decimals: int, time_ns: int) -> dict[str, Any]:
+    order, fill, terms = report.order, report.fill, report.order.special
+    name = client_order_id_of(order)
+    is_canceled = report.kind == "canceled"
+    last_value = fill.price_ticks * fill.quantity_lots if fill else 0
+    status = status_of(order)
+    return {
+        "e": "executionReport",
+        "E": milliseconds(time_ns),
+        "s": symbol_of(instrument),
+        "c": name,
+        "S": SIDES[order.side],
+        "o": type_of(order),
+        "f": TIMES_IN_FORCE.get(order.time_in_force, "GTC"),
+        "q": lots_to_quantity(order.quantity_lots, instrument),
+        "p": shown_price(order, instrument),
+        "P": ticks_to_price(terms.stop_price_ticks if terms else 0, instrument),
+        "F": lots_to_quantity(terms.display_lots if terms else 0, instrument),
+        "g": NO_LIST,
+        "C": name if is_canceled else "",
+        "x": "EXPIRED" if is_canceled and status == "EXPIRED" else EXECUTION_TYPES[report.kind],
+        "X": status,
+        "r": "NONE",
+        "i": order.order_id,
+        "l": lots_to_quantity(fill.quantity_lots if fill else 0, instrument),
+        "z": lots_to_quantity(order.filled_lots, instrument),
+        "L": ticks_to_price(fill.price_ticks if fill else 0, instrument),
+        "n": minor_to_amount(fill.fee if fill else 0, decimals),
+        "N": instrument.currency if fill else None,
+        "T": milliseconds(time_ns),
+        "t": fill.trade_id if fill else -1,
+        "I": report.event_sequence,
+        "w": order.status.is_live and order.stop_price_ticks == 0,
+        "m": bool(fill and fill.is_maker),
+        "M": False,
+        "O": milliseconds(order.created_ns),
+        "Z": quote_amount(order.filled_value, instrument, decimals),
+        "Y": quote_amount(last_value, instrument, decimals),
+        "Q": minor_to_amount(0, decimals),
+        "W": milliseconds(order.created_ns),
+        "V": PREVENTION_MODES[order.self_trade_prevention],
+    }

@@ -1,0 +1,243 @@
+"""Orders, fills, trades and balances as Binance shows them: decimal strings, times in milliseconds, ids as numbers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from trading_engine.database.transactional.records import AccountState, Trade
+from trading_engine.servers.tes.binance.symbols import commission_rate, symbol_of
+from trading_engine.servers.tes.services.market_data import MarketData
+from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
+from trading_engine.venue.events import TradeExecuted
+from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.order_state import Fill, OrderState, OrderStatus
+from trading_engine.venue.reasons import EndReason
+from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
+
+NANOSECONDS_PER_MS = 1_000_000
+NO_LIST = -1
+
+SIDES = {Side.BUY: "BUY", Side.SELL: "SELL"}
+TYPES = {
+    OrderType.LIMIT: "LIMIT",
+    OrderType.MARKET: "MARKET",
+    OrderType.STOP: "STOP_LOSS",
+    OrderType.STOP_LIMIT: "STOP_LOSS_LIMIT",
+    OrderType.MARKET_TO_LIMIT: "MARKET",
+    OrderType.PEGGED: "LIMIT",
+}
+TIMES_IN_FORCE = {TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
+"""All others are told as GTC: Binance has no more than these three."""
+STATUSES = {
+    OrderStatus.HELD: "PENDING_NEW",
+    OrderStatus.NEW: "NEW",
+    OrderStatus.PARTIALLY_FILLED: "PARTIALLY_FILLED",
+    OrderStatus.FILLED: "FILLED",
+    OrderStatus.CANCELED: "CANCELED",
+    OrderStatus.EXPIRED: "EXPIRED",
+}
+PREVENTION_MODES = {
+    SelfTradePrevention.NONE: "NONE",
+    SelfTradePrevention.CANCEL_INCOMING: "EXPIRE_TAKER",
+    SelfTradePrevention.CANCEL_RESTING: "EXPIRE_MAKER",
+    SelfTradePrevention.CANCEL_BOTH: "EXPIRE_BOTH",
+    SelfTradePrevention.DECREMENT: "DECREMENT",
+}
+EXPIRED_REASONS = frozenset(
+    {
+        EndReason.IOC_REMAINDER,
+        EndReason.FOK_NOT_FILLABLE,
+        EndReason.MINIMUM_NOT_FILLABLE,
+        EndReason.AUCTION_REMAINDER,
+        EndReason.OUTSIDE_BAND,
+    }
+)
+"""What FIX calls canceled and Binance expired: the venue's own doing, by the order's terms."""
+
+
+def milliseconds(time_ns: int) -> int:
+    return time_ns // NANOSECONDS_PER_MS
+
+
+def status_of(order: OrderState) -> str:
+    if order.end_reason is EndReason.SELF_TRADE_PREVENTED:
+        return "EXPIRED_IN_MATCH"
+    if order.end_reason in EXPIRED_REASONS:
+        return "EXPIRED"
+    return STATUSES[order.status]
+
+
+def type_of(order: OrderState) -> str:
+    return "LIMIT_MAKER" if order.post_only else TYPES[order.order_type]
+
+
+def quote_amount(value: int, instrument: Instrument, decimals: int) -> str:
+    """Of ticks times lots."""
+    return minor_to_amount(value * instrument.tick_value, decimals)
+
+
+def shown_price(order: OrderState, instrument: Instrument) -> str:
+    """A market order has no price, whatever its protection made of it."""
+    return ticks_to_price(order.price_ticks if order.order_type.has_limit else 0, instrument)
+
+
+def order_fields(order: OrderState, instrument: Instrument, decimals: int) -> dict[str, Any]:
+    """What all answers about an order have in common."""
+    fields: dict[str, Any] = {
+        "symbol": symbol_of(instrument),
+        "orderId": order.order_id,
+        "orderListId": NO_LIST,
+        "clientOrderId": client_order_id_of(order),
+        "price": shown_price(order, instrument),
+        "origQty": lots_to_quantity(order.quantity_lots, instrument),
+        "executedQty": lots_to_quantity(order.filled_lots, instrument),
+        "origQuoteOrderQty": minor_to_amount(0, decimals),
+        "cummulativeQuoteQty": quote_amount(order.filled_value, instrument, decimals),
+        "status": status_of(order),
+        "timeInForce": TIMES_IN_FORCE.get(order.time_in_force, "GTC"),
+        "type": type_of(order),
+        "side": SIDES[order.side],
+        "workingTime": milliseconds(order.created_ns),
+        "selfTradePreventionMode": PREVENTION_MODES[order.self_trade_prevention],
+    }
+    terms = order.special
+    if terms is not None and terms.stop_price_ticks:
+        fields["stopPrice"] = ticks_to_price(order.stop_price_ticks or terms.stop_price_ticks, instrument)
+    if terms is not None and terms.display_lots:
+        fields["icebergQty"] = lots_to_quantity(terms.display_lots, instrument)
+    if order.prevented_lots:
+        fields["preventedQuantity"] = lots_to_quantity(order.prevented_lots, instrument)
+    return fields
+
+
+def client_order_id_of(order: OrderState) -> str:
+    """Every order has a name there; one that was placed without has its number."""
+    return order.client_order_id or f"o{order.order_id}"
+
+
+def queried_order(order: OrderState, instrument: Instrument, decimals: int) -> dict[str, Any]:
+    terms = order.special
+    return {
+        "stopPrice": ticks_to_price(0, instrument),
+        "icebergQty": lots_to_quantity(0, instrument),
+        **order_fields(order, instrument, decimals),
+        "time": milliseconds(order.created_ns),
+        "updateTime": milliseconds(order.updated_ns),
+        "isWorking": terms is None or terms.stop_price_ticks == 0 or order.stop_price_ticks == 0,
+    }
+
+
+def canceled_order(order: OrderState, instrument: Instrument, decimals: int) -> dict[str, Any]:
+    fields = order_fields(order, instrument, decimals)
+    return {**fields, "origClientOrderId": fields["clientOrderId"], "transactTime": milliseconds(order.updated_ns)}
+
+
+def placed_order(
+    order: OrderState, fills: Iterable[Fill], instrument: Instrument, decimals: int, kind: str
+) -> dict[str, Any]:
+    """The answer to a new order, as short as the client asked for."""
+    fields = order_fields(order, instrument, decimals)
+    fields["transactTime"] = milliseconds(order.updated_ns)
+    if kind == "ACK":
+        return {name: fields[name] for name in ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")}
+    if kind == "RESULT":
+        return fields
+    return {**fields, "fills": [fill_of_order(fill, instrument, decimals) for fill in fills]}
+
+
+def fill_of_order(fill: Fill, instrument: Instrument, decimals: int) -> dict[str, Any]:
+    return {
+        "price": ticks_to_price(fill.price_ticks, instrument),
+        "qty": lots_to_quantity(fill.quantity_lots, instrument),
+        "commission": minor_to_amount(fill.fee, decimals),
+        "commissionAsset": instrument.currency,
+        "tradeId": fill.trade_id,
+    }
+
+
+def own_trade(fill: Fill, instrument: Instrument, decimals: int) -> dict[str, Any]:
+    value = fill.price_ticks * fill.quantity_lots
+    return {
+        "symbol": symbol_of(instrument),
+        "id": fill.trade_id,
+        "orderId": fill.order_id,
+        "orderListId": NO_LIST,
+        "price": ticks_to_price(fill.price_ticks, instrument),
+        "qty": lots_to_quantity(fill.quantity_lots, instrument),
+        "quoteQty": quote_amount(value, instrument, decimals),
+        "commission": minor_to_amount(fill.fee, decimals),
+        "commissionAsset": instrument.currency,
+        "time": milliseconds(fill.time_ns),
+        "isBuyer": fill.side is Side.BUY,
+        "isMaker": fill.is_maker,
+        "isBestMatch": True,
+    }
+
+
+def public_trade(trade: Trade, instrument: Instrument, decimals: int) -> dict[str, Any]:
+    return {
+        "id": trade.trade_id,
+        "price": ticks_to_price(trade.price_ticks, instrument),
+        "qty": lots_to_quantity(trade.quantity_lots, instrument),
+        "quoteQty": quote_amount(trade.price_ticks * trade.quantity_lots, instrument, decimals),
+        "time": milliseconds(trade.time_ns),
+        "isBuyerMaker": trade.aggressor_side is Side.SELL,
+        "isBestMatch": True,
+    }
+
+
+def aggregate_trade(trade: Trade, instrument: Instrument) -> dict[str, Any]:
+    """Trades are not aggregated: each is an aggregate of its own."""
+    return {
+        "a": trade.trade_id,
+        "p": ticks_to_price(trade.price_ticks, instrument),
+        "q": lots_to_quantity(trade.quantity_lots, instrument),
+        "f": trade.trade_id,
+        "l": trade.trade_id,
+        "T": milliseconds(trade.time_ns),
+        "m": trade.aggressor_side is Side.SELL,
+        "M": True,
+    }
+
+
+def trade_of_event(event: TradeExecuted, time_ns: int) -> Trade:
+    return Trade(
+        event.trade_id,
+        event.instrument_id,
+        event.market_sequence,
+        event.price_ticks,
+        event.quantity_lots,
+        event.aggressor_side,
+        time_ns,
+        0,
+    )
+
+
+def balances(state: AccountState, market_data: MarketData, decimals: dict[str, int]) -> list[dict[str, str]]:
+    """Currencies, then what is owned of each instrument as an asset of its own."""
+    rows = [
+        {
+            "asset": cash.currency,
+            "free": minor_to_amount(cash.available, decimals[cash.currency]),
+            "locked": minor_to_amount(cash.held, decimals[cash.currency]),
+        }
+        for cash in state.cash
+    ]
+    for position in state.positions:
+        instrument = market_data.instrument(position.instrument_id)
+        rows.append(
+            {
+                "asset": instrument.symbol,
+                "free": lots_to_quantity(position.available_lots, instrument),
+                "locked": lots_to_quantity(position.held_lots, instrument),
+            }
+        )
+    return rows
+
+
+def commission_rates(instrument: Instrument) -> dict[str, str]:
+    return {
+        "maker": commission_rate(instrument.maker_fee_ppm),
+        "taker": commission_rate(instrument.taker_fee_ppm),
+        "buyer": commission_rate(0),
+        "seller": commission_rate(0),
+    }
