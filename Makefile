@@ -27,7 +27,7 @@ run: environment page ## Start a whole venue with a live market and open it: ARG
 	@exec $(python) main.py up $(ARGS)
 
 .PHONY: test
-test: environment-dev page-dev browser servers core ## Run all tests but the soak: ARGS="-k journal"
+test: environment-dev page-dev browser servers clients core ## Run all tests but the soak: ARGS="-k journal"
 	@echo "==> pytest"
 	@$(python) -m pytest -n auto --dist loadfile $(ARGS)
 
@@ -66,14 +66,14 @@ sim: environment-dev core ## Run the simulations: recorded data, and seeded crow
 	@$(python) -m pytest tests/simulation $(ARGS)
 
 .PHONY: soak
-soak: environment-dev page-dev browser servers core ## Run the tests that take minutes
+soak: environment-dev page-dev browser servers clients core ## Run the tests that take minutes
 	@$(python) -m pytest -m soak --timeout 7200 $(ARGS)
 
 .PHONY: lock
 lock: environment-dev ## Pin the packages again after a change of pyproject.toml: ARGS=--upgrade for the newest
 	@$(python) scripts/lock.py $(ARGS)
 
-.PHONY: environment environment-dev page page-dev browser servers
+.PHONY: environment environment-dev page page-dev browser servers clients
 environment:
 	@scripts/setup_environment.sh base
 environment-dev:
@@ -86,3 +86,5 @@ browser: environment-dev
 	@$(python) scripts/chromium.py
 servers: environment-dev
 	@$(python) scripts/services.py --install
+clients: environment-dev
+	@$(python) scripts/client_environments.py

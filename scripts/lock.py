@@ -9,6 +9,7 @@ Linux and macOS (markers tell where a line applies). The other lists are exporte
 | prod.txt | a production image | dependencies and the extra `prod` |
 | dev.txt | `make test`, `make check` | dependencies, the extra `prod`, and the group `dev` |
 | bootstrap.txt | the installer itself | the group `bootstrap` |
+| clients.txt, binance-connector.txt | tests with clients of other venues | the groups of these names, each by itself |
 
 Not `uv.lock` and no other format of that kind, because those write the address of the package index into every entry: these lists install
 the same from any mirror. Each list carries a digest of the tables that it was made from, so that a test can tell, without a network,
@@ -32,8 +33,12 @@ EXPORTS: dict[str, list[str]] = {
     "dev.txt": ["pyproject.toml", "--extra", "prod", "--group", "dev"],
 }
 BOOTSTRAP = "bootstrap.txt"
-LISTS = [LOCK, *EXPORTS, BOOTSTRAP]
-PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-apple-darwin"]
+CLIENTS = ["clients.txt", "binance-connector.txt"]
+OF_ONE_GROUP = [BOOTSTRAP, *CLIENTS]
+LISTS = [LOCK, *EXPORTS, *OF_ONE_GROUP]
+INTEL_MAC = "x86_64-apple-darwin"
+"""Where some of the clients cannot be installed: tests with them do not run there, and say so."""
+PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin", INTEL_MAC]
 PYTHONS = ["3.11", "3.12", "3.13"]
 DIGEST_LABEL = "# digest of the dependency tables: "
 
@@ -42,8 +47,10 @@ def dependency_digest(pyproject: Path, target: str) -> str:
     """The digest of everything in pyproject.toml that decides what a list holds."""
     document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     project, groups = document["project"], document["dependency-groups"]
-    tables = {"requires-python": project["requires-python"], "group": groups["bootstrap"]}
-    if target != BOOTSTRAP:  # The others come from one resolution, which each table may change.
+    tables = {"requires-python": project["requires-python"]}
+    if target in OF_ONE_GROUP:
+        tables["group"] = groups[target.removesuffix(".txt")]
+    else:  # The others come from one resolution, which each table may change.
         tables |= {
             "dependencies": project["dependencies"],
             "extras": project["optional-dependencies"],
@@ -92,13 +99,16 @@ def main() -> None:
     for target, sources in EXPORTS.items():
         print(f"==> Exporting requirements/{target}")
         _compile(target, sources, ["--no-annotate", "--constraint", f"requirements/{LOCK}"])
-    print(f"==> Resolving requirements/{BOOTSTRAP}")
-    _compile(BOOTSTRAP, ["--group", "bootstrap"], ["--no-annotate", *upgrade])
+    for target in OF_ONE_GROUP:
+        print(f"==> Resolving requirements/{target}")
+        _compile(target, ["--group", target.removesuffix(".txt")], ["--no-annotate", *upgrade])
     print("==> Checking that every platform finds its wheels")
     for platform in PLATFORMS:
         for python in PYTHONS:
             _check_wheels("dev.txt", platform, python)
             _check_wheels(BOOTSTRAP, platform, python)
+            for target in CLIENTS if platform != INTEL_MAC else ():
+                _check_wheels(target, platform, python)
 
 
 if __name__ == "__main__":

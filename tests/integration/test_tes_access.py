@@ -126,7 +126,7 @@ async def test_logout_voids_the_refresh_token(venue: Venue) -> None:
     "forge",
     [
         lambda claims: jwt.encode(claims, "another key, long enough for the purpose", algorithm="HS256"),
-        lambda claims: jwt.encode(claims, None, algorithm="none"),
+        lambda claims: jwt.encode(claims, "", algorithm="none"),
     ],
     ids=["wrong key", "no signature"],
 )

@@ -1,0 +1,431 @@
+"""Binance's API as it is spoken: signatures, errors, headers, streams and the WebSocket API, byte for byte where that matters."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+import pytest_asyncio
+import websockets
+
+from support.tes_venue import Venue, running_venue, venue_config
+from trading_engine.servers.tes.binance.signing import signature_of, sorted_bytes
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SYMBOL = "AAPLUSD"
+
+
+class Account:
+    """One key, and requests signed with it."""
+
+    def __init__(self, venue: Venue, key: dict[str, str]) -> None:
+        self.venue, self.key_id, self.secret = venue, key["key_id"], key["secret"]
+
+    def query(self, **parameters: Any) -> str:
+        text = urlencode({"timestamp": int(time.time() * 1000), **parameters})
+        return f"{text}&signature={signature_of(self.secret, text.encode())}"
+
+    async def send(self, method: str, path: str, **parameters: Any) -> httpx.Response:
+        url = f"/api/v3/{path}?{self.query(**parameters)}"
+        return await self.venue.http.request(method, url, headers={"X-MBX-APIKEY": self.key_id})
+
+    async def ok(self, method: str, path: str, **parameters: Any) -> Any:
+        response = await self.send(method, path, **parameters)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def error(self, method: str, path: str, **parameters: Any) -> tuple[int, int]:
+        response = await self.send(method, path, **parameters)
+        return response.status_code, response.json()["code"]
+
+    async def place(self, side: str, quantity: str, price: str, **parameters: Any) -> Any:
+        order = {"symbol": SYMBOL, "side": side, "type": "LIMIT", "timeInForce": "GTC", "quantity": quantity}
+        return await self.ok("POST", "order", **{**order, "price": price, **parameters})
+
+    def signed(self, **parameters: Any) -> dict[str, Any]:
+        """Parameters of a WebSocket API request."""
+        full = {"apiKey": self.key_id, "timestamp": int(time.time() * 1000), **parameters}
+        payload = sorted_bytes({name: str(value) for name, value in full.items()})
+        return {**full, "signature": signature_of(self.secret, payload)}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
+    async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
+        yield venue
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def accounts(venue: Venue) -> tuple[Account, Account]:
+    made = []
+    for name in ("ann", "bob"):
+        trader = await venue.log_in(name)
+        made.append(Account(venue, (await trader.request("POST", "/v1/api-keys", json={"label": "b"})).json()))
+    return made[0], made[1]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ann(accounts: tuple[Account, Account]) -> AsyncIterator[Account]:
+    yield accounts[0]
+    await accounts[0].send("DELETE", "openOrders", symbol=SYMBOL)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bob(accounts: tuple[Account, Account]) -> AsyncIterator[Account]:
+    yield accounts[1]
+    await accounts[1].send("DELETE", "openOrders", symbol=SYMBOL)
+
+
+@asynccontextmanager
+async def socket(venue: Venue, path: str) -> AsyncIterator[websockets.ClientConnection]:
+    url = venue.tes.url.replace("http", "ws") + path
+    async with websockets.connect(url, compression=None, proxy=None) as connection:
+        yield connection
+
+
+async def receive(connection: websockets.ClientConnection) -> Any:
+    async with asyncio.timeout(20):
+        return json.loads(await connection.recv())
+
+
+async def ask(connection: websockets.ClientConnection, method: str, params: Any = None, number: int = 1) -> Any:
+    """The answer, past whatever else comes."""
+    await connection.send(json.dumps({"id": number, "method": method, "params": params}))
+    while True:
+        message = await receive(connection)
+        if message.get("id") == number:
+            return message
+
+
+# Signatures
+
+
+async def test_signature_in_the_body_of_a_post_is_as_good_as_in_the_query(venue: Venue, ann: Account) -> None:
+    query = f"symbol={SYMBOL}&side=BUY&type=LIMIT&timeInForce=GTC"
+    body = f"quantity=1&price=200&timestamp={int(time.time() * 1000)}"
+    signed = f"{body}&signature={signature_of(ann.secret, (query + body).encode())}"
+    headers = {"X-MBX-APIKEY": ann.key_id, "Content-Type": "application/x-www-form-urlencoded"}
+    response = await venue.http.post(f"/api/v3/order?{query}", content=signed, headers=headers)
+    assert (response.status_code, response.json()["status"]) == (200, "NEW"), response.text
+
+
+async def test_request_that_is_altered_old_early_or_unsigned_is_refused(venue: Venue, ann: Account) -> None:
+    now = int(time.time() * 1000)
+    assert await ann.error("GET", "account", timestamp=now - 6000) == (400, -1021)
+    assert await ann.error("GET", "account", timestamp=now + 5000) == (400, -1021)
+    assert await ann.error("GET", "account", recvWindow=60001) == (400, -1131)
+    assert (await ann.send("GET", "account", timestamp=now - 6000, recvWindow=10000)).status_code == 200
+    altered = ann.query(symbol=SYMBOL).replace("AAPL", "COIN")
+    headers = {"X-MBX-APIKEY": ann.key_id}
+    for url, code, status in [
+        (f"/api/v3/openOrders?{altered}", -1022, 400),
+        (f"/api/v3/account?timestamp={now}", -1102, 400),
+        (f"/api/v3/account?{ann.query()}&recvWindow=5000&recvWindow=5000", -1101, 400),
+    ]:
+        response = await venue.http.get(url, headers=headers)
+        assert (response.json()["code"], response.status_code) == (code, status), response.text
+    assert (await venue.http.get(f"/api/v3/account?{ann.query()}")).json()["code"] == -2014
+    unknown = await venue.http.get(f"/api/v3/account?{ann.query()}", headers={"X-MBX-APIKEY": "k" + "0" * 24})
+    assert unknown.json()["code"] == -1022
+
+
+async def test_key_that_was_deleted_is_refused(venue: Venue) -> None:
+    trader = await venue.log_in("ann")
+    key = (await trader.request("POST", "/v1/api-keys", json={"label": "gone"})).json()
+    gone = Account(venue, key)
+    assert (await gone.send("GET", "account")).status_code == 200
+    await trader.request("DELETE", f"/v1/api-keys/{key['key_id']}")
+    assert await gone.error("GET", "account") == (401, -2015)
+
+
+# Orders
+
+
+async def test_order_is_shown_with_its_fills_and_as_short_as_asked(ann: Account, bob: Account) -> None:
+    await bob.place("SELL", "2", "230.00")
+    await bob.place("SELL", "2", "230.50")
+    placed = await ann.place("BUY", "3", "231.00", newClientOrderId="mine-1")
+    assert (placed["status"], placed["executedQty"], placed["cummulativeQuoteQty"]) == ("FILLED", "3", "690.50")
+    assert [(fill["price"], fill["qty"]) for fill in placed["fills"]] == [("230.00", "2"), ("230.50", "1")]
+    queried = await ann.ok("GET", "order", symbol=SYMBOL, origClientOrderId="mine-1")
+    assert (queried["orderId"], queried["isWorking"], queried["price"]) == (placed["orderId"], True, "231.00")
+    short = await ann.place("BUY", "1", "200.00", newOrderRespType="ACK")
+    assert set(short) == {"symbol", "orderId", "orderListId", "clientOrderId", "transactTime"}
+    again = await ann.send(
+        "POST", "order", symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity="3", price="231.00",
+        newClientOrderId="mine-1",
+    )  # fmt: skip
+    assert again.json() == {"code": -2010, "msg": "Duplicate order sent."}
+
+
+async def test_immediate_order_expires_and_own_orders_expire_in_match(ann: Account, bob: Account) -> None:
+    await bob.place("SELL", "2", "230.00")
+    part = await ann.place("BUY", "3", "230.00", timeInForce="IOC")
+    assert (part["status"], part["executedQty"]) == ("EXPIRED", "2")
+    await ann.place("SELL", "2", "230.00")
+    prevented = await ann.place("BUY", "2", "230.00", selfTradePreventionMode="EXPIRE_TAKER")
+    assert (prevented["status"], prevented["selfTradePreventionMode"]) == ("EXPIRED_IN_MATCH", "EXPIRE_TAKER")
+
+
+REFUSED: list[tuple[dict[str, Any], int, str]] = [
+    ({"symbol": "NOPE"}, -1121, "Invalid symbol."),
+    ({"side": "HOLD"}, -1117, "Invalid side."),
+    ({"type": "FANCY"}, -1116, "Invalid orderType."),
+    ({"type": "TAKE_PROFIT"}, -1116, "not offered"),
+    ({"timeInForce": "GTX"}, -1115, "Invalid timeInForce."),
+    ({"quantity": ""}, -1102, "'quantity'"),
+    ({"quantity": "x"}, -1100, "'quantity'"),
+    ({"quantity": "1.5"}, -1013, "LOT_SIZE"),
+    ({"quantity": "1000000"}, -1013, "LOT_SIZE"),
+    ({"price": "230.005"}, -1013, "PRICE_FILTER"),
+    ({"price": "900"}, -1013, "PERCENT_PRICE"),
+    ({"icebergQty": "5"}, -1013, "ICEBERG_PARTS"),
+    ({"quantity": "90000"}, -2010, "insufficient balance"),
+    ({"newClientOrderId": "a b"}, -1100, "'newClientOrderId'"),
+    ({"newOrderRespType": "LONG"}, -1100, "'newOrderRespType'"),
+    ({"selfTradePreventionMode": "X"}, -1100, "selfTradePreventionMode"),
+    ({"trailingDelta": "100"}, -1128, "not offered"),
+    ({"type": "STOP_LOSS"}, -1102, "'stopPrice'"),
+    ({"type": "MARKET", "quoteOrderQty": "5.005", "quantity": None}, -1111, "precision"),
+]
+
+
+@pytest.mark.parametrize(("change", "code", "words"), REFUSED, ids=[str(case[0])[:40] for case in REFUSED])
+async def test_order_that_cannot_be_is_refused_with_binances_code(
+    ann: Account, change: dict[str, Any], code: int, words: str
+) -> None:
+    order = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "230"}
+    body = {name: value for name, value in {**order, **change}.items() if value is not None}
+    response = await ann.send("POST", "order", **body)
+    error = response.json()
+    assert (response.status_code, error["code"], words in error["msg"]) == (400, code, True), error
+
+
+async def test_cancel_replace_says_what_became_of_both(ann: Account) -> None:
+    first = await ann.place("BUY", "1", "200.00")
+    change = {
+        "symbol": SYMBOL,
+        "side": "BUY",
+        "type": "LIMIT",
+        "timeInForce": "GTC",
+        "quantity": "2",
+        "price": "201",
+        "cancelReplaceMode": "STOP_ON_FAILURE",
+    }
+    done = await ann.ok("POST", "order/cancelReplace", **change, cancelOrderId=first["orderId"])
+    assert (done["cancelResponse"]["status"], done["newOrderResponse"]["origQty"]) == ("CANCELED", "2")
+    failed = await ann.send("POST", "order/cancelReplace", **change, cancelOrderId=first["orderId"])
+    data = failed.json()["data"]
+    assert (failed.status_code, failed.json()["code"]) == (400, -2022)
+    assert (data["cancelResult"], data["newOrderResult"]) == ("FAILURE", "NOT_ATTEMPTED")
+    allowed = {**change, "cancelReplaceMode": "ALLOW_FAILURE"}
+    half = await ann.send("POST", "order/cancelReplace", **allowed, cancelOrderId=first["orderId"])
+    assert (half.status_code, half.json()["code"]) == (409, -2021)
+    assert half.json()["data"]["newOrderResponse"]["status"] == "NEW"
+
+
+async def test_amend_takes_less_and_keeps_the_place(ann: Account, bob: Account) -> None:
+    first = await bob.place("SELL", "5", "230.00")
+    await bob.place("SELL", "5", "230.00")
+    amended = await bob.ok("PUT", "order/amend/keepPriority", symbol=SYMBOL, orderId=first["orderId"], newQty="3")
+    assert amended["amendedOrder"]["origQty"] == "3"
+    await ann.place("BUY", "3", "230.00")
+    assert (await bob.ok("GET", "order", symbol=SYMBOL, orderId=first["orderId"]))["status"] == "FILLED"
+    more = {"symbol": SYMBOL, "orderId": (await ann.place("BUY", "1", "200"))["orderId"], "newQty": "2"}
+    assert await ann.error("PUT", "order/amend/keepPriority", **more) == (400, -2038)
+
+
+async def test_orders_and_trades_are_listed_from_an_id_on(ann: Account, bob: Account) -> None:
+    ids = [(await ann.place("BUY", "1", "200.00"))["orderId"] for _ in range(3)]
+    listed = await ann.ok("GET", "allOrders", symbol=SYMBOL, orderId=ids[1])
+    assert [order["orderId"] for order in listed][:2] == ids[1:]
+    assert [order["orderId"] for order in await ann.ok("GET", "openOrders")] == ids
+    canceled = await ann.ok("DELETE", "openOrders", symbol=SYMBOL)
+    assert [order["orderId"] for order in canceled] == ids
+    assert await ann.error("DELETE", "openOrders", symbol=SYMBOL) == (400, -2011)
+    assert await ann.error("DELETE", "order", symbol=SYMBOL, orderId=ids[0]) == (400, -2011)
+    assert await ann.error("GET", "order", symbol=SYMBOL, orderId=10**12) == (400, -2013)
+    assert await ann.error("GET", "order", symbol=SYMBOL) == (400, -1102)
+    await bob.place("SELL", "1", "230.00")
+    await ann.place("BUY", "1", "230.00")
+    last = (await ann.ok("GET", "myTrades", symbol=SYMBOL))[-1]
+    assert await ann.ok("GET", "myTrades", symbol=SYMBOL, fromId=last["id"]) == [last]
+    assert await bob.ok("GET", "allOrders", symbol="COINUSD") == []
+
+
+async def test_order_test_places_nothing(ann: Account) -> None:
+    order = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "230"}
+    assert await ann.ok("POST", "order/test", **order) == {}
+    assert await ann.error("POST", "order/test", **{**order, "price": "230.005"}) == (400, -1013)
+    assert await ann.ok("GET", "openOrders") == []
+
+
+async def test_answers_count_what_was_used(ann: Account) -> None:
+    order = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "200"}
+    headers = (await ann.send("POST", "order", **order)).headers
+    assert int(headers["x-mbx-used-weight-1m"]) > 0
+    assert int(headers["x-mbx-order-count-10s"]) > 0
+    counts = await ann.ok("GET", "rateLimit/order")
+    assert counts[0]["count"] >= 1
+
+
+async def test_commission_and_balances_are_those_of_the_venue(ann: Account) -> None:
+    rates = (await ann.ok("GET", "account/commission", symbol=SYMBOL))["standardCommission"]
+    assert (rates["maker"], rates["taker"]) == ("0.00010000", "0.00030000")
+    await ann.place("BUY", "10", "200.00")
+    usd = next(row for row in (await ann.ok("GET", "account"))["balances"] if row["asset"] == "USD")
+    assert usd["locked"] == "2000.60"
+
+
+# Market data
+
+
+async def test_public_paths_answer_without_a_key(venue: Venue, ann: Account, bob: Account) -> None:
+    await bob.place("SELL", "2", "230.00")
+    await ann.place("BUY", "1", "230.00")
+    http = venue.http
+    information = (await http.get("/api/v3/exchangeInfo", params={"symbol": SYMBOL})).json()
+    steps = {rule["filterType"]: rule for rule in information["symbols"][0]["filters"]}
+    assert (steps["PRICE_FILTER"]["tickSize"], steps["LOT_SIZE"]["stepSize"]) == ("0.01", "1")
+    depth = (await http.get("/api/v3/depth", params={"symbol": SYMBOL, "limit": 5})).json()
+    assert depth["asks"] == [["230.00", "1"]]
+    assert (await http.get("/api/v3/ping")).json() == {}
+    trades = (await http.get("/api/v3/trades", params={"symbol": SYMBOL})).json()
+    assert trades[-1]["isBuyerMaker"] is False
+    day = (await http.get("/api/v3/ticker/24hr", params={"symbol": SYMBOL})).json()
+    assert (day["lastPrice"], day["lastId"], day["askPrice"]) == ("230.00", trades[-1]["id"], "230.00")
+    assert day["count"] == len((await http.get("/api/v3/trades", params={"symbol": SYMBOL, "limit": 1000})).json())
+    both = (await http.get("/api/v3/ticker/price", params={"symbols": '["AAPLUSD","COINUSD"]'})).json()
+    assert [row["symbol"] for row in both] == ["AAPLUSD", "COINUSD"]
+    assert len((await http.get("/api/v3/ticker/bookTicker")).json()) == 2
+    start = (await http.get("/api/v3/klines", params={"symbol": SYMBOL, "interval": "1m"})).json()[-1][0]
+    since = await http.get("/api/v3/klines", params={"symbol": SYMBOL, "interval": "1m", "startTime": start})
+    assert since.json()[0][0] == start
+    recent = await http.get("/api/v3/aggTrades", params={"symbol": SYMBOL, "startTime": start, "limit": 1000})
+    assert recent.json()[-1]["a"] == trades[-1]["id"]
+    for path, parameters, code in [
+        ("klines", {"symbol": SYMBOL, "interval": "7m"}, -1120),
+        ("depth", {"symbol": "aaplusd"}, -1121),
+        ("depth", {}, -1102),
+        ("trades", {"symbol": SYMBOL, "limit": "many"}, -1100),
+    ]:
+        assert (await http.get(f"/api/v3/{path}", params=parameters)).json()["code"] == code
+    assert (await http.get("/api/v3/nothing")).status_code == 404
+
+
+# Streams
+
+
+async def test_book_kept_by_the_published_steps_is_the_venues(venue: Venue, ann: Account, bob: Account) -> None:
+    async with socket(venue, f"/ws/{SYMBOL.lower()}@depth@100ms") as stream:
+        for step in range(5):
+            await bob.place("SELL", "2", f"23{step}.00")
+            await ann.place("BUY", "1", f"23{step}.00")
+        snapshot = (await venue.http.get("/api/v3/depth", params={"symbol": SYMBOL})).json()
+        book = {side: dict(snapshot[side]) for side in ("bids", "asks")}
+        last = snapshot["lastUpdateId"]
+        await bob.place("SELL", "7", "240.00")
+        before = None
+        while "240.00" not in book["asks"]:
+            update = await receive(stream)
+            if update["u"] <= last:
+                continue
+            assert update["U"] <= last + 1 <= update["u"] if before is None else update["U"] == before + 1
+            before = update["u"]
+            for side, changes in (("bids", update["b"]), ("asks", update["a"])):
+                for price, quantity in changes:
+                    book[side][price] = quantity
+                    if float(quantity) == 0:
+                        del book[side][price]
+        shown = (await venue.http.get("/api/v3/depth", params={"symbol": SYMBOL})).json()
+        assert book == {side: dict(shown[side]) for side in ("bids", "asks")}
+
+
+async def test_streams_are_subscribed_listed_and_left(venue: Venue, ann: Account, bob: Account) -> None:
+    async with socket(venue, f"/stream?streams={SYMBOL.lower()}@trade") as stream:
+        wanted = [f"{SYMBOL.lower()}@{kind}" for kind in ("bookTicker", "aggTrade", "ticker", "miniTicker", "depth5")]
+        assert await ask(stream, "SUBSCRIBE", wanted) == {"result": None, "id": 1}
+        assert (await ask(stream, "SUBSCRIBE", ["aaplusd@nothing"]))["error"]["code"] == 2
+        assert (await ask(stream, "LIST_SUBSCRIPTIONS"))["result"] == sorted([*wanted, f"{SYMBOL.lower()}@trade"])
+        await bob.place("SELL", "1", "230.00")
+        await ann.place("BUY", "1", "230.00")
+        heard: set[str] = set()
+        while heard != {*wanted, f"{SYMBOL.lower()}@trade"}:
+            message = await receive(stream)
+            heard.add(message["stream"])
+            if message["stream"].endswith("@aggTrade"):
+                assert message["data"]["f"] == message["data"]["l"] == message["data"]["a"]
+        assert await ask(stream, "UNSUBSCRIBE", [*wanted, f"{SYMBOL.lower()}@trade"]) == {"result": None, "id": 1}
+        assert (await ask(stream, "LIST_SUBSCRIPTIONS"))["result"] == []
+        await stream.send("no json")
+        assert (await receive(stream))["error"]["code"] == 3
+
+
+async def test_socket_that_sends_garbage_is_closed_and_others_are_not(venue: Venue) -> None:
+    async with socket(venue, "/ws") as other, socket(venue, "/ws") as noisy:
+        for _ in range(20):
+            await noisy.send(b"\x00\xff")
+            await receive(noisy)
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await receive(noisy)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+        assert (await ask(other, "LIST_SUBSCRIPTIONS"))["result"] == []
+
+
+async def test_listen_key_is_a_stream_of_ones_own_account_only(venue: Venue, ann: Account, bob: Account) -> None:
+    headers = {"X-MBX-APIKEY": ann.key_id}
+    key = (await venue.http.post("/api/v3/userDataStream", headers=headers)).json()["listenKey"]
+    foreign = await venue.http.put(
+        "/api/v3/userDataStream", params={"listenKey": key}, headers={"X-MBX-APIKEY": bob.key_id}
+    )
+    assert foreign.json()["code"] == -1125
+    async with socket(venue, f"/ws/{key}") as stream:
+        await bob.place("BUY", "1", "199.00")
+        placed = await ann.place("BUY", "1", "200.00")
+        report = await receive(stream)
+        assert (report["e"], report["x"], report["i"]) == ("executionReport", "NEW", placed["orderId"])
+        position = await receive(stream)
+        assert (position["e"], position["B"][0]["a"]) == ("outboundAccountPosition", "USD")
+        await ann.ok("DELETE", "order", symbol=SYMBOL, orderId=placed["orderId"])
+        assert (await receive(stream))["x"] == "CANCELED"
+    await venue.http.put("/api/v3/userDataStream", params={"listenKey": key}, headers=headers)
+    await venue.http.delete("/api/v3/userDataStream", params={"listenKey": key}, headers=headers)
+    async with socket(venue, f"/ws/{key}") as stream:
+        assert (await receive(stream))["error"]["code"] == 2
+
+
+# The WebSocket API
+
+
+async def test_websocket_api_places_and_tells_what_became_of_it(venue: Venue, ann: Account, bob: Account) -> None:
+    async with socket(venue, "/ws-api/v3") as api:
+        assert (await ask(api, "time"))["status"] == 200
+        followed = await ask(api, "userDataStream.subscribe.signature", ann.signed())
+        assert followed["result"] == {"subscriptionId": 0}
+        order = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": 2, "price": "200"}
+        await api.send(json.dumps({"id": "place", "method": "order.place", "params": ann.signed(**order)}))
+        events, answer = [], None
+        while answer is None or not events:
+            message = await receive(api)
+            if message.get("id") == "place":
+                answer = message
+            elif message["event"]["e"] == "executionReport":
+                events.append(message["event"])
+        assert (answer["status"], answer["result"]["origQty"], events[0]["x"]) == (200, "2", "NEW")
+        number = answer["result"]["orderId"]
+        status = await ask(api, "order.status", ann.signed(symbol=SYMBOL, orderId=number), 2)
+        assert status["result"]["status"] == "NEW"
+        foreign = await ask(api, "order.cancel", bob.signed(symbol=SYMBOL, orderId=number), 3)
+        assert (foreign["status"], foreign["error"]["code"]) == (400, -2011)
+        forged = {**ann.signed(symbol=SYMBOL, orderId=number), "symbol": "COINUSD"}
+        assert (await ask(api, "order.cancel", forged, 4))["error"]["code"] == -1022
+        assert (await ask(api, "no.such.method", {}, 5))["status"] == 404
+        assert (await ask(api, "order.place", [1], 6))["error"]["code"] == -1100
+        assert (await ask(api, "userDataStream.unsubscribe", {}, 7))["result"] == {}
