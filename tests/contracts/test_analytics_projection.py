@@ -10,16 +10,16 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec.structs import replace
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, event, select, update
 
 from support.naive_analytics import MINUTE_NS, spread_over_time
 from support.random_market import random_market
 from trading_engine.database.analytics.aggregations import AnalyticsFold, Changes
-from trading_engine.database.analytics.database import VERSION_TABLE, AnalyticsDatabase, analytics_url
+from trading_engine.database.analytics.database import VERSION_TABLE, AnalyticsDatabase, analytics_state, analytics_url
 from trading_engine.database.analytics.models import Base
 from trading_engine.database.analytics.projection import AnalyticsProjection
 from trading_engine.database.connections import Use
-from trading_engine.database.errors import ProjectionAhead, ProjectionConflict, ProjectionGap
+from trading_engine.database.errors import MigrationFailed, ProjectionAhead, ProjectionConflict, ProjectionGap
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.shared.config import Config, DatabaseConfig
 
@@ -202,6 +202,17 @@ async def test_another_history_of_events_is_refused(analytics: AnalyticsDatabase
     other = [replace(batch, time_ns=batch.time_ns + MINUTE_NS) for batch in BATCHES]
     with pytest.raises(ProjectionAhead, match="not those of this stream"):
         await projection_of(analytics).apply(other[5:30])
+
+
+async def test_checkpoint_of_another_release_is_refused_and_says_what_to_do(analytics: AnalyticsDatabase) -> None:
+    await projection_of(analytics).apply(BATCHES[:5])
+
+    def work(connection: Connection) -> None:
+        connection.execute(update(analytics_state).values(checkpoint=b'{"format":999}'))
+
+    await analytics.connections.run(Use.WRITE, work)
+    with pytest.raises(MigrationFailed, match=r"format 999 .* delete them"):
+        await projection_of(analytics).apply(BATCHES[5:10])
 
 
 def test_configured_url_comes_before_the_data_directory() -> None:

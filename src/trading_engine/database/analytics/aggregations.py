@@ -69,8 +69,15 @@ class TradeRecord(msgspec.Struct, array_like=True, gc=False):
 MARKOUT_FIELDS = ("mid_1s_half_ticks", "mid_10s_half_ticks", "mid_60s_half_ticks")
 
 
-class FoldState(msgspec.Struct):
+class UnknownState(ValueError):
+    """The state is not one that this release makes."""
+
+
+class FoldFormat(msgspec.Struct):
     format: int
+
+
+class FoldState(FoldFormat):
     event_sequence: int
     time_ns: int
     minute_ends_ns: int
@@ -153,7 +160,6 @@ class AnalyticsFold:
         )
 
     def _load(self, state: FoldState) -> None:
-        assert state.format == FORMAT, state.format
         self.event_sequence = state.event_sequence
         self.time_ns = state.time_ns
         self._minute_ends_ns = state.minute_ends_ns
@@ -564,4 +570,13 @@ def interval_row(instrument_id: int, interval: Interval) -> Row:
 
 # JSON, not MessagePack: sums of money times nanoseconds leave 64 bits.
 encode_state = msgspec.json.Encoder().encode
-decode_state = msgspec.json.Decoder(FoldState).decode
+_decode_format = msgspec.json.Decoder(FoldFormat).decode
+_decode_state = msgspec.json.Decoder(FoldState).decode
+
+
+def decode_state(data: bytes) -> FoldState:
+    """Raises `UnknownState`."""
+    found = _decode_format(data).format
+    if found != FORMAT:
+        raise UnknownState(f"format {found} of the state is not {FORMAT}")
+    return _decode_state(data)

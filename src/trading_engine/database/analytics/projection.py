@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 import msgspec
 from sqlalchemy import Connection, select
 
-from trading_engine.database.analytics.aggregations import MINUTE_NS, AnalyticsFold
+from trading_engine.database.analytics.aggregations import MINUTE_NS, AnalyticsFold, UnknownState
 from trading_engine.database.analytics.database import (
     AnalyticsDatabase,
     analytics_state,
@@ -32,7 +32,7 @@ from trading_engine.database.analytics.database import (
 )
 from trading_engine.database.analytics.latency import Histogram, Stage
 from trading_engine.database.bulk import upsert_rows
-from trading_engine.database.errors import ProjectionAhead
+from trading_engine.database.errors import MigrationFailed, ProjectionAhead
 from trading_engine.database.projection import SqlProjection, move_on
 from trading_engine.shared.config import Config
 from trading_engine.venue.events import EventBatch
@@ -98,7 +98,12 @@ class AnalyticsProjection(SqlProjection[AnalyticsProgress]):
         row = connection.execute(select(analytics_state)).one_or_none()
         if row is None:
             return AnalyticsProgress(AnalyticsFold(), 0, 0, self._started_ns)
-        fold = AnalyticsFold(row.checkpoint)
+        try:
+            fold = AnalyticsFold(row.checkpoint)
+        except UnknownState as error:
+            raise MigrationFailed(
+                f"The analytics are of another release ({error}): delete them, and they are made again."
+            ) from error
         assert fold.event_sequence == row.checkpoint_sequence, (fold.event_sequence, row.checkpoint_sequence)
         return AnalyticsProgress(fold, row.event_sequence, row.updated_ns, self._started_ns)
 
