@@ -244,6 +244,8 @@ class SubmittedCommand(msgspec.Struct, frozen=True, array_like=True, gc=False):
     producer: str
     producer_sequence: int
     command: AnyCommand
+    expires_ns: int = 0
+    """Time after which the OBS must not take it any more: nobody waits for its outcome. 0 for never."""
 
 
 class SequencedCommand(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -30,6 +30,11 @@ HEARTBEAT_S = 5
 """A server that says nothing for about twice as long is taken for gone, unless the URL names another `heartbeat`."""
 
 log = logging.getLogger(__name__)
+for library in (
+    "aio_pika",
+    "aiormq",
+):  # They print a stack for each lost connection, which is an everyday thing and logged here.
+    logging.getLogger(library).setLevel(logging.CRITICAL)
 
 Declare = Callable[[AbstractChannel, str], Awaitable[None]]
 

@@ -16,8 +16,8 @@ PRODUCER_CHARACTERS_MAX = 64
 log = logging.getLogger(__name__)
 
 
-async def commands_of(delivery: Delivery) -> list[SubmittedCommand]:
-    """The commands of a delivery. What cannot be one is parked with the reason."""
+async def commands_of(delivery: Delivery, now_ns: int) -> list[SubmittedCommand]:
+    """The commands of a delivery. What cannot be one, or comes too late, is parked with the reason."""
     commands = []
     for index, payload in enumerate(delivery.payloads):
         try:
@@ -25,7 +25,7 @@ async def commands_of(delivery: Delivery) -> list[SubmittedCommand]:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             await delivery.park(index, f"not a command: {error}")
             continue
-        fault = fault_of(command)
+        fault = fault_of(command, now_ns)
         if fault:
             await delivery.park(index, fault)
         else:
@@ -33,8 +33,12 @@ async def commands_of(delivery: Delivery) -> list[SubmittedCommand]:
     return commands
 
 
-def fault_of(command: SubmittedCommand) -> str:
+def fault_of(command: SubmittedCommand, now_ns: int) -> str:
     """What is wrong with the envelope of a command; empty if nothing is. What is in it the venue judges."""
+    if 0 < command.expires_ns < now_ns:
+        return (
+            f"expired {(now_ns - command.expires_ns) / 1e9:.3f} s ago: {command.producer} {command.producer_sequence}"
+        )
     if not 0 < len(command.producer) <= PRODUCER_CHARACTERS_MAX:
         return f"the producer's name has {len(command.producer)} characters, 1 to {PRODUCER_CHARACTERS_MAX} are allowed"
     if command.producer.startswith(INTERNAL_PRODUCER_PREFIX):

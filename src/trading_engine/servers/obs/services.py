@@ -132,7 +132,7 @@ class OrderBookService:
         async for delivery in consumer.deliveries(self._config.obs.group_commit_max):
             self._is_committing = True
             try:
-                commands = await commands_of(delivery)
+                commands = await commands_of(delivery, self._clock.now_ns())
                 if commands:
                     await self._sequencer.commit(commands)
                 await delivery.acknowledge()

@@ -26,7 +26,7 @@ from trading_engine.database.projection import ProjectionWriter
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import Candle, StartState
-from trading_engine.messaging.broker import MessageBroker
+from trading_engine.messaging.broker import BrokerError, MessageBroker
 from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.tes.app import Edge, create_app
 from trading_engine.servers.tes.asgi import ASGIApp
@@ -109,6 +109,7 @@ class TradingEngineServer:
             start.event_sequence,
             config.tes.order_timeout_s,
             projection.submit,
+            time.time_ns,
         )
         self.health = Health(self.gateway, projection)
         self.authentication = Authentication(
@@ -309,7 +310,7 @@ async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) ->
     except (UnsafeDemoUsers, SecretError, MigrationFailed, ConfigError, CannotListen) as error:
         log.critical("TES cannot start: %s", error)
         raise SystemExit(EXIT_CANNOT_START) from error
-    except (DatabaseError, StreamInconsistent) as error:
+    except (DatabaseError, StreamInconsistent, BrokerError) as error:
         log.critical("TES stops: %s", error)
         raise SystemExit(EXIT_FAILED) from error
 

@@ -6,7 +6,8 @@
 
 A process is one producer for as long as it lives, numbering its commands 1, 2, 3, …; the venue applies rising numbers only, so the number
 is taken and the message handed to the transport in one step without a switch to another task. What a client is told comes from the
-event batch alone, never from the transport's word that the message is safe.
+event batch alone, never from the transport's word that the message is safe. A command expires when nobody waits for its outcome any more:
+a transport that keeps it while nobody matches must not surprise its sender with it later.
 
 The stream is read by one task, in order, each batch once. It starts after the sequence that the database had reached, and the gateway is
 ready when it has handled everything that the venue had done at the time it connected. When the connection is lost, nobody is kept
@@ -57,6 +58,7 @@ IN_FLIGHT_MAX = 5_000
 BATCHES_PER_TURN = 50
 """After so many batches in a row the reader lets requests have a turn."""
 HELD_UP_AFTER_SECONDS = 0.5
+SECOND_NS = 1_000_000_000
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 1.0
 HEARTBEAT_SECONDS = 1.0
@@ -91,6 +93,7 @@ class Gateway:
         handled_sequence: int,
         order_timeout_s: float,
         record: Recorder,
+        now_ns: Callable[[], int],
     ) -> None:
         self._broker = broker
         self._shard = shard
@@ -98,6 +101,7 @@ class Gateway:
         self._live_orders = live_orders
         self._order_timeout_s = order_timeout_s
         self._record = record
+        self._now_ns = now_ns
         self._loop_time = asyncio.get_running_loop().time
         self._waiting_since_s = math.inf
         """When the database was given what it has not taken yet."""
@@ -150,7 +154,8 @@ class Gateway:
         self._waiting[number] = outcome
         try:
             async with asyncio.timeout(self._order_timeout_s):
-                await self._publish(encode(SubmittedCommand(self._producer, number, command)))
+                expires_ns = self._now_ns() + int(self._order_timeout_s * SECOND_NS)
+                await self._publish(encode(SubmittedCommand(self._producer, number, command, expires_ns)))
                 return await outcome
         except TimeoutError:
             raise outcome_unknown(self._order_timeout_s) from None
