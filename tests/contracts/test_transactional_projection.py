@@ -211,6 +211,33 @@ async def test_projection_of_two_processes_fails_in_the_second(
     assert await rows_of(database) == expected
 
 
+async def test_projection_whose_lost_transaction_is_committed_late_goes_on(
+    database: TransactionalDatabase, driver: VenueDriver, expected: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection goes, the rows are read, and only then does the server commit: nobody else is projecting."""
+    projection = TransactionalProjection(database)
+    await projection.apply(driver.batches[:10])
+    run = database.connections.run
+    events: list[str] = []
+
+    async def losing(use: Use, work: Callable[[Connection], Any]) -> Any:
+        if use is Use.PROJECT:
+            events.append("lost" if not events else "late")
+            if events == ["lost"]:
+                raise DatabaseUnavailable("the connection was lost")
+            if events == ["lost", "late"]:
+                monkeypatch.setattr(database.connections, "run", run)
+                await TransactionalProjection(database).apply(driver.batches[:20])
+        return await run(use, work)
+
+    monkeypatch.setattr(database.connections, "run", losing)
+    for message in ("connection was lost", "committed after all"):
+        with pytest.raises(DatabaseUnavailable, match=message):
+            await projection.apply(driver.batches[10:20])
+    await projection.apply(driver.batches[10:])
+    assert await rows_of(database) == expected
+
+
 async def test_projection_event_that_contradicts_the_rows_stops_it(database: TransactionalDatabase) -> None:
     market = open_venue()
     market.rest(ALICE, BUY, 10, 100)

@@ -4,11 +4,12 @@
 |---|---|---|
 | read | snapshot of a WAL file, `query_only` | REPEATABLE READ, read only |
 | write (TES's own rows) | one connection, BEGIN IMMEDIATE, synchronous FULL: on disk when committed | defaults, which are the same |
-| project | one connection, BEGIN IMMEDIATE, synchronous NORMAL | synchronous_commit off |
+| project | one connection, BEGIN IMMEDIATE, synchronous NORMAL | as write |
 | migrate | as write, without foreign keys: SQLite changes a table by rebuilding it | as write |
 
-The projection does without a sync for each commit because its rows are derived: after a power cut the database may be some commits
-back, whole and with the sequence that belongs to it, and the projection goes on from there. Killing the process loses nothing.
+On SQLite the projection does without a sync for each commit because its rows are derived: after a power cut the database may be some
+commits back, whole and with the sequence that belongs to it, and the projection goes on from there. Killing the process loses nothing.
+PostgreSQL is another process: were it to forget commits when it crashes, rows would go back under a projection that goes on running.
 
 SQLite takes one writer at a time. A single write connection in each process lets writers queue in order instead of polling for the
 lock, and BEGIN IMMEDIATE takes the lock at the start, where waiting (`BUSY_TIMEOUT_MS`) is possible; a transaction that read first and
@@ -259,8 +260,6 @@ def _run_pragmas(connection: DBAPIConnection, pragmas: list[str]) -> None:
 
 def _postgresql_engine(url: URL, use: Use) -> AsyncEngine:
     settings = {"jit": "off", "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT_S * 1000:.0f}"}
-    if use is Use.PROJECT:
-        settings["synchronous_commit"] = "off"
     engine = create_async_engine(
         url,
         pool_size={Use.READ: READERS_MAX, Use.WRITE: POSTGRESQL_WRITERS_MAX}.get(use, 1),

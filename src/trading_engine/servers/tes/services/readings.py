@@ -126,7 +126,12 @@ class Readings:
         self._currency = currency
 
     async def barrier(self) -> None:
-        """Return when the rows show all that this process has handled. Raises `ApiError`."""
+        """Return when the rows show all that this process has handled.
+
+        Raises `ApiError`, at once where the database is known to be away.
+        """
+        if isinstance(self._projection.error, DatabaseUnavailable) and self._projection.lag:
+            raise database_unavailable()
         try:
             await self._projection.reached(self._gateway.handled_sequence)
         except (ProjectionError, DatabaseUnavailable) as error:
