@@ -21,7 +21,8 @@ from benchmarks.full_venue import INSTRUMENT, commands_of
 from trading_engine.servers.obs.journal import Journal
 from trading_engine.servers.obs.recovery import Paths, recover
 from trading_engine.venue import commands as c
-from trading_engine.venue.fast.venue import FastVenue, command_of
+from trading_engine.venue.fast.records import command_of
+from trading_engine.venue.fast.venue import FastVenue
 from trading_engine.venue.terms import TradingPhase
 
 GROUP = 100

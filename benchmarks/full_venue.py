@@ -1,10 +1,13 @@
 """Commands per second of the full venue, with accounts, holds, fees and events, in each regime of the canonical workload.
 
 `python benchmarks/full_venue.py [--repeat 3] [--accounts 1000]`. The messages are those of the bare book; each order belongs to one of
-the accounts, which have cash and shares for all of it. Figures are of CPU time, the best of the repetitions.
+the accounts, which have cash and shares for all of it. Figures are of CPU time, the best of the repetitions; one by one is the median time
+from a command to its events, both as Python objects, of the first messages.
 """
 
 import argparse
+import gc
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -18,12 +21,14 @@ from benchmarks.book_workload import REGIMES, generate
 from trading_engine.venue import commands as c
 from trading_engine.venue.fast.bare_book import CANCEL, MODIFY, NEW
 from trading_engine.venue.fast.layout import COMMAND
+from trading_engine.venue.fast.records import command_of
 from trading_engine.venue.fast.venue import FastVenue
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.terms import OrderType, TimeInForce, TradingPhase
 from trading_engine.venue.venue import Venue
 
 BATCH = 10_000
+ONE_BY_ONE = 100_000
 INSTRUMENT = Instrument(
     1,
     "BENCH",
@@ -82,13 +87,31 @@ def commands_per_second(commands: NDArray[np.void], accounts: int) -> tuple[floa
     return len(commands) / (time.process_time() - started), venue.open_order_count, events
 
 
+def one_by_one(records: NDArray[np.void], accounts: int) -> float:
+    """Median microseconds of `apply`."""
+    venue = FastVenue()
+    open_venue(venue, accounts)
+    commands = [
+        c.SequencedCommand(number, 10**9 + number, "bench", number, command_of(record, b""))
+        for number, record in enumerate(records, venue.command_sequence + 1)
+    ]
+    took = []
+    gc.disable()
+    for command in commands:
+        started = time.perf_counter_ns()
+        venue.apply(command)
+        took.append(time.perf_counter_ns() - started)
+    gc.enable()
+    return statistics.median(took) / 1_000
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--accounts", type=int, default=1000)
     options = parser.parse_args()
     worst = float("inf")
-    print(f"{'regime':10} {'batches M/s':>12} {'resting':>9} {'events':>9}")
+    print(f"{'regime':10} {'batches M/s':>12} {'resting':>9} {'events':>9} {'one by one us':>14}")
     for regime in REGIMES:
         commands = commands_of(generate(regime), options.accounts)
         best, resting, events = 0.0, 0, 0
@@ -96,7 +119,8 @@ def main() -> None:
             rate, resting, events = commands_per_second(commands, options.accounts)
             best = max(best, rate)
         worst = min(worst, best)
-        print(f"{regime.name:10} {best / 1e6:12.2f} {resting:9,} {events / len(commands):9.2f}")
+        single = one_by_one(commands[:ONE_BY_ONE], options.accounts)
+        print(f"{regime.name:10} {best / 1e6:12.2f} {resting:9,} {events / len(commands):9.2f} {single:14.2f}")
     print(f"{'worst':10} {worst / 1e6:12.2f}")
 
 

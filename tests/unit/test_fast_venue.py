@@ -16,8 +16,9 @@ from trading_engine.venue import Venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.fast import layout
+from trading_engine.venue.fast.records import command_of
 from trading_engine.venue.fast.state import State
-from trading_engine.venue.fast.venue import FastVenue, command_of
+from trading_engine.venue.fast.venue import FastVenue
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 LIMIT, GTC = OrderType.LIMIT, TimeInForce.GTC

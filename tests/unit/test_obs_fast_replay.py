@@ -26,7 +26,8 @@ from trading_engine.venue import commands as c
 from trading_engine.venue import venue as reference
 from trading_engine.venue.fast import wire
 from trading_engine.venue.fast.layout import COMMAND
-from trading_engine.venue.fast.venue import FastVenue, command_of
+from trading_engine.venue.fast.records import command_of
+from trading_engine.venue.fast.venue import FastVenue
 from trading_engine.venue.terms import OrderType, Side, TimeInForce
 from trading_engine.venue.venue import Venue
 

@@ -14,8 +14,7 @@ over what it was done for.
 There is one rule book: `Venue`. The compiled path repeats the part of it that plain orders meet; the tests compare the two event by event.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from struct import Struct
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -33,34 +32,21 @@ from trading_engine.venue.accounts import (
     hold_needed,
 )
 from trading_engine.venue.fast import core, layout, names
+from trading_engine.venue.fast.compiled import direct
+from trading_engine.venue.fast.records import MODES, ORDER_COMMANDS, SIDES, command_of, decode_events, write_command
 from trading_engine.venue.fast.snapshot import FastLoader, FastSaver
 from trading_engine.venue.fast.state import State, reserve
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market import Market
 from trading_engine.venue.matching import NO_STRATEGIES, Strategy
 from trading_engine.venue.order_book import OrderBook, RestingOrder
-from trading_engine.venue.reasons import EndReason, Reason
 from trading_engine.venue.stops import Stops
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.terms import OrderType, Side, SpecialTerms, TimeInForce, TradingPhase
 from trading_engine.venue.venue import LEVELS_ALL, Venue
 from trading_engine.venue.views import DepthLevel, OrderView, view_of
 
 INT64_MAX = 2**63 - 1
-_COMMAND = Struct("<BBBBBBHqqqqqqII")
-_ACCEPTED = Struct("<8xq16xqq")
-_REJECTED = Struct("<2xB53xq")
-_TRADE = Struct("<xB6xqqqIIIIqqqqqq")
-_CANCELED = Struct("<2xB5xqqq")
-_REPLACED = Struct("<3xB4xqqqqq")
-_REFUSED = Struct("<2xB5xqq32xq")
-_PREVENTED = Struct("<2xB5xqqqqqqqqq")
-_FOUR = Struct("<8xqqqq")
-_LEVEL = Struct("<xB6xqqqqq")
-
-SIDES = (Side.BUY, Side.BUY, Side.SELL)
-REASONS = {int(reason): reason for reason in Reason}
-END_REASONS = {int(reason): reason for reason in EndReason}
-MODES = {int(mode): mode for mode in SelfTradePrevention}
+run = direct(core.run)
 
 CHANGES_NOTHING_ELSE = (
     *(c.OpenAccount, c.AdjustCash, c.AdjustPosition, c.ListInstrument),
@@ -485,10 +471,6 @@ class FastVenue(Venue):
         self._text_bytes = self._text.data
         self._text_address = self._text.ctypes.data
         self._answer_words, self._answer_address = memoryview(b"").cast("q"), 0
-        self._decoders: dict[int, Callable[[memoryview, int, Any], e.AnyEvent]] = {
-            layout.E_CASH: self._decode_cash,
-            **_DECODERS,
-        }
         super().__init__(strategies)
 
     # The counters, in flat memory
@@ -757,69 +739,27 @@ class FastVenue(Venue):
 
     def apply(self, sequenced: c.SequencedCommand) -> e.EventBatch | None:
         command = sequenced.command
-        if type(command) in ORDER_COMMANDS and self._write(sequenced, command):
-            assert sequenced.sequence == self.command_sequence + 1, (sequenced.sequence, self.command_sequence)
-            assert sequenced.time_ns >= self.time_ns, (sequenced.time_ns, self.time_ns)
-            first = self.event_sequence + 1
-            if self._run_one(command):
-                return self._decode(sequenced, first)
+        if type(command) in ORDER_COMMANDS:
+            producer = self._producer_numbers.get(sequenced.producer)
+            if producer is None:
+                producer = self.producer_number(sequenced.producer)
+            if write_command(self._command_bytes, self._text_bytes, sequenced, command, producer):
+                header = (
+                    self._header
+                )  # Read as it is: this is done for each command, and a property costs more than the check.
+                assert sequenced.sequence == header[layout.COMMAND_SEQUENCE] + 1, (sequenced, self.command_sequence)
+                assert sequenced.time_ns >= header[layout.TIME], (sequenced, self.time_ns)
+                first = header[layout.EVENT_SEQUENCE] + 1
+                if self._run_one(command):
+                    return self._decode(sequenced, first)
         batch = super().apply(sequenced)
         self._after_general(command, batch)
         return batch
 
-    def _write(self, sequenced: c.SequencedCommand, command: Any) -> bool:
-        """Write the command as a record; False where it does not fit into one."""
-        name = command.client_order_id.encode()
-        if len(name) > layout.NAME_BYTES_MAX:
-            return False
-        kind = type(command)
-        target, flags = command, (0, 0, 0, 0, 0)
-        quantity_lots = price_ticks = 0
-        if kind is c.PlaceOrder:
-            if command.special is not None:
-                return False
-            flags = (
-                command.side,
-                command.order_type,
-                command.time_in_force,
-                command.post_only,
-                command.self_trade_prevention,
-            )
-            target_id = command.instrument_id
-            quantity_lots, price_ticks = command.quantity_lots, command.price_ticks
-        else:
-            target_id = command.order_id
-            if kind is c.ReplaceOrder:
-                if command.stop_price_ticks:
-                    return False
-                quantity_lots, price_ticks = command.quantity_lots, command.price_ticks
-        for value in (target_id, quantity_lots, price_ticks, target.account_id, sequenced.producer_sequence):
-            if not -INT64_MAX <= value <= INT64_MAX:
-                return False
-        self._text_bytes[: len(name)] = name
-        _COMMAND.pack_into(
-            self._command_bytes,
-            0,
-            TAGS[kind],
-            *flags,
-            len(name),
-            sequenced.time_ns,
-            sequenced.producer_sequence,
-            command.account_id,
-            target_id,
-            quantity_lots,
-            price_ticks,
-            0,
-            self.producer_number(sequenced.producer),
-        )
-        return True
-
     def _run_one(self, command: Any) -> bool:
         """Whether compiled code has carried out the command that was written."""
         state = self.state
-        while not core.run(
-            state.h, self._command_address, 1, self._text_address, state.events_address, state.events_max
-        ):
+        while not run(state.h, self._command_address, 1, self._text_address, state.events_address, state.events_max):
             stopped = self._header[layout.STOPPED]
             if stopped == layout.EVENTS_FULL:
                 state.own_room_for(1)
@@ -875,7 +815,7 @@ class FastVenue(Venue):
         batches: list[e.EventBatch] = []
         while applied < count:
             self._header[layout.INDEX_BASE] = applied
-            applied += core.run(
+            applied += run(
                 state.h,
                 address + applied * layout.COMMAND_BYTES,
                 count - applied,
@@ -928,21 +868,8 @@ class FastVenue(Venue):
             sequenced.producer,
             sequenced.producer_sequence,
             first,
-            self._decode_events(self.state.event_bytes, 0, end, sequenced.command),
+            decode_events(self.state.event_bytes, 0, end, sequenced.command, self.currencies),
         )
-
-    def _decode_events(self, buffer: memoryview, offset: int, end: int, command: Any) -> tuple[e.AnyEvent, ...]:
-        """The events of one command."""
-        events: list[e.AnyEvent] = []
-        decoders = self._decoders
-        while offset < end:
-            kind = buffer[offset]
-            if kind == layout.E_BOOK:
-                events.append(_decode_levels(buffer, offset, end))
-                break
-            events.append(decoders[kind](buffer, offset, command))
-            offset += layout.EVENT_BYTES
-        return tuple(events)
 
     def decode_batch(
         self,
@@ -966,7 +893,9 @@ class FastVenue(Venue):
                 batch = others[int(events[start : start + 1].view(layout.OTHER)["batch"][0])]
             else:
                 record = commands[row]
-                decoded = self._decode_events(buffer, int(start) * 96, int(end) * 96, command_of(record, text))
+                decoded = decode_events(
+                    buffer, int(start) * 96, int(end) * 96, command_of(record, text), self.currencies
+                )
                 batch = e.EventBatch(
                     first_sequence + row,
                     int(record["time_ns"]),
@@ -979,10 +908,6 @@ class FastVenue(Venue):
             batches.append(batch)
         return batches
 
-    def _decode_cash(self, buffer: memoryview, offset: int, _: Any) -> e.AnyEvent:
-        currency, account_id, balance, held = _FOUR.unpack_from(buffer, offset)
-        return e.CashChanged(account_id, self.currencies[currency], balance, held)
-
 
 def _count_events(events: NDArray[np.void], others: Sequence[e.EventBatch]) -> int:
     """As the venue counts them: all levels of a book change are one, and a command that was left alone has its own."""
@@ -990,160 +915,3 @@ def _count_events(events: NDArray[np.void], others: Sequence[e.EventBatch]) -> i
     follows = np.concatenate(([False], is_level[1:] & is_level[:-1] & (np.diff(events["command"]) == 0)))
     own = len(events) - int(np.count_nonzero(follows)) - int(np.count_nonzero(events["kind"] == layout.E_OTHER))
     return own + sum(len(batch.events) for batch in others)
-
-
-def command_of(record: np.void, text: bytes) -> c.AnyCommand:
-    """The command that a record stands for."""
-    start = int(record["name_offset"])
-    name = text[start : start + int(record["name_bytes"])].decode()
-    account_id, target_id = int(record["account_id"]), int(record["target_id"])
-    quantity_lots, price_ticks = int(record["quantity_lots"]), int(record["price_ticks"])
-    kind = int(record["kind"])
-    if kind == core.CANCEL_TAG:
-        return c.CancelOrder(account_id, target_id, name)
-    if kind == core.REPLACE_TAG:
-        return c.ReplaceOrder(account_id, target_id, name, quantity_lots, price_ticks)
-    if kind != core.PLACE_TAG:
-        raise ValueError(f"command kind {kind}")
-    return c.PlaceOrder(
-        account_id,
-        name,
-        target_id,
-        Side(int(record["side"])),
-        OrderType(int(record["order_type"])),
-        TimeInForce(int(record["time_in_force"])),
-        quantity_lots,
-        price_ticks,
-        bool(record["post_only"]),
-        SelfTradePrevention(int(record["self_trade_prevention"])),
-    )
-
-
-TAGS: dict[type, int] = {
-    c.PlaceOrder: core.PLACE_TAG,
-    c.CancelOrder: core.CANCEL_TAG,
-    c.ReplaceOrder: core.REPLACE_TAG,
-}
-ORDER_COMMANDS = tuple(TAGS)
-
-
-def _decode_accepted(buffer: memoryview, offset: int, command: Any) -> e.AnyEvent:
-    order_id, quantity_lots, price_ticks = _ACCEPTED.unpack_from(buffer, offset)
-    return e.OrderAccepted(
-        order_id,
-        command.account_id,
-        command.client_order_id,
-        command.instrument_id,
-        command.side,
-        command.order_type,
-        command.time_in_force,
-        quantity_lots,
-        price_ticks,
-        command.post_only,
-        command.self_trade_prevention,
-    )
-
-
-def _decode_rejected(buffer: memoryview, offset: int, command: Any) -> e.AnyEvent:
-    reason, limit = _REJECTED.unpack_from(buffer, offset)
-    return e.OrderRejected(
-        command.account_id,
-        command.client_order_id,
-        command.instrument_id,
-        command.side,
-        command.order_type,
-        command.time_in_force,
-        command.quantity_lots,
-        command.price_ticks,
-        command.post_only,
-        REASONS[reason],
-        limit,
-        command.self_trade_prevention,
-    )
-
-
-def _decode_trade(buffer: memoryview, offset: int, _: Any) -> e.AnyEvent:
-    (
-        side,
-        trade_id,
-        instrument_id,
-        market_sequence,
-        price_ticks,
-        quantity_lots,
-        maker_leaves_lots,
-        taker_leaves_lots,
-        maker_order_id,
-        maker_account_id,
-        maker_fee,
-        taker_order_id,
-        taker_account_id,
-        taker_fee,
-    ) = _TRADE.unpack_from(buffer, offset)
-    return e.TradeExecuted(
-        trade_id,
-        instrument_id,
-        market_sequence,
-        price_ticks,
-        quantity_lots,
-        SIDES[side],
-        maker_order_id,
-        maker_account_id,
-        maker_leaves_lots,
-        maker_fee,
-        taker_order_id,
-        taker_account_id,
-        taker_leaves_lots,
-        taker_fee,
-    )
-
-
-def _decode_canceled(buffer: memoryview, offset: int, _: Any) -> e.AnyEvent:
-    reason, order_id, account_id, canceled_lots = _CANCELED.unpack_from(buffer, offset)
-    return e.OrderCanceled(order_id, account_id, canceled_lots, END_REASONS[reason])
-
-
-def _decode_replaced(buffer: memoryview, offset: int, _: Any) -> e.AnyEvent:
-    kept, order_id, account_id, quantity_lots, leaves_lots, price_ticks = _REPLACED.unpack_from(buffer, offset)
-    return e.OrderReplaced(order_id, account_id, quantity_lots, leaves_lots, price_ticks, bool(kept))
-
-
-def _decode_cancel_rejected(buffer: memoryview, offset: int, command: Any) -> e.AnyEvent:
-    return e.CancelRejected(command.account_id, command.order_id, command.client_order_id, REASONS[buffer[offset + 2]])
-
-
-def _decode_replace_rejected(buffer: memoryview, offset: int, command: Any) -> e.AnyEvent:
-    reason, _, _, limit = _REFUSED.unpack_from(buffer, offset)
-    return e.ReplaceRejected(command.account_id, command.order_id, command.client_order_id, REASONS[reason], limit)
-
-
-def _decode_prevented(buffer: memoryview, offset: int, _: Any) -> e.AnyEvent:
-    mode, instrument_id, price_ticks, prevented_lots, *orders = _PREVENTED.unpack_from(buffer, offset)
-    return e.SelfTradePrevented(instrument_id, price_ticks, prevented_lots, MODES[mode], *orders)
-
-
-def _decode_position(buffer: memoryview, offset: int, _: Any) -> e.AnyEvent:
-    instrument_id, account_id, quantity_lots, held_lots = _FOUR.unpack_from(buffer, offset)
-    return e.PositionChanged(account_id, instrument_id, quantity_lots, held_lots)
-
-
-def _decode_levels(buffer: memoryview, offset: int, end: int) -> e.AnyEvent:
-    """The book change that begins at `offset`, and ends where the command's events end."""
-    levels = []
-    instrument_id = market_sequence = 0
-    for at in range(offset, end, layout.EVENT_BYTES):
-        side, instrument_id, market_sequence, price_ticks, quantity_lots, orders = _LEVEL.unpack_from(buffer, at)
-        levels.append((side, price_ticks, quantity_lots, orders))
-    return e.BookChanged(instrument_id, market_sequence, tuple(levels))
-
-
-_DECODERS: dict[int, Callable[[memoryview, int, Any], e.AnyEvent]] = {
-    layout.E_ACCEPTED: _decode_accepted,
-    layout.E_REJECTED: _decode_rejected,
-    layout.E_TRADE: _decode_trade,
-    layout.E_CANCELED: _decode_canceled,
-    layout.E_REPLACED: _decode_replaced,
-    layout.E_CANCEL_REJECTED: _decode_cancel_rejected,
-    layout.E_REPLACE_REJECTED: _decode_replace_rejected,
-    layout.E_PREVENTED: _decode_prevented,
-    layout.E_POSITION: _decode_position,
-}
