@@ -6,6 +6,7 @@ import signal
 from typing import Any
 
 from trading_engine.messaging import schemas
+from trading_engine.messaging.transports import uses_rabbitmq
 from trading_engine.messaging.transports.embedded_server import SocketInUse
 from trading_engine.messaging.transports.hub import Hub
 from trading_engine.messaging.transports.memory import InMemoryBroker
@@ -62,8 +63,7 @@ class OrderBookServer:
 
         Raises `ObsError`, `ConfigError`, `SocketInUse`.
         """
-        if self._config.messaging.transport != "embedded":
-            raise ConfigError(f"messaging.transport: {self._config.messaging.transport!r} is not known; use 'embedded'")
+        uses_rabbitmq(self._config)  # refuses a transport that is not known, before anything is touched
         paths = Paths.under(self._config.data_path)
         lock = DirectoryLock(paths.lock)
         try:
