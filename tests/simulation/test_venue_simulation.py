@@ -14,7 +14,9 @@ from random import SystemRandom
 import pytest
 
 from support.simulation import check_replay, simulate
-from trading_engine.venue import accounts
+from support.workload import NO_EMPHASIS, TRANSFERS
+from trading_engine.venue import accounts, transfers
+from trading_engine.venue import events as e
 from trading_engine.venue import venue as venue_module
 
 
@@ -23,12 +25,22 @@ def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forgetting is part of the rules; with the real limits it would hardly ever happen here."""
     monkeypatch.setattr(accounts, "CLIENT_ORDER_IDS_REMEMBERED", 40)
     monkeypatch.setattr(venue_module, "PRODUCERS_REMEMBERED", 3)
+    monkeypatch.setattr(transfers, "TRANSFER_IDS_REMEMBERED", 5)
 
 
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_simulation_keeps_the_rules_and_replays_to_the_same_hash(seed: int) -> None:
     driver = simulate(seed, commands_count=600)
     assert len(driver.batches) > 500
+    check_replay(driver, seed)
+
+
+@pytest.mark.parametrize("seed", range(1, 3))
+def test_simulation_with_money_that_comes_and_goes_between_shards(seed: int) -> None:
+    driver = simulate(seed, commands_count=400, emphasis={TRANSFERS: 3})
+    kinds = {type(event) for batch in driver.batches for event in batch.events}
+    assert kinds >= {e.TransferBegun, e.TransferRepeated, e.TransferReceived, e.TransferRejected}
+    assert kinds >= {e.TransferCompleted, e.TransferReturned}
     check_replay(driver, seed)
 
 
@@ -39,6 +51,7 @@ def test_simulation_keeps_the_rules_for_minutes() -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         seed = int(os.environ.get("SIM_SEED") or seeds.randrange(2**32))
-        check_replay(simulate(seed, commands_count=5_000), seed)
+        emphasis = {TRANSFERS: 1.0} if seed % 2 else NO_EMPHASIS
+        check_replay(simulate(seed, commands_count=5_000, emphasis=emphasis), seed)
         if "SIM_SEED" in os.environ:
             return

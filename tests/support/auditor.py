@@ -160,6 +160,12 @@ class Auditor:
         assert outcome == expected, (sequenced.command, outcome, expected)
         self.mirror.apply(batch)
         self.live_orders.apply(batch)
+        command = sequenced.command
+        if isinstance(command, c.ReceiveTransfer) and isinstance(
+            batch.events[0], e.TransferReceived | e.TransferRejected
+        ):
+            known = self.mirror.settled.get(command.from_shard, 0)
+            self.mirror.settled[command.from_shard] = max(known, command.settled)
 
     # What has to happen
 
@@ -775,6 +781,25 @@ class Auditor:
                 broken = self._broken_by_position(command)
                 refusal = refused(4, broken, account_id, instrument_id) if broken else None
                 return [refusal or e.PositionAdjusted(account_id, instrument_id, lots, reference)]
+            case c.BeginTransfer():
+                return [self._expect_transfer(command)]
+            case c.ReceiveTransfer(account_id, currency, amount, from_shard, number):
+                broken = self._broken_by_receipt(command)
+                if broken:
+                    return [refused(41, broken, account_id)]
+                if number <= self.mirror.received.get(from_shard, 0):
+                    received = (from_shard, number) not in self.mirror.rejected
+                    return [e.TransferAnswered(account_id, from_shard, number, received)]
+                reason = first(self._broken_by_credit(command))
+                if reason:
+                    return [e.TransferRejected(account_id, currency, amount, from_shard, number, reason)]
+                return [e.TransferReceived(account_id, currency, amount, from_shard, number)]
+            case c.CompleteTransfer(to_shard, number, received):
+                begun = self.mirror.in_transit.get((to_shard, number))
+                if begun is None:
+                    return [refused(42, {Reason.UNKNOWN_TRANSFER: 0})]
+                outcome = e.TransferCompleted if received else e.TransferReturned
+                return [outcome(*msgspec.structs.astuple(begun))]
             case c.SuspendAccount(account_id, suspended):
                 if account_id not in self.mirror.accounts:
                     return [refused(5, {Reason.UNKNOWN_ACCOUNT: 0}, account_id)]
@@ -920,6 +945,56 @@ class Auditor:
             > BALANCE_MAX - self.mirror.margin.all_credit()
             or self._is_margin_needed(command.account_id, command.currency, -command.amount)
         ):
+            broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
+        return broken
+
+    def _expect_transfer(self, command: c.BeginTransfer) -> e.AnyEvent:
+        account_id, transfer_id = command.account_id, command.transfer_id
+        known = self.mirror.transfers.get((account_id, transfer_id))
+        is_same = known and (known.currency, known.amount, known.to_shard) == msgspec.structs.astuple(command)[2:]
+        broken = {} if is_same else self._broken_by_transfer(command)
+        if known and not is_same:
+            broken[Reason.DUPLICATE_TRANSFER_ID] = 0
+        if not 0 < len(transfer_id.encode()) <= 64 or not 0 <= command.to_shard <= 999:
+            broken[Reason.INVALID_TRANSFER] = 0
+        if broken:
+            return refused(40, broken, account_id)
+        if known:
+            return e.TransferRepeated(account_id, transfer_id, known.to_shard, known.number)
+        return e.TransferBegun(**msgspec.structs.asdict(command), number=self.mirror.sent.get(command.to_shard, 0) + 1)
+
+    def _broken_by_transfer(self, command: c.BeginTransfer) -> Broken:
+        if command.account_id not in self.mirror.accounts or command.account_id == FEE_ACCOUNT:
+            return {Reason.UNKNOWN_ACCOUNT: 0}
+        broken = self._broken_by_standing(command.account_id)
+        if command.currency not in self.mirror.issued_cash:
+            broken[Reason.UNKNOWN_CURRENCY] = 0
+        elif not 0 < command.amount <= self.mirror.available_cash(
+            command.account_id, command.currency
+        ) or self._is_margin_needed(command.account_id, command.currency, command.amount):
+            broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
+        if sum(begun.account_id == command.account_id for begun in self.mirror.in_transit.values()) >= 10:
+            broken[Reason.TOO_MANY_TRANSFERS] = 0
+        return broken
+
+    def _broken_by_receipt(self, command: c.ReceiveTransfer) -> Broken:
+        if (
+            not 0 <= command.from_shard <= 999
+            or not 0 < command.amount <= BALANCE_MAX
+            or not 0 <= command.settled < command.number <= ID_MAX
+        ):
+            return {Reason.INVALID_TRANSFER: 0}
+        shard, mirror = command.from_shard, self.mirror
+        may_be_asked_for = range(mirror.settled.get(shard, 0) + 1, mirror.received.get(shard, 0) + 2)
+        return {} if command.number in may_be_asked_for else {Reason.TRANSFER_OUT_OF_TURN: 0}
+
+    def _broken_by_credit(self, command: c.ReceiveTransfer) -> Broken:
+        broken: Broken = {}
+        if command.account_id not in self.mirror.accounts or command.account_id == FEE_ACCOUNT:
+            broken[Reason.UNKNOWN_ACCOUNT] = 0
+        if command.currency not in self.mirror.issued_cash:
+            broken[Reason.UNKNOWN_CURRENCY] = 0
+        elif self.mirror.issued_cash[command.currency] + command.amount > BALANCE_MAX - self.mirror.margin.all_credit():
             broken[Reason.AMOUNT_OUT_OF_RANGE] = 0
         return broken
 
@@ -1255,6 +1330,7 @@ def compare(venue: Venue, auditor: Auditor) -> None:
         if mirror.pegs(instrument_id) or mirror.all_or_none or mirror.groups:
             assert NaiveMarket(mirror, instrument_id).settle() == []
     compare_risk(venue, mirror)
+    compare_transfers(venue, mirror)
     held = mirror.held()
     for account_id in mirror.accounts:
         compare_account(venue, mirror, account_id, held)
@@ -1328,6 +1404,21 @@ def compare_risk(venue: Venue, mirror: Mirror) -> None:
         assert venue._markets[instrument_id].watched_orders == count
         holders = {of for of in mirror.margin.terms if mirror.accounts[of].lots.get(instrument_id, 0)}
         assert venue._markets[instrument_id].margin_holders == holders
+
+
+def compare_transfers(venue: Venue, mirror: Mirror) -> None:
+    transfers = venue._transfers
+    assert transfers.sent == mirror.sent
+    for shard, incoming in transfers.received.items():
+        settled = mirror.settled.get(shard, 0)
+        assert (incoming.last, incoming.settled) == (mirror.received.get(shard, 0), settled)
+        assert incoming.rejected == {number for of, number in mirror.rejected if of == shard and number > settled}
+    assert [*transfers.ended] == mirror.ended_transfers
+    in_transit = {key: msgspec.structs.astuple(transfer) for key, transfer in transfers.in_transit.items()}
+    assert in_transit == {key: msgspec.structs.astuple(begun) for key, begun in mirror.in_transit.items()}
+    assert {name: transfer.number for name, transfer in transfers.known.items()} == {
+        name: begun.number for name, begun in mirror.transfers.items()
+    }
 
 
 def compare_account(venue: Venue, mirror: Mirror, account_id: int, held: dict[tuple[int, str | int], int]) -> None:

@@ -15,7 +15,7 @@ from support.margin_mirror import MarginMirror
 from support.naive_auction import NOTHING, Interest, Outcome, naive_price
 from support.naive_limits import LATEST, NaiveLimits
 from support.risk_mirror import RiskMirror
-from trading_engine.venue import accounts
+from trading_engine.venue import accounts, transfers
 from trading_engine.venue import events as e
 from trading_engine.venue.circuit_breakers import CircuitBreakers
 from trading_engine.venue.instrument import Instrument
@@ -31,6 +31,7 @@ from trading_engine.venue.terms import (
 )
 
 FEE_ACCOUNT = 0
+TRANSFER = ("account_id", "transfer_id", "currency", "amount")
 MILLION = 1_000_000
 
 REFUSALS = (
@@ -223,6 +224,19 @@ class Mirror:
         """Order ids of those that wait for an auction outside the book, in order of entry."""
         self.issued_cash: dict[str, int] = {}
         self.issued_lots: dict[int, int] = {}
+        self.sent: dict[int, int] = {}
+        """By shard, the number of the last transfer to it."""
+        self.received: dict[int, int] = {}
+        """By shard, the number of the last transfer from it that had its turn."""
+        self.rejected: set[tuple[int, int]] = set()
+        """(shard, number) of those from others that were rejected."""
+        self.settled: dict[int, int] = {}
+        """By shard, up to which number it has said to know what became of its transfers."""
+        self.in_transit: dict[tuple[int, int], e.TransferBegun] = {}
+        """By shard and number."""
+        self.transfers: dict[tuple[int, str], e.TransferBegun] = {}
+        """By account and transfer id, in transit or ended not long ago."""
+        self.ended_transfers: list[tuple[int, str]] = []
         self.reported_cash: dict[tuple[int, str], tuple[int, int]] = {}
         self.reported_lots: dict[tuple[int, int], tuple[int, int]] = {}
         self.reported_levels: dict[LevelKey, tuple[int, int]] = {}
@@ -373,6 +387,31 @@ class Mirror:
             case e.CashAdjusted(account_id, currency, amount):
                 self._pay(account_id, currency, amount)
                 self.issued_cash[currency] += amount
+            case e.TransferBegun(account_id, transfer_id, currency, amount, to_shard, number):
+                assert number == self.sent.get(to_shard, 0) + 1, event
+                self.sent[to_shard] = number
+                self.in_transit[to_shard, number] = event
+                self.transfers[account_id, transfer_id] = event
+                self._pay(account_id, currency, -amount)
+            case e.TransferReceived(account_id, currency, amount, from_shard, number):
+                self._receive(from_shard, number)
+                self._pay(account_id, currency, amount)
+                self.issued_cash[currency] += amount
+            case e.TransferRejected(from_shard=from_shard, number=number):
+                self._receive(from_shard, number)
+                self.rejected.add((from_shard, number))
+            case e.TransferAnswered(_, from_shard, number, received):
+                assert self.settled.get(from_shard, 0) < number <= self.received[from_shard], event
+                assert received == ((from_shard, number) not in self.rejected), event
+            case e.TransferCompleted(_, _, currency, amount):
+                self._end_transfer(event)
+                self.issued_cash[currency] -= amount
+            case e.TransferReturned(account_id, _, currency, amount):
+                self._end_transfer(event)
+                self._pay(account_id, currency, amount)
+            case e.TransferRepeated(account_id, transfer_id, to_shard, number):
+                known = self.transfers[account_id, transfer_id]
+                assert (to_shard, number) == (known.to_shard, known.number), event
             case e.PositionAdjusted(account_id, instrument_id, lots):
                 self._deliver(account_id, instrument_id, lots)
                 self.issued_lots[instrument_id] += lots
@@ -1159,6 +1198,17 @@ class Mirror:
             {key: value for key, value in lots.items() if any(value)},
         )
 
+    def _receive(self, from_shard: int, number: int) -> None:
+        assert number == self.received.get(from_shard, 0) + 1, (from_shard, number)
+        self.received[from_shard] = number
+
+    def _end_transfer(self, event: e.TransferCompleted | e.TransferReturned) -> None:
+        begun = self.in_transit.pop((event.to_shard, event.number))
+        assert [getattr(begun, field) for field in TRANSFER] == [getattr(event, field) for field in TRANSFER], event
+        self.ended_transfers.append((event.account_id, event.transfer_id))
+        if len(self.ended_transfers) > transfers.TRANSFER_IDS_REMEMBERED:
+            del self.transfers[self.ended_transfers.pop(0)]
+
     def levels(self) -> dict[LevelKey, tuple[int, int]]:
         """(lots, orders) of each level that displays anything."""
         displayed = {
@@ -1171,7 +1221,8 @@ class Mirror:
 
     def _check_conservation(self, batch: e.EventBatch) -> None:
         for currency, issued in self.issued_cash.items():
-            assert sum(account.cash.get(currency, 0) for account in self.accounts.values()) == issued, batch
+            transit = sum(transfer.amount for transfer in self.in_transit.values() if transfer.currency == currency)
+            assert sum(account.cash.get(currency, 0) for account in self.accounts.values()) + transit == issued, batch
         for instrument_id, issued in self.issued_lots.items():
             assert sum(account.lots.get(instrument_id, 0) for account in self.accounts.values()) == issued, batch
         queued = [order_id for queue in self.queues.values() for order_id in queue]

@@ -2,7 +2,8 @@
 
 They are given to a stage with narrow limits: instrument 1 trades around its reference 100 with asks at 105 and no bids, 2 is closed,
 3 is halted, 4 has a bid at 95 and an ask at 105, 5 has wide limits with an iceberg and a stop of Alice's.
-6 is where Lena lost a hundred. Dina, Lena, Oleg and Mary have risk limits, Kira's kill switch is on. 7 is in an opening call with a
+6 is where Lena lost a hundred. Dina, Lena, Oleg and Mary have risk limits, Kira's kill switch is on, as many of
+Oleg's transfers are in transit as may be. 7 is in an opening call with a
 market order of Alice's that waits, 8 before it, 9 in the closing cross; 10 has bands.
 Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
 and has all she owns in her one order.
@@ -20,6 +21,7 @@ from trading_engine.venue.instrument import Instrument, MatchingRules
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.risk_limits import DisconnectAction, MarginTerms, RiskLimits, RiskScope
 from trading_engine.venue.terms import Contingency, OrderType, PegPrice, SpecialTerms, TimeInForce, TradingPhase
+from trading_engine.venue.transfers import TRANSFERS_IN_TRANSIT_MAX
 
 NARROW = Instrument(
     1,
@@ -129,6 +131,8 @@ def limit(driver: VenueDriver) -> None:
     driver.do(c.SetRiskLimits(RiskScope.ACCOUNT, MARY, ONE_MESSAGE))
     driver.rest(MARY, BUY, 1, 80, instrument_id=LOST)
     driver.do(c.SetKillSwitch(RiskScope.ACCOUNT, KIRA, active=True))
+    for number in range(TRANSFERS_IN_TRANSIT_MAX):
+        driver.do(c.BeginTransfer(OLEG, f"sent-{number}", "USD", 1, 1))
     driver.do(c.OpenAccount(MONA, (("USD", 1_340),), ((LOST, 1),)))
     driver.do(c.SetMargin(MONA, MarginTerms(500)))
     driver.rest(MONA, BUY, 20, 70, instrument_id=LOST)
@@ -170,6 +174,9 @@ DINAS_REPLACE = c.ReplaceOrder(DINA, DINA_BID, "", 20, 105)
 LOST_BUY = replace(PLACE, account_id=LENA, instrument_id=LOST, quantity_lots=1, price_ticks=80)
 LIMITS = c.SetRiskLimits(RiskScope.FIRM, 1, RiskLimits(order_quantity_lots_max=2**63 - 1))
 COUNTDOWN = c.SetCountdown(ALICE, 2**63 - 1 - NOW_NS, 1)
+TRANSFER = c.BeginTransfer(ALICE, "new", "USD", 1_050, 1)
+SENT = c.BeginTransfer(OLEG, "sent-0", "USD", 1, 1)
+RECEIPT = c.ReceiveTransfer(ALICE, "USD", 1, 1, 1)
 KILL = c.SetKillSwitch(RiskScope.VENUE, 0, active=True)
 REPLACE = c.ReplaceOrder(ALICE, ALICE_OPEN, "", 11, 106)
 AT_OPEN = replace(PLACE, instrument_id=CALL, time_in_force=TimeInForce.OPG)
@@ -220,6 +227,14 @@ ACCEPTED = (
     AT_OPEN,
     AT_CLOSE,
     IN_CALL,
+    TRANSFER,
+    SENT,
+    RECEIPT,
+    replace(RECEIPT, account_id=UNKNOWN),
+    replace(RECEIPT, currency="XXX"),
+    replace(RECEIPT, amount=2**62),
+    c.CompleteTransfer(1, TRANSFERS_IN_TRANSIT_MAX, received=True),
+    c.CompleteTransfer(1, 1, received=False),
     c.CancelOrder(CAROL, CAROL_OPEN),
     c.MassCancel(CAROL),
     DINAS_REPLACE,
@@ -509,6 +524,35 @@ REFUSED = (
     Refused(c.AdjustPosition(BOB, 1, -1), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(c.AdjustPosition(ALICE, 1, 2**62 - 109), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(c.SuspendAccount(UNKNOWN, suspended=True), Reason.UNKNOWN_ACCOUNT),
+    # Transfers
+    Refused(replace(TRANSFER, account_id=UNKNOWN), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(TRANSFER, account_id=0), Reason.UNKNOWN_ACCOUNT),
+    Refused(replace(TRANSFER, transfer_id=""), Reason.INVALID_TRANSFER),
+    Refused(replace(TRANSFER, transfer_id="ä" * 33), Reason.INVALID_TRANSFER),
+    Refused(replace(TRANSFER, to_shard=-1), Reason.INVALID_TRANSFER),
+    Refused(replace(TRANSFER, to_shard=1_000), Reason.INVALID_TRANSFER),
+    Refused(replace(SENT, amount=2), Reason.DUPLICATE_TRANSFER_ID),
+    Refused(replace(SENT, to_shard=2), Reason.DUPLICATE_TRANSFER_ID),
+    Refused(replace(SENT, currency="XXX"), Reason.DUPLICATE_TRANSFER_ID),
+    Refused(replace(SENT, transfer_id="one more"), Reason.TOO_MANY_TRANSFERS),
+    Refused(replace(TRANSFER, account_id=CAROL), Reason.ACCOUNT_SUSPENDED),
+    Refused(replace(TRANSFER, account_id=KIRA), Reason.KILL_SWITCH),
+    Refused(replace(TRANSFER, currency="XXX"), Reason.UNKNOWN_CURRENCY),
+    Refused(replace(TRANSFER, amount=0), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(TRANSFER, amount=-1), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(TRANSFER, amount=1_051), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(TRANSFER, account_id=MONA), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(replace(RECEIPT, from_shard=-1), Reason.INVALID_TRANSFER),
+    Refused(replace(RECEIPT, from_shard=1_000), Reason.INVALID_TRANSFER),
+    Refused(replace(RECEIPT, amount=0), Reason.INVALID_TRANSFER),
+    Refused(replace(RECEIPT, amount=2**62 + 1), Reason.INVALID_TRANSFER),
+    Refused(replace(RECEIPT, number=0), Reason.INVALID_TRANSFER),
+    Refused(replace(RECEIPT, number=2**63), Reason.INVALID_TRANSFER),
+    Refused(replace(RECEIPT, settled=-1), Reason.INVALID_TRANSFER),
+    Refused(replace(RECEIPT, settled=1), Reason.INVALID_TRANSFER),
+    Refused(replace(RECEIPT, number=2), Reason.TRANSFER_OUT_OF_TURN),
+    Refused(c.CompleteTransfer(1, TRANSFERS_IN_TRANSIT_MAX + 1, received=True), Reason.UNKNOWN_TRANSFER),
+    Refused(c.CompleteTransfer(2, 1, received=False), Reason.UNKNOWN_TRANSFER),
     # Instruments
     Refused(listing(instrument_id=1), Reason.INSTRUMENT_EXISTS),
     Refused(listing(symbol="OPEN"), Reason.INSTRUMENT_EXISTS),

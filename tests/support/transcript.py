@@ -180,6 +180,14 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
             opening = c.OpenAccount(ACCOUNTS[name], (("USD", CASH),), ((1, LOTS),))
             field = "trade_group_id" if kind == "group" else "firm_id"
             return msgspec.structs.replace(opening, **{field: int(number)})
+        case [name, "transfer", amount, "to", shard, "as", transfer_id]:
+            return c.BeginTransfer(ACCOUNTS[name], transfer_id, "USD", int(amount), int(shard))
+        case ["from", shard, number, name, amount, "settled", settled]:
+            return c.ReceiveTransfer(ACCOUNTS[name], "USD", int(amount), int(shard), int(number), int(settled))
+        case ["from", shard, number, name, amount, *currency]:
+            return c.ReceiveTransfer(ACCOUNTS[name], "".join(currency) or "USD", int(amount), int(shard), int(number))
+        case ["shard", shard, "received" | "rejected" as verb, number]:
+            return c.CompleteTransfer(int(shard), int(number), received=verb == "received")
         case [name, "deposit" | "withdraw" as verb, amount]:
             return c.AdjustCash(ACCOUNTS[name], "USD", int(amount) * (1 if verb == "deposit" else -1))
         case [name, "receive" | "deliver" as verb, lots]:
@@ -300,6 +308,22 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"refused: {reason.name}"
         case e.CashAdjusted(account_id, _, amount):
             return f"cash adjusted: {NAMES[account_id]} {amount:+}"
+        case e.TransferBegun(account_id, _, _, amount, shard, number):
+            return f"in transit: {amount} of {NAMES[account_id]}, {number} to shard {shard}"
+        case e.TransferRepeated(account_id, transfer_id, shard, number):
+            return f"repeated: {transfer_id} of {NAMES[account_id]}, {number} to shard {shard}"
+        case e.TransferReceived(account_id, _, amount, shard, number):
+            return f"received: {amount} for {NAMES[account_id]}, {number} from shard {shard}"
+        case e.TransferRejected(account_id, _, amount, shard, number, reason):
+            return f"not received: {amount} for {NAMES[account_id]}, {number} from shard {shard}: {reason.name}"
+        case e.TransferAnswered(account_id, shard, number, received):
+            return (
+                f"{'received' if received else 'rejected'} before: {number} from shard {shard} for {NAMES[account_id]}"
+            )
+        case e.TransferCompleted(account_id, _, _, amount, shard, number):
+            return f"completed: {amount} of {NAMES[account_id]}, {number} to shard {shard}"
+        case e.TransferReturned(account_id, _, _, amount, shard, number):
+            return f"returned: {amount} of {NAMES[account_id]}, {number} to shard {shard}"
         case e.PositionAdjusted(account_id, _, lots):
             return f"lots adjusted: {NAMES[account_id]} {lots:+}"
         case e.AccountSuspended(account_id, suspended):

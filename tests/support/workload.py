@@ -142,6 +142,8 @@ INSTRUMENTS = (
 
 
 NO_EMPHASIS: Mapping[str, float] = {}
+TRANSFERS = "begin_transfer"
+"""Only who asks for these gets any of their kind."""
 
 
 class Workload:
@@ -157,6 +159,8 @@ class Workload:
         self.hostility = hostility
         self.has_sessions = random.random() < 0.4
         """Whether the markets go through calls all the time, or hardly ever."""
+        self.is_alone = TRANSFERS not in emphasis
+        """Whether the venue has no others with which it exchanges money."""
         self.middle = 100
         self.instruments: dict[int, float] = dict.fromkeys(range(6, 12), 9) | {
             1: 36,
@@ -250,6 +254,9 @@ class Workload:
             self.report_disconnect: 0.4,
             self.set_cancel_on_disconnect: 0.3,
             self.set_kill_switch: 6 if self._killed() else 0.2,
+            self.begin_transfer: 0 if self.is_alone else 6,
+            self.receive_transfer: 0 if self.is_alone else 6,
+            self.complete_transfer: 0 if self.is_alone else 5,
         }
         weights = [weight * self.emphasis.get(kind.__name__, 1) for kind, weight in kinds.items()]
         command = self.random.choices(list(kinds), weights)[0]()
@@ -521,6 +528,27 @@ class Workload:
     def adjust_position(self) -> c.AdjustPosition:
         lots = self.random.choice((-1, 1)) * 10 ** self.random.randrange(6)
         return c.AdjustPosition(self._account(), self._instrument(), lots)
+
+    def begin_transfer(self) -> c.BeginTransfer:
+        if self.mirror.transfers and self.random.random() < 0.2:
+            begun = self.random.choice(list(self.mirror.transfers.values()))
+            return c.BeginTransfer(begun.account_id, begun.transfer_id, begun.currency, begun.amount, begun.to_shard)
+        transfer_id = self.random.choice(("", *(f"t{number}" for number in range(1, 30))))
+        amount = self.random.choice((0, 1, 1, 1, -1)) * 10 ** self.random.randrange(6)
+        currency = self.random.choice(("USD", "USD", "EUR", "XXX"))
+        return c.BeginTransfer(self._account(), transfer_id, currency, amount, self.random.choice((1, 1, 2, -1)))
+
+    def receive_transfer(self) -> c.ReceiveTransfer:
+        from_shard = self.random.choice((1, 2))
+        last = self.mirror.received.get(from_shard, 0)
+        number = last + self.random.choice((1, 1, 1, 1, 0, 0, -1, 2))
+        settled = self.random.choice((0, max(0, last - 2)))
+        currency = self.random.choice(("USD", "USD", "USD", "EUR", "XXX"))
+        return c.ReceiveTransfer(self._account(), currency, 10 ** self.random.randrange(8), from_shard, number, settled)
+
+    def complete_transfer(self) -> c.CompleteTransfer:
+        to_shard, number = self.random.choice([*self.mirror.in_transit, (1, 1)])
+        return c.CompleteTransfer(to_shard, number, received=self.random.random() < 0.7)
 
     def open_account(self) -> c.OpenAccount:
         account_id = self.random.randint(1, 8)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from support.simulation import simulate
-from support.workload import NO_EMPHASIS
+from support.workload import NO_EMPHASIS, TRANSFERS
 from trading_engine.venue import (
     accounts,
     auction,
@@ -21,6 +21,7 @@ from trading_engine.venue import (
     snapshot,
     stops,
     terms,
+    transfers,
 )
 from trading_engine.venue import venue as venue_module
 from trading_engine.venue.accounts import Account, Holding, round_up
@@ -235,6 +236,9 @@ FAULTS = {
     "exits outlive their entry": (Venue, "_cancel_exits", nothing),
     "exits hold for both": (venue_module, "needed_by_other", lambda *_: 0),
     "exits need no cover": (Venue, "_check_activation", nothing),
+    "transfers are received twice": (venue_module, "check_receive", nothing),
+    "transfers take what is not free": (Venue, "_check_free_cash", nothing),
+    "transfers stay in transit": (transfers.Transfers, "end", lambda *_: None),
     "a halt stops nothing": (
         market,
         "PHASE_RULES",
@@ -257,6 +261,9 @@ RARE: dict[str, dict[str, float]] = {
     "exits need no cover": {"place_group": 12, "adjust_cash": 20},
     "rebates are paid from nothing": {"place": 10, "instrument 5": 100},
     "fill-or-kill fills in part": {"place": 10},
+    "transfers are received twice": {TRANSFERS: 1},
+    "transfers take what is not free": {TRANSFERS: 1},
+    "transfers stay in transit": {TRANSFERS: 1},
 }
 """What shows a fault so seldom that more of it has to be tried."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from support.refusal_cases import REFUSED
 from support.venue_driver import STRATEGIES
-from trading_engine.venue import accounts, checks, circuit_breakers, instrument, risk_limits, venue
+from trading_engine.venue import accounts, checks, circuit_breakers, instrument, risk_limits, transfers, venue
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.auction import LimitBandRules
@@ -121,7 +121,7 @@ def test_documented_phases_are_the_table_of_the_code() -> None:
 
 
 def test_documented_limits_are_those_of_the_code() -> None:
-    modules = (instrument, checks, accounts, venue, risk_limits, circuit_breakers)
+    modules = (instrument, checks, accounts, venue, risk_limits, circuit_breakers, transfers)
     for name, value, *_ in table("Limit | Value | Of what"):
         values = {getattr(module, name) for module in modules if hasattr(module, name)}
         assert values == {int(value)}, name

@@ -210,6 +210,39 @@ class CancelOrderGroup(Command, frozen=True, tag=15):
     group_id: int
 
 
+class BeginTransfer(Command, frozen=True, tag=40):
+    """Take money out of the account's balance here, for its balance on another shard: see `transfers`.
+
+    `transfer_id` is the sender's own name for it, unique in the account.
+    """
+
+    account_id: int
+    transfer_id: str
+    currency: str
+    amount: int
+    to_shard: int
+
+
+class ReceiveTransfer(Command, frozen=True, tag=41):
+    """Another shard's venue has begun this transfer, the `number`th to this one. It has to be the next, or one that had its turn before."""
+
+    account_id: int
+    currency: str
+    amount: int
+    from_shard: int
+    number: int
+    settled: int = 0
+    """The other shard knows what became of all transfers up to this number: nobody will ask for them again."""
+
+
+class CompleteTransfer(Command, frozen=True, tag=42):
+    """The other shard's venue has received the transfer, or rejected it."""
+
+    to_shard: int
+    number: int
+    received: bool
+
+
 AnyCommand = (
     ListInstrument
     | OpenAccount
@@ -231,6 +264,9 @@ AnyCommand = (
     | SetCircuitBreakers
     | PlaceOrderGroup
     | CancelOrderGroup
+    | BeginTransfer
+    | ReceiveTransfer
+    | CompleteTransfer
 )
 
 

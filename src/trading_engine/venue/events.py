@@ -457,6 +457,78 @@ class CircuitBreakerTripped(Event, frozen=True, tag=63):
     ends_ns: int
 
 
+class TransferBegun(Event, frozen=True, tag=70):
+    """The amount is out of the account's balance, and in transit as the `number`th transfer from here to that shard."""
+
+    account_id: int
+    transfer_id: str
+    currency: str
+    amount: int
+    to_shard: int
+    number: int
+
+
+class TransferRepeated(Event, frozen=True, tag=71):
+    """The same transfer was begun before; nothing changed. `number` is that of the first time."""
+
+    account_id: int
+    transfer_id: str
+    to_shard: int
+    number: int
+
+
+class TransferReceived(Event, frozen=True, tag=72):
+    """The amount is in the account's balance here."""
+
+    account_id: int
+    currency: str
+    amount: int
+    from_shard: int
+    number: int
+
+
+class TransferRejected(Event, frozen=True, tag=73):
+    """The transfer cannot be credited here, for this reason. Its turn is over all the same; the other shard gives the amount back."""
+
+    account_id: int
+    currency: str
+    amount: int
+    from_shard: int
+    number: int
+    reason: Reason
+
+
+class TransferCompleted(Event, frozen=True, tag=74):
+    """The other shard has received the amount: it is no longer this venue's."""
+
+    account_id: int
+    transfer_id: str
+    currency: str
+    amount: int
+    to_shard: int
+    number: int
+
+
+class TransferReturned(Event, frozen=True, tag=75):
+    """The other shard has rejected the transfer: the amount is back in the account's balance."""
+
+    account_id: int
+    transfer_id: str
+    currency: str
+    amount: int
+    to_shard: int
+    number: int
+
+
+class TransferAnswered(Event, frozen=True, tag=76):
+    """A transfer from another shard that had its turn before; nothing changed. `received` is what became of it then."""
+
+    account_id: int
+    from_shard: int
+    number: int
+    received: bool
+
+
 AnyEvent = (
     InstrumentListed
     | AccountOpened
@@ -502,6 +574,13 @@ AnyEvent = (
     | LimitStateChanged
     | CircuitBreakersSet
     | CircuitBreakerTripped
+    | TransferBegun
+    | TransferRepeated
+    | TransferReceived
+    | TransferRejected
+    | TransferCompleted
+    | TransferReturned
+    | TransferAnswered
 )
 
 

@@ -15,6 +15,8 @@ class Reason(IntEnum):
     UNKNOWN_ACCOUNT = 1
     CLIENT_ORDER_ID_TOO_LONG = 22
     DUPLICATE_CLIENT_ORDER_ID = 2
+    INVALID_TRANSFER = 120
+    DUPLICATE_TRANSFER_ID = 121
     ACCOUNT_SUSPENDED = 3
     KILL_SWITCH = 70
     UNKNOWN_ORDER = 4
@@ -73,6 +75,9 @@ class Reason(IntEnum):
     CALL_END_OUT_OF_RANGE = 51
     CIRCUIT_BREAKER_IN_EFFECT = 111
     INVALID_CIRCUIT_BREAKERS = 110
+    TOO_MANY_TRANSFERS = 122
+    TRANSFER_OUT_OF_TURN = 123
+    UNKNOWN_TRANSFER = 124
 
     PRICE_NOT_ON_TICK = 100
     QUANTITY_NOT_ON_LOT = 101
@@ -82,6 +87,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_ACCOUNT: "There is no such account on this venue.",
     Reason.CLIENT_ORDER_ID_TOO_LONG: "The client order id has too many characters.",
     Reason.DUPLICATE_CLIENT_ORDER_ID: "This client order id was used before in this account, for a different order.",
+    Reason.INVALID_TRANSFER: "The transfer's id has no or too many characters, or its shard, number or amount is out of range.",
+    Reason.DUPLICATE_TRANSFER_ID: "This transfer id was used before in this account, for a different transfer.",
     Reason.ACCOUNT_SUSPENDED: "The account is suspended: it may cancel, not trade.",
     Reason.KILL_SWITCH: "The kill switch of the account, its firm or the venue is on: orders may be canceled, not entered or changed.",
     Reason.UNKNOWN_ORDER: "No working order with this id belongs to this account.",
@@ -139,6 +146,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.CALL_END_OUT_OF_RANGE: "Only a call has a planned end, and it has to lie in the future.",
     Reason.CIRCUIT_BREAKER_IN_EFFECT: "A circuit breaker has halted trading: no market takes orders until its time is over.",
     Reason.INVALID_CIRCUIT_BREAKERS: "Index, levels or times of the circuit breakers are out of range.",
+    Reason.TOO_MANY_TRANSFERS: "As many of the account's transfers are in transit as may be.",
+    Reason.TRANSFER_OUT_OF_TURN: "The transfer is not the next one from its shard, and none that may still be asked for.",
+    Reason.UNKNOWN_TRANSFER: "No transfer with this number is in transit to this shard.",
     Reason.PRICE_NOT_ON_TICK: "The price is not a multiple of the instrument's tick size.",
     Reason.QUANTITY_NOT_ON_LOT: "The quantity is not a multiple of the instrument's lot size.",
 }

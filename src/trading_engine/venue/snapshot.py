@@ -57,6 +57,7 @@ from trading_engine.venue.terms import (
     TimeInForce,
     TradingPhase,
 )
+from trading_engine.venue.transfers import TransfersRecord, load_transfers, save_transfers
 
 if TYPE_CHECKING:
     from trading_engine.venue.venue import Venue
@@ -187,6 +188,7 @@ class VenueRecord(msgspec.Struct, frozen=True, array_like=True):
     risk_controls: list[RiskControlRecord]
     names: NameColumns
     breakers: BreakersRecord
+    transfers: TransfersRecord = TransfersRecord()
 
 
 def save(venue: "Venue") -> bytes:
@@ -226,6 +228,7 @@ class Saver:
             [_save_control(key, venue._risk.controls[key]) for key in sorted(venue._risk.controls)],
             self.names(),
             BreakersRecord(venue._breakers.rules, venue._breakers.tripped, venue._breakers.halted_until_ns),
+            save_transfers(venue._transfers),
         )
 
     def _market(self, market: Market) -> MarketRecord:
@@ -409,11 +412,14 @@ class Loader:
         venue._last_trade_id = record.last_trade_id
         venue._producers = dict(record.producers)
         venue._issued_cash = dict(record.issued_cash)
+        venue._transfers = load_transfers(record.transfers)
         for market in record.markets:
             _load_market(venue, market)
         _load_breakers(venue, record.breakers)
         for account in record.accounts:
             _load_account(venue, account)
+        for transfer in venue._transfers.in_transit.values():
+            require(transfer.account_id in venue._accounts, f"transfer {transfer} is of no account")
         self.names(record.names)
         for market in record.markets:
             self._orders(market)

@@ -12,7 +12,8 @@ Invariants, whenever `apply` has returned:
 - an order is in the book, or waits for a price or an auction, exactly if it is among its account's open orders;
 - every pegged order stands at its price (`pegs.pegged_price`), or waits where it has none;
 - what an account holds is the sum of what its open orders need (`accounts.hold_needed`), and never more than it has;
-- the cash of all accounts together is what was paid in less what was paid out; the same for every instrument's lots.
+- the cash of all accounts together, with what is in transit to other shards, is what was paid in less what was paid out; the same, without
+  transit, for every instrument's lots.
 
 Within a batch the order of events is: what became of the command, the trades and ends it caused, one after the other what those set
 off with theirs (stops that were elected, pegged orders that follow, all-or-none orders that can be filled now), then the balances, then
@@ -25,6 +26,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Self, TypeVar
+
+import msgspec
 
 from trading_engine.venue import banding, halts, sessions, snapshot
 from trading_engine.venue import commands as c
@@ -109,6 +112,14 @@ from trading_engine.venue.terms import (
     TimeInForce,
     TradingPhase,
 )
+from trading_engine.venue.transfers import (
+    TRANSFERS_IN_TRANSIT_MAX,
+    Incoming,
+    Transfer,
+    Transfers,
+    check_begin,
+    check_receive,
+)
 from trading_engine.venue.views import DepthLevel, OrderView, view_of
 
 T = TypeVar("T")
@@ -135,6 +146,7 @@ class Venue:
         self._last_trade_id = 0
         self._producers: dict[str, int] = {}
         self._issued_cash: dict[str, int] = {}
+        self._transfers = Transfers()
         self._accounts: dict[int, Account] = {}
         self._markets: dict[int, Market] = {}
         self._risk = RiskControls(self._accounts, self._markets)
@@ -179,6 +191,9 @@ class Venue:
             c.PlaceOrderGroup: self._place_order_group,
             c.CancelOrderGroup: self._cancel_order_group,
             c.SetCircuitBreakers: self._set_circuit_breakers,
+            c.BeginTransfer: self._begin_transfer,
+            c.ReceiveTransfer: self._receive_transfer,
+            c.CompleteTransfer: self._complete_transfer,
         }
         self._accounts[FEE_ACCOUNT_ID] = self._new_account(FEE_ACCOUNT_ID, 0, 0, 0)
 
@@ -206,6 +221,11 @@ class Venue:
     @property
     def account_ids(self) -> frozenset[int]:
         return frozenset(self._accounts)
+
+    @property
+    def transfers_in_transit(self) -> Mapping[tuple[int, int], Transfer]:
+        """By shard and number, those to one shard in order."""
+        return self._transfers.in_transit
 
     def book(self, instrument_id: int) -> OrderBook:
         """The live book of an instrument: look, do not touch."""
@@ -472,10 +492,13 @@ class Venue:
             raise Refusal(Reason.UNKNOWN_CURRENCY)
 
     def _move_cash_in(self, account: Account, currency: str, amount: int, reference: str) -> None:
-        account.cash_in(currency).quantity += amount
         self._issued_cash[currency] += amount
-        self._cash_touched[account.account_id, currency] = None
+        self._move_cash(account, currency, amount)
         self._events.append(e.CashAdjusted(account.account_id, currency, amount, reference))
+
+    def _move_cash(self, account: Account, currency: str, amount: int) -> None:
+        account.cash_in(currency).quantity += amount
+        self._cash_touched[account.account_id, currency] = None
 
     def _move_lots_in(self, account: Account, instrument_id: int, lots: int, reference: str) -> None:
         account.position_in(instrument_id).quantity += lots
@@ -489,14 +512,78 @@ class Venue:
     def _adjust_cash(self, command: c.AdjustCash) -> None:
         account = self._find_account(command.account_id)
         self._check_currency(command.currency)
-        cash = account.cash.get(command.currency)
-        available = cash.available if cash else 0
-        issued = self._issued_cash[command.currency] + command.amount
-        if issued + self._risk.credit_max > MONEY_MAX or (command.amount < 0 and available + command.amount < 0):
+        if command.amount < 0:
+            self._check_free_cash(account, command.currency, -command.amount)
+        elif not self._has_room_for(command.currency, command.amount):
             raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
-        if command.amount < 0 and account.margin is not None:
-            self._check_free_margin(account, command.currency, -command.amount)
         self._move_cash_in(account, command.currency, command.amount, command.reference)
+
+    def _has_room_for(self, currency: str, amount: int) -> bool:
+        return self._issued_cash[currency] + amount + self._risk.credit_max <= MONEY_MAX
+
+    def _check_free_cash(self, account: Account, currency: str, amount: int) -> None:
+        """Refuse to take out more than is free."""
+        cash = account.cash.get(currency)
+        if amount > max(0, cash.available if cash else 0):
+            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        if account.margin is not None:
+            self._check_free_margin(account, currency, amount)
+
+    def _begin_transfer(self, command: c.BeginTransfer) -> None:
+        account = self._find_trading_account(command.account_id)
+        check_begin(command)
+        known = self._transfers.known.get((command.account_id, command.transfer_id))
+        if known is not None and not known.is_same(command):
+            raise Refusal(Reason.DUPLICATE_TRANSFER_ID)
+        if known is not None:
+            self._events.append(e.TransferRepeated(*known.name, known.to_shard, known.number))
+            return
+        check_standing(account)
+        self._check_currency(command.currency)
+        if command.amount <= 0:
+            raise Refusal(Reason.AMOUNT_OUT_OF_RANGE)
+        self._check_free_cash(account, command.currency, command.amount)
+        if self._transfers.counts.get(command.account_id, 0) >= TRANSFERS_IN_TRANSIT_MAX:
+            raise Refusal(Reason.TOO_MANY_TRANSFERS)
+        transfer = self._transfers.begin(command)
+        self._move_cash(account, command.currency, -command.amount)
+        self._events.append(e.TransferBegun(*msgspec.structs.astuple(transfer)))
+
+    def _receive_transfer(self, command: c.ReceiveTransfer) -> None:
+        check_receive(command, self._transfers)
+        incoming = self._transfers.received.setdefault(command.from_shard, Incoming())
+        account_id, currency, amount, from_shard, number, settled = msgspec.structs.astuple(command)
+        if number <= incoming.last:
+            received = number not in incoming.rejected
+            self._events.append(e.TransferAnswered(account_id, from_shard, number, received))
+            return
+        reason = self._why_not_received(command)
+        incoming.take(number, settled, received=reason is None)
+        if reason is not None:
+            self._events.append(e.TransferRejected(account_id, currency, amount, from_shard, number, reason))
+            return
+        self._issued_cash[currency] += amount
+        self._move_cash(self._accounts[account_id], currency, amount)
+        self._events.append(e.TransferReceived(account_id, currency, amount, from_shard, number))
+
+    def _why_not_received(self, command: c.ReceiveTransfer) -> Reason | None:
+        if command.account_id == FEE_ACCOUNT_ID or command.account_id not in self._accounts:
+            return Reason.UNKNOWN_ACCOUNT
+        if command.currency not in self._issued_cash:
+            return Reason.UNKNOWN_CURRENCY
+        return None if self._has_room_for(command.currency, command.amount) else Reason.AMOUNT_OUT_OF_RANGE
+
+    def _complete_transfer(self, command: c.CompleteTransfer) -> None:
+        transfer = self._transfers.end(command.to_shard, command.number)
+        if transfer is None:
+            raise Refusal(Reason.UNKNOWN_TRANSFER)
+        content = msgspec.structs.astuple(transfer)
+        if command.received:
+            self._issued_cash[transfer.currency] -= transfer.amount
+            self._events.append(e.TransferCompleted(*content))
+        else:
+            self._move_cash(self._accounts[transfer.account_id], transfer.currency, transfer.amount)
+            self._events.append(e.TransferReturned(*content))
 
     def _adjust_position(self, command: c.AdjustPosition) -> None:
         account = self._find_account(command.account_id)
@@ -1780,6 +1867,10 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:  # noqa: C901  
             return command_refused(command, refusal.reason, instrument_id=command.instrument_id)
         case c.OpenAccount() | c.AdjustCash() | c.SuspendAccount() | c.CancelOrderGroup():
             return command_refused(command, refusal.reason, command.account_id)
+        case c.BeginTransfer() | c.ReceiveTransfer():
+            return command_refused(command, refusal.reason, command.account_id)
+        case c.CompleteTransfer():
+            return command_refused(command, refusal.reason)
         case c.SetRiskLimits() | c.SetKillSwitch():
             is_account = command.scope is RiskScope.ACCOUNT
             return command_refused(command, refusal.reason, command.scope_id if is_account else 0)

@@ -51,6 +51,7 @@ run = direct(core.run)
 CHANGES_NOTHING_ELSE = (
     *(c.OpenAccount, c.AdjustCash, c.AdjustPosition, c.ListInstrument),
     *(c.SetCountdown, c.SetCancelOnDisconnect),
+    *(c.BeginTransfer, c.ReceiveTransfer, c.CompleteTransfer),
 )
 """Commands after which nothing is less or more plain than it was."""
 

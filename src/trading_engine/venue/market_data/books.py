@@ -77,6 +77,13 @@ NOT_OF_BOOKS: frozenset[type[e.Event]] = frozenset(
         e.LimitStateChanged,
         e.CircuitBreakersSet,
         e.CircuitBreakerTripped,
+        e.TransferBegun,
+        e.TransferRepeated,
+        e.TransferReceived,
+        e.TransferRejected,
+        e.TransferCompleted,
+        e.TransferReturned,
+        e.TransferAnswered,
     }
 )
 """Events that change nothing here. One that is neither among these nor handled is a bug."""
