@@ -18,7 +18,7 @@ from trading_engine.database.transactional.ledger import (
     read_balances,
     read_ledger_balances,
 )
-from trading_engine.database.transactional.postings import OUTSIDE_ACCOUNT_ID
+from trading_engine.database.transactional.postings import OUTSIDE_ACCOUNT_ID, TRANSIT_ACCOUNT_ID
 from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import Page, Role
 from trading_engine.database.transactional.trading import projection_state
@@ -92,6 +92,29 @@ async def test_ledger_worked_example(database: TransactionalDatabase) -> None:
         ("fee", BOB, FEE_ACCOUNT_ID, "USD", 0, 200, ""),
         ("fee", ALICE, FEE_ACCOUNT_ID, "USD", 0, 600, ""),
     ]
+
+
+async def test_ledger_of_transfers_to_and_from_other_shards(database: TransactionalDatabase) -> None:
+    """One that arrives, one that comes back, one that is still in transit, and one from another shard."""
+    driver = open_venue(accounts=(ALICE,), lots=0, cash=1_000)
+    for transfer_id, amount in (("rent", 100), ("gift", 20), ("loan", 3)):
+        driver.do(c.BeginTransfer(ALICE, transfer_id, "USD", amount, 1))
+    driver.do(c.CompleteTransfer(1, 1, received=True))
+    driver.do(c.CompleteTransfer(1, 2, received=False))
+    driver.do(c.ReceiveTransfer(ALICE, "USD", 5, 2, 1))
+    await TransactionalProjection(database).apply(driver.batches)
+    assert await entries(database) == [
+        ("deposit", OUTSIDE_ACCOUNT_ID, ALICE, "USD", 0, 1_000, "opening"),
+        ("transfer", ALICE, TRANSIT_ACCOUNT_ID, "USD", 0, 100, "rent"),
+        ("transfer", ALICE, TRANSIT_ACCOUNT_ID, "USD", 0, 20, "gift"),
+        ("transfer", ALICE, TRANSIT_ACCOUNT_ID, "USD", 0, 3, "loan"),
+        ("transfer", TRANSIT_ACCOUNT_ID, OUTSIDE_ACCOUNT_ID, "USD", 0, 100, "rent"),
+        ("transfer", TRANSIT_ACCOUNT_ID, ALICE, "USD", 0, 20, "gift"),
+        ("transfer", OUTSIDE_ACCOUNT_ID, ALICE, "USD", 0, 5, "shard 2 number 1"),
+    ]
+    posted = await database.connections.run(Use.READ, read_ledger_balances)
+    assert posted[ALICE, "USD", 0] == 1_000 - 100 - 3 + 5
+    assert posted[TRANSIT_ACCOUNT_ID, "USD", 0] == 3
 
 
 async def test_ledger_that_a_release_without_it_left_behind_is_brought_forward(

@@ -37,7 +37,7 @@ def test_simulation_keeps_the_rules_and_replays_to_the_same_hash(seed: int) -> N
 
 @pytest.mark.parametrize("seed", range(1, 3))
 def test_simulation_with_money_that_comes_and_goes_between_shards(seed: int) -> None:
-    driver = simulate(seed, commands_count=400, emphasis={TRANSFERS: 3})
+    driver = simulate(seed, commands_count=400, emphasis=TRANSFERS)
     kinds = {type(event) for batch in driver.batches for event in batch.events}
     assert kinds >= {e.TransferBegun, e.TransferRepeated, e.TransferReceived, e.TransferRejected}
     assert kinds >= {e.TransferCompleted, e.TransferReturned}
@@ -51,7 +51,7 @@ def test_simulation_keeps_the_rules_for_minutes() -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         seed = int(os.environ.get("SIM_SEED") or seeds.randrange(2**32))
-        emphasis = {TRANSFERS: 1.0} if seed % 2 else NO_EMPHASIS
+        emphasis = TRANSFERS if seed % 2 else NO_EMPHASIS
         check_replay(simulate(seed, commands_count=5_000, emphasis=emphasis), seed)
         if "SIM_SEED" in os.environ:
             return

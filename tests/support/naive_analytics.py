@@ -153,7 +153,7 @@ class NaiveAnalytics:
         is_open = self._phases.get(instrument_id) is TradingPhase.CONTINUOUS
         return Top(bids, asks) if is_open and bids and asks and bids[0][0] <= asks[0][0] else None
 
-    def _take_event(self, event: e.AnyEvent, sequence: int, time_ns: int, before: dict[int, Top | None]) -> None:
+    def _take_event(self, event: e.AnyEvent, sequence: int, time_ns: int, before: dict[int, Top | None]) -> None:  # noqa: C901  # One row per kind of event.
         match event:
             case e.InstrumentListed(instrument):
                 self.instruments[instrument.instrument_id] = instrument
@@ -168,6 +168,10 @@ class NaiveAnalytics:
             case e.CashAdjusted():
                 account = self._account(event.account_id, event.currency)
                 account.paid_in += event.amount
+                account.last_sequence = sequence
+            case e.TransferBegun() | e.TransferReceived() | e.TransferReturned():
+                account = self._account(event.account_id, event.currency)
+                account.paid_in += -event.amount if isinstance(event, e.TransferBegun) else event.amount
                 account.last_sequence = sequence
             case e.PositionAdjusted():
                 self._deliver(event, sequence)

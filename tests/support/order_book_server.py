@@ -89,12 +89,13 @@ async def running(config: Config, clock: ManualClock | None = None) -> AsyncIter
 class Trader:
     """A producer with its own numbers, and all event batches there are."""
 
-    def __init__(self, broker: MessageBroker, name: str = "trader") -> None:
+    def __init__(self, broker: MessageBroker, name: str = "trader", shard: int = 0) -> None:
         self.broker = broker
         self.name = name
+        self._shard = shard
         self.sequence = 0
         self.batches: list[EventBatch] = []
-        self._publisher = broker.publisher(schemas.command_queue(0))
+        self._publisher = broker.publisher(schemas.command_queue(shard))
 
     async def send(self, *commands: AnyCommand) -> list[EventBatch]:
         """Send one after the other; returns what came of each."""
@@ -120,7 +121,7 @@ class Trader:
 
     async def read_more(self) -> None:
         after = self.batches[-1].last_event_sequence if self.batches else 0
-        async for messages in self.broker.stream_consumer(schemas.event_stream(0)).messages(after):
+        async for messages in self.broker.stream_consumer(schemas.event_stream(self._shard)).messages(after):
             self.batches += [schemas.decode_batch(message.payload) for message in messages]
             return
 
@@ -131,7 +132,7 @@ class Trader:
 
     async def status(self, state_hash: bool = True) -> schemas.VenueStatus:
         query = schemas.encode(schemas.VenueQuery(state_hash=state_hash))
-        return schemas.decode_status(await self.broker.call(schemas.venue_calls(0), query))
+        return schemas.decode_status(await self.broker.call(schemas.venue_calls(self._shard), query))
 
 
 @asynccontextmanager
@@ -139,7 +140,7 @@ async def trading(config: Config, name: str = "trader") -> AsyncIterator[Trader]
     broker = broker_for(config)
     await broker.connect()
     try:
-        yield Trader(broker, name)
+        yield Trader(broker, name, config.obs.shard)
     finally:
         await broker.close()
 

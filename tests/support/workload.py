@@ -142,8 +142,8 @@ INSTRUMENTS = (
 
 
 NO_EMPHASIS: Mapping[str, float] = {}
-TRANSFERS = "begin_transfer"
-"""Only who asks for these gets any of their kind."""
+TRANSFERS: Mapping[str, float] = {"begin_transfer": 4, "receive_transfer": 4, "complete_transfer": 4}
+"""Only who asks for these gets any."""
 
 
 class Workload:
@@ -159,7 +159,7 @@ class Workload:
         self.hostility = hostility
         self.has_sessions = random.random() < 0.4
         """Whether the markets go through calls all the time, or hardly ever."""
-        self.is_alone = TRANSFERS not in emphasis
+        self.is_alone = "begin_transfer" not in emphasis
         """Whether the venue has no others with which it exchanges money."""
         self.middle = 100
         self.instruments: dict[int, float] = dict.fromkeys(range(6, 12), 9) | {
@@ -256,7 +256,7 @@ class Workload:
             self.set_kill_switch: 6 if self._killed() else 0.2,
             self.begin_transfer: 0 if self.is_alone else 6,
             self.receive_transfer: 0 if self.is_alone else 6,
-            self.complete_transfer: 0 if self.is_alone else 5,
+            self.complete_transfer: 0 if self.is_alone else 6,
         }
         weights = [weight * self.emphasis.get(kind.__name__, 1) for kind, weight in kinds.items()]
         command = self.random.choices(list(kinds), weights)[0]()
@@ -548,7 +548,7 @@ class Workload:
 
     def complete_transfer(self) -> c.CompleteTransfer:
         to_shard, number = self.random.choice([*self.mirror.in_transit, (1, 1)])
-        return c.CompleteTransfer(to_shard, number, received=self.random.random() < 0.7)
+        return c.CompleteTransfer(to_shard, number, received=self.random.random() < 0.5)
 
     def open_account(self) -> c.OpenAccount:
         account_id = self.random.randint(1, 8)

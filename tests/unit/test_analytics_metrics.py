@@ -209,6 +209,19 @@ def test_money_paid_in_is_no_return() -> None:
     assert (alice.paid_in, alice.equity) == (500_000, 500_000)
 
 
+def test_money_that_moves_between_shards_is_no_return() -> None:
+    scene = Scene(lots=0)
+    scene.at(61).do(c.BeginTransfer(ALICE, "rent", "USD", 1_000, 1))
+    scene.at(121).do(c.BeginTransfer(ALICE, "gift", "USD", 200, 1))
+    scene.at(122).do(c.CompleteTransfer(1, 1, received=True))
+    scene.at(123).do(c.CompleteTransfer(1, 2, received=False))
+    scene.at(124).do(c.ReceiveTransfer(ALICE, "USD", 30, 1, 1))
+    scene.at(181).do(c.AdvanceClock())
+    alice = scene.fold().traders[ALICE]
+    assert (alice.pnl, alice.time_weighted_return) == (0, 0.0)
+    assert alice.paid_in == alice.equity == 1_000_000 - 1_000 + 30
+
+
 def test_spread_and_depth_are_weighted_by_time() -> None:
     scene = Scene()
     quoted(scene, 100, 98, 102, lots=10)

@@ -253,7 +253,7 @@ FAULTS = {
 
 
 BUSY_BREAKERS = {"set_circuit_breakers": 20.0, "set_phase": 3.0}
-RARE: dict[str, dict[str, float]] = {
+RARE: dict[str, Mapping[str, float]] = {
     "limit bands stay": {"instrument 16": 20},
     "circuit breakers never trip": BUSY_BREAKERS,
     "circuit breakers halt nobody": BUSY_BREAKERS,
@@ -261,9 +261,9 @@ RARE: dict[str, dict[str, float]] = {
     "exits need no cover": {"place_group": 12, "adjust_cash": 20},
     "rebates are paid from nothing": {"place": 10, "instrument 5": 100},
     "fill-or-kill fills in part": {"place": 10},
-    "transfers are received twice": {TRANSFERS: 1},
-    "transfers take what is not free": {TRANSFERS: 1},
-    "transfers stay in transit": {TRANSFERS: 1},
+    "transfers are received twice": TRANSFERS,
+    "transfers take what is not free": TRANSFERS,
+    "transfers stay in transit": TRANSFERS,
 }
 """What shows a fault so seldom that more of it has to be tried."""
 

@@ -46,6 +46,7 @@ class Arguments:
     no_bots: bool = False
     with_portal: bool = False
     standby: bool = False
+    shard: int | None = None
     url: str | None = None
     username: str | None = None
     messages: Path | None = None
@@ -60,6 +61,8 @@ class Arguments:
         config = load_config(self.config_path) if self.config_given or self.config_path.exists() else Config()
         if self.data_dir is not None:
             config = msgspec.structs.replace(config, data_dir=self.data_dir)
+        if self.shard is not None:
+            config = config.of_shard(self.shard)
         if self.standby:
             config = msgspec.structs.replace(config, obs=msgspec.structs.replace(config.obs, standby=True))
         if self.port is not None and self.command == "portal":
@@ -122,6 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=["trader", "bots"],
         help="run a client: a terminal to trade in, or the simulated traders",
     )
+    parser.add_argument("--shard", type=int, metavar="N", help="with -s OBS: which shard (default: as configured)")
     parser.add_argument(
         "--standby", action="store_true", help="with -s OBS: wait, and take over when the one that serves is dead"
     )
@@ -181,8 +185,8 @@ def parse(argv: Sequence[str]) -> Arguments:
             "say one thing to run: up, replay, databases, export, import, compile, -s OBS, -s TES, -s analytics, -s history, "
             "--frontend trader, -c trader or -c bots"
         )
-    if options.standby and options.server != "OBS":
-        parser.error("--standby goes with -s OBS")
+    if (options.standby or options.shard is not None) and options.server != "OBS":
+        parser.error("--standby and --shard go with -s OBS")
     return Arguments(
         command=asked[0],
         config_path=getattr(options, "config", DEFAULT_CONFIG),
@@ -193,6 +197,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         no_bots=getattr(options, "no_bots", False),
         with_portal=options.with_portal,
         standby=options.standby,
+        shard=options.shard,
         url=options.url,
         username=options.username,
         messages=getattr(options, "messages", None),

@@ -74,6 +74,8 @@ class InstrumentConfig(Section, frozen=True):
     taker_fee_bp: str = "3"
     matching: MatchingConfig | None = None
     """None: price, then time."""
+    shard: int = 0
+    """Whose order book server lists it."""
     bands: BandsConfig | None = None
     limit_bands: LimitBandsConfig | None = None
 
@@ -239,6 +241,15 @@ class Config(Section, frozen=True):
     @property
     def data_path(self) -> Path:
         return Path(self.data_dir).expanduser().resolve()
+
+    @property
+    def obs_path(self) -> Path:
+        """Where the order book server of the shard keeps what is its own."""
+        shard = self.obs.shard
+        return self.data_path / f"shard-{shard}" if shard else self.data_path
+
+    def of_shard(self, shard: int) -> "Config":
+        return msgspec.structs.replace(self, obs=msgspec.structs.replace(self.obs, shard=shard))
 
 
 def load_config(path: Path) -> Config:

@@ -123,6 +123,9 @@ class AnalyticsFold:
             e.InstrumentListed: self._list_instrument,
             e.TradingPhaseChanged: self._change_phase,
             e.CashAdjusted: self._pay_in,
+            e.TransferBegun: self._transfer_out,
+            e.TransferReceived: self._pay_in,
+            e.TransferReturned: self._pay_in,
             e.PositionAdjusted: self._deliver,
             e.OrderAccepted: self._accept,
             e.OrderRejected: self._reject,
@@ -316,7 +319,15 @@ class AnalyticsFold:
             position = self._positions[key] = Position(account_id, instrument_id)
         return position
 
-    def _pay_in(self, event: e.CashAdjusted, sequence: int, _time_ns: int) -> None:
+    def _transfer_out(self, event: e.TransferBegun, sequence: int, _time_ns: int) -> None:
+        """To a balance of the same account on another shard: like what is withdrawn, no loss here."""
+        performance = self._performance(event.account_id, event.currency)
+        performance.paid_in -= event.amount
+        performance.event_sequence = sequence
+
+    def _pay_in(
+        self, event: e.CashAdjusted | e.TransferReceived | e.TransferReturned, sequence: int, _time_ns: int
+    ) -> None:
         performance = self._performance(event.account_id, event.currency)
         performance.paid_in += event.amount
         performance.event_sequence = sequence

@@ -30,6 +30,10 @@ from trading_engine.venue.events import (
     RiskLimitsSet,
     TradeExecuted,
     TradingPhaseChanged,
+    TransferBegun,
+    TransferCompleted,
+    TransferReceived,
+    TransferReturned,
 )
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import Fill, LiveOrders, OrderReport, OrderState
@@ -113,6 +117,10 @@ class ProjectionFold:
             TradingPhaseChanged: self._change_phase,
             TradeExecuted: self._take_trade,
             CashAdjusted: self._postings.adjust_cash,
+            TransferBegun: self._postings.begin_transfer,
+            TransferReceived: self._postings.receive_transfer,
+            TransferCompleted: self._postings.complete_transfer,
+            TransferReturned: self._postings.return_transfer,
             CashChanged: self._settle_cash,
             PositionAdjusted: self._deliver,
             PositionChanged: self._settle_position,

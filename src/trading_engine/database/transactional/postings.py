@@ -11,10 +11,12 @@ afterwards, and the one that is debited less; amounts are above zero.
 | trade | buyer (cash), seller (lots) | seller (cash), buyer (lots) |
 | fee | who pays it | the venue's fee account |
 | rebate | the venue's fee account | who gets it |
+| transfer | the account; in transit; outside | in transit; outside (or, returned, the account); the account |
 | brought_forward | outside (or the account, where it owes) | the account |
 
-`brought_forward` stands in place of what the ledger did not see: the balances when it began, in a database that is older than it, or
-while a release without it was at work.
+A transfer to another shard goes from the account into transit and, when the other shard has it, outside; one from another shard comes from
+outside. `brought_forward` stands in place of what the ledger did not see: the balances when it began, in a database that is older than
+it, or while a release without it was at work.
 
 The venue's own word on each cash balance (`CashChanged`) has to be what the postings add up to; anything else is a bug or a lost event.
 """
@@ -23,11 +25,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID
-from trading_engine.venue.events import CashAdjusted, CashChanged, PositionAdjusted, TradeExecuted
+from trading_engine.venue.events import (
+    CashAdjusted,
+    CashChanged,
+    PositionAdjusted,
+    TradeExecuted,
+    TransferBegun,
+    TransferCompleted,
+    TransferReceived,
+    TransferReturned,
+)
 from trading_engine.venue.terms import Side
 
 OUTSIDE_ACCOUNT_ID = -1
 """Where deposits come from and withdrawals go to: not an account of the venue."""
+TRANSIT_ACCOUNT_ID = -2
+"""What is on its way to other shards."""
 
 Posting = tuple[Any, ...]
 """The columns of `ledger`, in their order."""
@@ -52,6 +65,31 @@ class Postings:
         self._begin(sequence, time_ns)
         kind = "deposit" if event.amount > 0 else "withdrawal"
         self._post_cash(kind, OUTSIDE_ACCOUNT_ID, event.account_id, event.currency, event.amount, event.reference)
+
+    def begin_transfer(self, event: TransferBegun, sequence: int, time_ns: int) -> None:
+        self._transfer(event, event.account_id, TRANSIT_ACCOUNT_ID, sequence, time_ns)
+
+    def complete_transfer(self, event: TransferCompleted, sequence: int, time_ns: int) -> None:
+        self._transfer(event, TRANSIT_ACCOUNT_ID, OUTSIDE_ACCOUNT_ID, sequence, time_ns)
+
+    def return_transfer(self, event: TransferReturned, sequence: int, time_ns: int) -> None:
+        self._transfer(event, TRANSIT_ACCOUNT_ID, event.account_id, sequence, time_ns)
+
+    def receive_transfer(self, event: TransferReceived, sequence: int, time_ns: int) -> None:
+        self._begin(sequence, time_ns)
+        reference = f"shard {event.from_shard} number {event.number}"
+        self._post_cash("transfer", OUTSIDE_ACCOUNT_ID, event.account_id, event.currency, event.amount, reference)
+
+    def _transfer(
+        self,
+        event: TransferBegun | TransferCompleted | TransferReturned,
+        debit: int,
+        credit: int,
+        sequence: int,
+        time_ns: int,
+    ) -> None:
+        self._begin(sequence, time_ns)
+        self._post_cash("transfer", debit, credit, event.currency, event.amount, event.transfer_id)
 
     def adjust_position(self, event: PositionAdjusted, sequence: int, time_ns: int) -> None:
         self._begin(sequence, time_ns)

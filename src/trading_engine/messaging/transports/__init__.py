@@ -56,11 +56,15 @@ def rabbitmq_broker(config: Config) -> MessageBroker:
 
 
 def socket_path(config: Config) -> Path:
-    """`messaging.socket`, or `obs.sock` in the data directory, or, where that is too long for a socket, a private directory's."""
+    """`messaging.socket`, or `obs.sock` in the data directory, or, where that is too long for a socket, a private directory's.
+
+    With the number of the shard, except for the first.
+    """
+    shard = f"-{config.obs.shard}" if config.obs.shard else ""
     if config.messaging.socket:
-        return Path(config.messaging.socket).expanduser().absolute()
-    path = config.data_path / "obs.sock"
+        return Path(config.messaging.socket + shard).expanduser().absolute()
+    path = config.data_path / f"obs{shard}.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
         return path
     name = hashlib.blake2b(os.fsencode(config.data_path), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"trading-engine-{os.getuid()}-{name}" / "obs.sock"
+    return Path(tempfile.gettempdir()) / f"trading-engine-{os.getuid()}-{name}" / f"obs{shard}.sock"

@@ -32,16 +32,17 @@ from trading_engine.venue.instrument import Instrument, MatchingRules
 PPM_PER_BASIS_POINT = 100
 PPM_PER_PERCENT = 10_000
 NANOSECONDS = 10**9
+INSTRUMENTS_PER_SHARD = 1_000_000
 
 
-def listings(config: VenueConfig, listed: Mapping[int, Instrument]) -> list[ListInstrument]:
-    """For every configured symbol that is not listed yet, in the order of the configuration, with the next free ids.
+def listings(config: VenueConfig, listed: Mapping[int, Instrument], shard: int = 0) -> list[ListInstrument]:
+    """For every configured symbol of the shard that is not listed yet, in the order of the configuration, with the next free ids.
 
-    An instrument that is listed stays as it is, whatever the configuration says now. Raises `ConfigError`.
+    Each shard has ids of its own. An instrument that is listed stays as it is, whatever the configuration says now. Raises `ConfigError`.
     """
     symbols = {instrument.symbol for instrument in listed.values()}
-    next_id = max(listed, default=0) + 1
-    new = [item for item in config.instruments if item.symbol not in symbols]
+    next_id = max(listed, default=shard * INSTRUMENTS_PER_SHARD) + 1
+    new = [item for item in config.instruments if item.shard == shard and item.symbol not in symbols]
     return [ListInstrument(instrument_of(item, next_id + index, config)) for index, item in enumerate(new)]
 
 

@@ -40,6 +40,8 @@ class Sequencer:
         self._has_failed = False
         self.next_event_changed = asyncio.Event()
         """Set whenever the venue has got another time at which its clock has to be advanced."""
+        self.transfer_begun = asyncio.Event()
+        """Set whenever transfers to other shards may be in transit that were not before."""
 
     async def commit(self, submitted: Sequence[SubmittedCommand]) -> None:
         """Journal, apply and publish, in this order. When it returns, the commands and what came of them are safe.
@@ -58,6 +60,8 @@ class Sequencer:
                 messages += apply(self.venue, command)
             if self.venue.next_event_ns != next_event_ns:
                 self.next_event_changed.set()
+            if self.venue.transfers_in_transit:
+                self.transfer_begun.set()
             await self._events.append(messages)
             self._has_failed = False
 

@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from trading_engine.messaging import schemas
-from trading_engine.messaging.transports import uses_rabbitmq
+from trading_engine.messaging.transports import broker_for, uses_rabbitmq
 from trading_engine.messaging.transports.embedded_server import SocketInUse
 from trading_engine.messaging.transports.hub import Hub
 from trading_engine.messaging.transports.memory import InMemoryBroker
@@ -21,6 +21,7 @@ from trading_engine.servers.obs.schedule import schedule_for
 from trading_engine.servers.obs.sequencer import Sequencer
 from trading_engine.servers.obs.services import OrderBookService, Snapshots
 from trading_engine.servers.obs.standby import Standby
+from trading_engine.servers.obs.transfers import Courier
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 
@@ -64,7 +65,7 @@ class OrderBookServer:
         Raises `ObsError`, `ConfigError`, `SocketInUse`.
         """
         uses_rabbitmq(self._config)  # refuses a transport that is not known, before anything is touched
-        paths = Paths.under(self._config.data_path)
+        paths = Paths.under(self._config.obs_path)
         lock = DirectoryLock(paths.lock)
         try:
             recovered = await self._recovered(paths, lock, stop)
@@ -101,7 +102,9 @@ class OrderBookServer:
             await service.prepare()
             handler = query_handler(service.status)
             await broker.serve(schemas.venue_calls(self._shard), handler)
-            await self._serve(service, reach_for(self._config, self.hub, broker, handler), recovered, lock, stop)
+            courier = Courier(self._shard, sequencer, lambda shard: broker_for(self._config.of_shard(shard)))
+            reach = reach_for(self._config, self.hub, broker, handler)
+            await self._serve(service, courier, reach, recovered, lock, stop)
             await snapshots.finish()
         finally:
             await broker.close()
@@ -112,7 +115,13 @@ class OrderBookServer:
         log.info("OBS stopped", extra=fields(command=sequencer.venue.command_sequence))
 
     async def _serve(
-        self, service: OrderBookService, reach: Reach, recovered: Recovered, lock: DirectoryLock, stop: asyncio.Event
+        self,
+        service: OrderBookService,
+        courier: Courier,
+        reach: Reach,
+        recovered: Recovered,
+        lock: DirectoryLock,
+        stop: asyncio.Event,
     ) -> None:
         await reach.open()
         try:
@@ -123,9 +132,10 @@ class OrderBookServer:
             advancing = asyncio.create_task(service.keep_time(), name="keep time")
             speeding = asyncio.create_task(service.speed_up(), name="speed up")
             beating = asyncio.create_task(keep_beating(lock), name="keep beating")
+            carrying = asyncio.create_task(courier.run(), name="carry transfers")
             try:
                 stopped = asyncio.create_task(stop.wait(), name="stop")
-                await first_of(stopped, serving, taking, keeping, advancing, beating)
+                await first_of(stopped, serving, taking, keeping, advancing, beating, carrying)
             finally:
                 # What is being committed is finished and acknowledged; what waits behind it, its senders are told, was not taken.
                 service.stop_taking(taking)
@@ -133,7 +143,8 @@ class OrderBookServer:
                 advancing.cancel()
                 speeding.cancel()
                 beating.cancel()
-                await asyncio.wait([taking, keeping, advancing, speeding, beating])
+                carrying.cancel()
+                await asyncio.wait([taking, keeping, advancing, speeding, beating, carrying])
                 lock.rest()
                 await reach.finish()
                 serving.cancel()

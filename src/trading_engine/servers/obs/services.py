@@ -201,7 +201,7 @@ class OrderBookService:
         )
 
     async def _list_instruments(self) -> None:
-        new = listings(self._config.venue, self._venue.instruments)
+        new = listings(self._config.venue, self._venue.instruments, self._config.obs.shard)
         await self._commit_own(new)
         missing = {item.instrument.instrument_id for item in new} - set(self._venue.instruments)
         if missing:

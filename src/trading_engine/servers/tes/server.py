@@ -251,7 +251,8 @@ class TradingEngineServer:
         admin_password = os.environ.get(ADMIN_PASSWORD_VARIABLE, "")
         if admin_password:
             await self.accounts.ensure_admin(admin_password)
-        expected = {instrument.symbol for instrument in self._config.venue.instruments}
+        shard = self._config.obs.shard
+        expected = {item.symbol for item in self._config.venue.instruments if item.shard == shard}
         while True:
             listed = {market.instrument.symbol for market in self.market_data.markets.values()}
             if self.gateway.is_ready and expected <= listed:
