@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import comparison, disk, history, market_data, recovery, rest, transport, venue, websocket
+from benchmarks import analytics, comparison, disk, history, market_data, recovery, rest, transport, venue, websocket
 from benchmarks.figures import Section, print_section
 from benchmarks.processes import ROOT, BenchmarkFailed
 
@@ -24,6 +24,7 @@ REPORT_WIDTH = 180
 BENCHMARKS: dict[str, Callable[[bool, Path], Section]] = {
     "venue": venue.run,
     "market_data": market_data.run,
+    "analytics": analytics.run,
     "recovery": recovery.run,
     "disk": disk.run,
     "transport": transport.run,

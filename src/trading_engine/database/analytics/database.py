@@ -1,6 +1,5 @@
 """The analytics database as one object: open, migrate, ask, close."""
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -105,16 +104,16 @@ class AnalyticsDatabase:
         return await self._records(TraderMetrics, query.order_by(trader_metrics.c.currency))
 
     async def leaderboard(
-        self, currency: str, ranking: Ranking = Ranking.PNL, *, accounts: Sequence[int] | None = None, limit: int = 100
+        self, currency: str, ranking: Ranking = Ranking.PNL, *, account_id: int | None = None, limit: int = 100
     ) -> tuple[Standing, ...]:
-        """The best accounts in a currency, or the best among `accounts`. Who has no value to go by is left out."""
+        """The best accounts in a currency, or the place of one account among all. Who has no value to go by is left out."""
         column = trader_metrics.c[ranking.value]
-        query = select(func.rank().over(order_by=desc(column)), trader_metrics).where(
-            trader_metrics.c.currency == currency, column.is_not(None)
-        )
-        if accounts is not None:
-            query = query.where(trader_metrics.c.account_id.in_(accounts))
-        query = query.order_by(desc(column), trader_metrics.c.account_id).limit(_bounded(limit))
+        rank = func.rank().over(order_by=desc(column)).label("rank")
+        ranked = select(rank, trader_metrics).where(trader_metrics.c.currency == currency, column.is_not(None))
+        places = ranked.subquery("places")
+        query = select(places).order_by(places.c.rank, places.c.account_id).limit(_bounded(limit))
+        if account_id is not None:
+            query = query.where(places.c.account_id == account_id)
 
         def work(connection: Connection) -> tuple[Standing, ...]:
             return tuple(Standing(row[0], TraderMetrics(*row[1:])) for row in connection.execute(query))

@@ -20,6 +20,7 @@ from typing import Any
 
 import uvicorn
 
+from trading_engine.database.analytics.database import analytics_url
 from trading_engine.database.errors import DatabaseError, MigrationFailed
 from trading_engine.database.historical.opening import open_history
 from trading_engine.database.projection import ProjectionWriter
@@ -46,6 +47,7 @@ from trading_engine.servers.tes.routes.order_control import OrderControl
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
 from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, WebSocketServices
 from trading_engine.servers.tes.services.accounts import Accounts, UnsafeDemoUsers, check_demo_host
+from trading_engine.servers.tes.services.analytics import Analytics
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import (
     AccessTokens,
@@ -141,6 +143,7 @@ class TradingEngineServer:
             next(iter(config.venue.currencies), "USD"),
         )
         self.history = History(lambda: open_history(config), time.time_ns)
+        self.analytics = Analytics(analytics_url(config), self.decimals_of)
         self._trading = database.trading
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
         self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self.readings.reports)
@@ -186,6 +189,7 @@ class TradingEngineServer:
                 self.readings,
                 self.market_data,
                 self.history,
+                self.analytics,
                 self.health,
                 control,
                 self.decimals_of,
@@ -291,6 +295,7 @@ async def trading_engine_server(
                 yield server
             finally:
                 await server.history.close()
+                await server.analytics.close()
         finally:
             await projection.stop()
     finally:

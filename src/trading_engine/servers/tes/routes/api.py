@@ -13,12 +13,14 @@ from trading_engine.servers.tes.errors import ApiError, invalid_request
 from trading_engine.servers.tes.models.views import encode
 from trading_engine.servers.tes.routes import openapi
 from trading_engine.servers.tes.routes.account import account_router
+from trading_engine.servers.tes.routes.analytics import analytics_router
 from trading_engine.servers.tes.routes.auth import auth_router
 from trading_engine.servers.tes.routes.history import history_router
 from trading_engine.servers.tes.routes.market_data import market_data_router
 from trading_engine.servers.tes.routes.order_control import OrderControl, order_control_router
 from trading_engine.servers.tes.routes.order_documentation import order_documentation_router
 from trading_engine.servers.tes.services.accounts import Accounts
+from trading_engine.servers.tes.services.analytics import Analytics
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.health import Health
 from trading_engine.servers.tes.services.history import History
@@ -34,6 +36,7 @@ class ApiServices(msgspec.Struct, frozen=True):
     readings: Readings
     market_data: MarketData
     history: History
+    analytics: Analytics
     health: Health
     order_control: OrderControl
     decimals_of: Callable[[str], int]
@@ -59,6 +62,7 @@ def build_api(services: ApiServices) -> FastAPI:
         )
     )
     app.include_router(history_router(services.history, services.market_data.market))
+    app.include_router(analytics_router(services.analytics))
     openapi.install(app)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(DatabaseError, database_error)
