@@ -275,6 +275,31 @@ def test_server_that_lost_everything_is_told_again(server: QIPC, batches: list[E
             assert history.trades(symbol) == naive.trades(symbol)
 
 
+def test_server_that_lost_the_end_or_its_progress_is_told_what_is_missing(
+    server: QIPC, batches: list[EventBatch]
+) -> None:
+    client = KdbClient("127.0.0.1", server.port)
+    projection = HistoryProjection(KdbHistoryWriter(client), STREAM)
+    lost = projection.apply(batches[:100])
+    projection.apply(batches[100:200])
+    for table in ("trade", "quote", "market_depth", "orderbook_snapshot", "progress"):
+        client.call(f"{table}:select from {table} where sequence<={lost}")
+    projection = HistoryProjection(KdbHistoryWriter(client), STREAM)
+    assert projection.position() == lost
+    projection.apply(batches[100:250])
+    client.call("progress:0#progress")
+    projection = HistoryProjection(KdbHistoryWriter(client), STREAM)
+    assert projection.position() == 0
+    projection.apply(batches)
+    client.close()
+    naive = NaiveHistory(batches)
+    with KdbHistory(KdbClient("127.0.0.1", server.port)) as history:
+        for symbol in naive.symbols:
+            assert history.trades(symbol) == naive.trades(symbol)
+            assert history.quotes(symbol) == naive.quotes(symbol)
+            assert history.depth_changes(symbol) == naive.depth_changes(symbol)
+
+
 # Opening
 
 

@@ -4,11 +4,14 @@ CRASH_SEED makes it another; `make soak` kills a hundred times.
 """
 
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -198,6 +201,38 @@ def test_roll_or_merge_that_ends_at_any_step_leaves_every_row_once(
         assert store.reached(STREAM) == naive.sequence
         check_reached(store, naive, naive.sequence)
     again.close()
+
+
+@contextmanager
+def file_size_max(size: int) -> Iterator[None]:
+    """As on a full disk: nothing can be written beyond so many bytes of a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_is_said_and_nothing_is_lost_by_it(tmp_path: Path, batches: list[EventBatch]) -> None:
+    some = batches[:250]
+    naive = NaiveHistory(some)
+    writer = TickStoreWriter(tmp_path, roll_rows=ROLL_ROWS)
+    projection = HistoryProjection(writer, STREAM)
+    reached = projection.apply(some[:100])
+    with file_size_max(512):
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable):
+                projection.apply(some[100:])
+            with pytest.raises(DatabaseUnavailable):
+                writer.maintain()
+    assert list((tmp_path / SEGMENTS_FOLDER).iterdir()) == []
+    assert projection.position() == reached
+    write_all(writer, some)
+    with TickStore(tmp_path) as store:
+        assert store.reached(STREAM) == naive.sequence
+        check_reached(store, naive, naive.sequence)
+    writer.close()
 
 
 # Readers beside the writer

@@ -13,7 +13,7 @@ Calls block; an event loop asks from a thread. One object is for one thread at a
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from trading_engine.database.historical.errors import UnknownSymbol
 from trading_engine.database.historical.fold import rebuild
@@ -30,6 +30,7 @@ from trading_engine.database.historical.records import (
     Trade,
     Vwap,
 )
+from trading_engine.database.historical.schema import DEPTH, QUOTE, TRADE, Table
 
 TIME_NS_MAX = 2**63 - 1
 ROWS_MAX = 10_000
@@ -47,7 +48,6 @@ class HistoricalDatabase(ABC):
     def reached(self, stream: str) -> int:
         """The last event of the stream whose rows are all there."""
 
-    @abstractmethod
     def trades(
         self,
         symbol: str,
@@ -58,8 +58,8 @@ class HistoricalDatabase(ABC):
         limit: int = ROWS_MAX,
     ) -> list[Trade]:
         """Oldest first."""
+        return [Trade(*row) for row in self._page(TRADE, symbol, start_ns, end_ns, after_sequence, limit)]
 
-    @abstractmethod
     def quotes(
         self,
         symbol: str,
@@ -70,8 +70,8 @@ class HistoricalDatabase(ABC):
         limit: int = ROWS_MAX,
     ) -> list[Quote]:
         """Oldest first."""
+        return [Quote(*row) for row in self._page(QUOTE, symbol, start_ns, end_ns, after_sequence, limit)]
 
-    @abstractmethod
     def depth_changes(
         self,
         symbol: str,
@@ -82,6 +82,13 @@ class HistoricalDatabase(ABC):
         limit: int = ROWS_MAX,
     ) -> list[DepthChange]:
         """Oldest first, of one event by side and price. The changes of one event come together, so there may be more than `limit`."""
+        return [DepthChange(*row) for row in self._page(DEPTH, symbol, start_ns, end_ns, after_sequence, limit)]
+
+    @abstractmethod
+    def _page(
+        self, table: Table, symbol: str, start_ns: int, end_ns: int, after_sequence: int, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """The first `limit` rows, and those of the last one's event, in order; without their symbol."""
 
     @abstractmethod
     def quoted_trades(

@@ -36,7 +36,7 @@ class FoldedBook:
         self.changes_since_snapshot = changes_since_snapshot
         self._top = self._look_at_top()
 
-    def change(self, levels: Iterable[Sequence[int]]) -> list[Sequence[int]]:
+    def change(self, levels: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
         """Returns those that are different now: a level may have changed and be again what it was."""
         changed = []
         for level in levels:
@@ -44,7 +44,7 @@ class FoldedBook:
             book_side = self.bids if side == Side.BUY else self.asks
             if book_side.levels.get(price_ticks, (0, 0)) != (lots, orders):
                 book_side.set(price_ticks, lots, orders)
-                changed.append(level)
+                changed.append(tuple(level))
         self.changes_since_snapshot += len(changed)
         return changed
 
@@ -141,7 +141,7 @@ class HistoryFold:
         if not changed:
             return
         tables, place = self.rows.tables, (time_ns, book.symbol, sequence)
-        tables[DEPTH.name] += [(*place, *level) for level in changed]
+        tables[DEPTH.name] += [(*place, *level) for level in sorted(changed)]
         top = book.take_new_top()
         if top is not None:
             tables[QUOTE.name].append((*place, *top))

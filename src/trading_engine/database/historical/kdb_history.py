@@ -21,7 +21,6 @@ from trading_engine.database.historical.database import (
 from trading_engine.database.historical.kdb_client import KdbClient, longs, symbols, timestamps
 from trading_engine.database.historical.records import (
     Bar,
-    DepthChange,
     ListedInstrument,
     Quote,
     QuotedTrade,
@@ -30,7 +29,7 @@ from trading_engine.database.historical.records import (
     Trade,
     Vwap,
 )
-from trading_engine.database.historical.schema import DEPTH, QUOTE, SNAPSHOT, TABLES, TRADE, Row, Table
+from trading_engine.database.historical.schema import DEPTH, SNAPSHOT, TABLES, Row, Table
 
 BILLION = 1_000_000_000
 
@@ -53,44 +52,6 @@ class KdbHistory(HistoricalDatabase):
         return (
             0 if sequence is None or sequence < 0 else int(sequence)
         )  # q: the largest of none is the smallest there is
-
-    def trades(
-        self,
-        symbol: str,
-        start_ns: int = 0,
-        end_ns: int = TIME_NS_MAX,
-        *,
-        after_sequence: int = 0,
-        limit: int = ROWS_MAX,
-    ) -> list[Trade]:
-        return [Trade(*row) for row in self._page(TRADE, symbol, start_ns, end_ns, after_sequence, limit)]
-
-    def quotes(
-        self,
-        symbol: str,
-        start_ns: int = 0,
-        end_ns: int = TIME_NS_MAX,
-        *,
-        after_sequence: int = 0,
-        limit: int = ROWS_MAX,
-    ) -> list[Quote]:
-        return [Quote(*row) for row in self._page(QUOTE, symbol, start_ns, end_ns, after_sequence, limit)]
-
-    def depth_changes(
-        self,
-        symbol: str,
-        start_ns: int = 0,
-        end_ns: int = TIME_NS_MAX,
-        *,
-        after_sequence: int = 0,
-        limit: int = ROWS_MAX,
-    ) -> list[DepthChange]:
-        page = self._page(DEPTH, symbol, start_ns, end_ns, after_sequence, limit)
-        if len(page) == limit:  # the last event may have more of them
-            last_ns, last_sequence = page[-1][:2]
-            page = [row for row in page if row[1] < last_sequence]
-            page += self._page(DEPTH, symbol, last_ns, last_ns + 1, last_sequence - 1, TIME_NS_MAX, last_sequence)
-        return [DepthChange(*row) for row in page]
 
     def quoted_trades(
         self,
@@ -134,26 +95,30 @@ class KdbHistory(HistoricalDatabase):
         until_ns = min(at_ns, TIME_NS_MAX - 1) + 1
         before = self._client.rows(".te.before", SNAPSHOT.name, symbol, _span(0, until_ns), up_to_sequence)
         since_ns, sequence = before[0] if before else (0, 0)
-        snapshot: Sequence[tuple[int, ...]] = ()
-        if before:
-            snapshot = self._page(SNAPSHOT, symbol, since_ns, since_ns + 1, sequence - 1, TIME_NS_MAX, sequence)
-        changes = self._page(DEPTH, symbol, since_ns, until_ns, sequence, TIME_NS_MAX, up_to_sequence)
-        return [row[1:] for row in snapshot], [row[1:] for row in changes]
+        snapshot = self._rows(SNAPSHOT, symbol, since_ns, since_ns + 1, sequence - 1) if before else []
+        changes = self._rows(DEPTH, symbol, since_ns, until_ns, sequence)
+        return (
+            [row[1:] for row in snapshot if row[1] == sequence],
+            [row[1:] for row in changes if row[1] <= up_to_sequence],
+        )
 
     def _page(
-        self,
-        table: Table,
-        symbol: str,
-        start_ns: int,
-        end_ns: int,
-        after_sequence: int,
-        limit: int,
-        up_to_sequence: int = TIME_NS_MAX,
-    ) -> list[tuple[int, ...]]:
-        """Rows without their symbol, in order."""
+        self, table: Table, symbol: str, start_ns: int, end_ns: int, after_sequence: int, limit: int
+    ) -> list[tuple[Any, ...]]:
         self.instrument(symbol)
+        page = self._rows(table, symbol, start_ns, end_ns, after_sequence, limit)
+        if len(page) < limit:
+            return page
+        time_ns, last = page[-1][:2]
+        last_ones = self._rows(table, symbol, time_ns, time_ns + 1, last - 1)
+        return [row for row in page if row[1] < last] + [row for row in last_ones if row[1] == last]
+
+    def _rows(
+        self, table: Table, symbol: str, start_ns: int, end_ns: int, after_sequence: int, limit: int = TIME_NS_MAX
+    ) -> list[tuple[Any, ...]]:
+        """Without their symbol, in order; `limit` cuts between any two."""
         rows = self._client.rows(".te.page", table.name, symbol, _span(start_ns, end_ns), after_sequence, limit)
-        return [(time_ns, *values) for time_ns, _symbol, *values in rows if values[0] <= up_to_sequence]
+        return [(time_ns, *values) for time_ns, _symbol, *values in rows]
 
 
 class KdbHistoryWriter(HistoryWriter):

@@ -6,6 +6,7 @@ and within them DuckDB reads the row groups that hold the symbol and the time.
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +17,6 @@ from trading_engine.database.errors import DatabaseUnavailable
 from trading_engine.database.historical.database import ROWS_MAX, TIME_NS_MAX, HistoricalDatabase
 from trading_engine.database.historical.records import (
     Bar,
-    DepthChange,
     ListedInstrument,
     Quote,
     QuotedTrade,
@@ -29,6 +29,7 @@ from trading_engine.database.historical.tick_files import (
     connect,
     quoted,
     transaction,
+    unavailable,
     version_in,
 )
 
@@ -55,45 +56,14 @@ class TickStore(HistoricalDatabase):
         self._connection.close()
 
     def instruments(self) -> Mapping[str, ListedInstrument]:
-        rows = self._connection.execute("SELECT * FROM instrument ORDER BY instrument_id").fetchall()
+        with unavailable(self._folder):
+            rows = self._connection.execute("SELECT * FROM instrument ORDER BY instrument_id").fetchall()
         return {row[0]: ListedInstrument(*row) for row in rows}
 
     def reached(self, stream: str) -> int:
-        row = self._connection.execute("SELECT sequence FROM stream WHERE name = ?", (stream,)).fetchone()
+        with unavailable(self._folder):
+            row = self._connection.execute("SELECT sequence FROM stream WHERE name = ?", (stream,)).fetchone()
         return row[0] if row else 0
-
-    def trades(
-        self,
-        symbol: str,
-        start_ns: int = 0,
-        end_ns: int = TIME_NS_MAX,
-        *,
-        after_sequence: int = 0,
-        limit: int = ROWS_MAX,
-    ) -> list[Trade]:
-        return [Trade(*row) for row in self._page(TRADE, symbol, start_ns, end_ns, after_sequence, limit)]
-
-    def quotes(
-        self,
-        symbol: str,
-        start_ns: int = 0,
-        end_ns: int = TIME_NS_MAX,
-        *,
-        after_sequence: int = 0,
-        limit: int = ROWS_MAX,
-    ) -> list[Quote]:
-        return [Quote(*row) for row in self._page(QUOTE, symbol, start_ns, end_ns, after_sequence, limit)]
-
-    def depth_changes(
-        self,
-        symbol: str,
-        start_ns: int = 0,
-        end_ns: int = TIME_NS_MAX,
-        *,
-        after_sequence: int = 0,
-        limit: int = ROWS_MAX,
-    ) -> list[DepthChange]:
-        return [DepthChange(*row) for row in self._page(DEPTH, symbol, start_ns, end_ns, after_sequence, limit)]
 
     def quoted_trades(
         self,
@@ -168,8 +138,6 @@ class TickStore(HistoricalDatabase):
     def _page(
         self, table: Table, symbol: str, start_ns: int, end_ns: int, after_sequence: int, limit: int
     ) -> list[tuple[Any, ...]]:
-        """The first rows after a sequence: `limit` of them, and those of the last one's event."""
-
         def ask(moment: "Moment") -> list[tuple[Any, ...]]:
             moment.gather("page", table, symbol, start_ns, end_ns, after_sequence)
             values, order = ", ".join(table.values), ", ".join(("sequence", *table.order_within))
@@ -184,14 +152,15 @@ class TickStore(HistoricalDatabase):
 
     def _answer(self, symbol: str, ask: Callable[["Moment"], Answer]) -> Answer:
         self.instrument(symbol)
-        for attempt in range(ATTEMPTS):
-            with transaction(self._connection, "BEGIN"), self._duck.cursor() as duck:
-                try:
-                    return ask(Moment(self._connection, duck, self._folder / SEGMENTS_FOLDER))
-                except duckdb.IOException as error:  # a segment that has been replaced and deleted since
-                    if attempt == ATTEMPTS - 1:
-                        raise DatabaseUnavailable(f"{self._folder}: {error}") from error
-        raise AssertionError("unreachable")
+        for _ in range(ATTEMPTS - 1):
+            with suppress(duckdb.IOException):  # a segment that has been replaced and deleted since
+                return self._ask(ask)
+        with unavailable(self._folder):
+            return self._ask(ask)
+
+    def _ask(self, ask: Callable[["Moment"], Answer]) -> Answer:
+        with transaction(self._connection, "BEGIN"), self._duck.cursor() as duck:
+            return ask(Moment(self._connection, duck, self._folder / SEGMENTS_FOLDER))
 
 
 class Place(NamedTuple):
