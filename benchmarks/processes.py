@@ -1,6 +1,7 @@
 """An order book server and a trading engine server of the benchmarks' own: private port, socket and directory, their CPU time watched."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
@@ -66,16 +67,19 @@ class Service:
 class Servers:
     """A running OBS, and with `with_tes` a TES on it."""
 
-    def __init__(self, directory: Path, users: int, with_tes: bool, stack: ExitStack) -> None:
+    def __init__(
+        self, directory: Path, users: int, with_tes: bool, stack: ExitStack, rabbitmq_port: int | None = None
+    ) -> None:
         self.port = free_port()
+        self._rabbitmq_port = rabbitmq_port
         sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="te-bench-"))
         self.socket = Path(sockets) / "obs.sock"
         self.usernames = [f"bench{number}" for number in range(1, users + 1)]
-        config = directory / "bench.json"
-        config.write_text(json.dumps(self._config(directory)))
-        options = ["--config", str(config)]
+        self.config_path = directory / "bench.json"
+        self.config_path.write_text(json.dumps(self._config(directory)))
+        options = ["--config", str(self.config_path)]
         self._services: list[Service] = []
-        self._start("OBS", options, directory, stack, self.socket.exists)
+        self._start("OBS", options, directory, stack, self._is_reachable)
         if with_tes:
             self._start("TES", options, directory, stack, self._is_healthy)
 
@@ -111,10 +115,19 @@ class Servers:
                 "instruments": [{"symbol": symbol, "name": symbol, **instrument} for symbol in SYMBOLS],
             },
             "tes": {"port": self.port, "rate_limits": rates},
-            "messaging": {"socket": str(self.socket)},
+            "messaging": self._messaging(),
             "bots": {"makers": 0, "takers": 0, "noise": 0},
             "demo": {"users": [{"username": name, **user} for name in self.usernames]},
         }
+
+    def _messaging(self) -> dict[str, Any]:
+        if self._rabbitmq_port is None:
+            return {"socket": str(self.socket)}
+        return {"transport": "rabbitmq", "rabbitmq": {"url": f"amqp://127.0.0.1:{self._rabbitmq_port}/"}}
+
+    def _is_reachable(self) -> bool:
+        """Over RabbitMQ whoever connects has to see for himself."""
+        return self._rabbitmq_port is not None or self.socket.exists()
 
     def _is_healthy(self) -> bool:
         try:
@@ -135,12 +148,34 @@ class Servers:
             return token
 
 
+class PrivateServer(NamedTuple):
+    port: int
+    pid: int
+
+
 @contextmanager
-def servers(folder: Path, users: int = 0, with_tes: bool = True) -> Iterator[Servers]:
+def private_server(name: str) -> Iterator[PrivateServer]:
+    """One of scripts/services.py, stopped at the end. Raises `BenchmarkFailed` where there is none."""
+    command = [sys.executable, str(ROOT / "scripts" / "services.py"), name]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                found = re.search(r"127\.0\.0\.1:(\d+).* pid (\d+)", line)
+                if found:
+                    yield PrivateServer(int(found[1]), int(found[2]))
+                    return
+            raise BenchmarkFailed(f"{name} did not start; is it installed?")
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def servers(folder: Path, users: int = 0, with_tes: bool = True, rabbitmq_port: int | None = None) -> Iterator[Servers]:
     """In a new directory within `folder`, which decides on which disk the journal lies; removed at the end."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="te-bench-", dir=folder)))
-        yield Servers(directory, users, with_tes, stack)
+        yield Servers(directory, users, with_tes, stack, rabbitmq_port)
 
 
 def free_port() -> int:

@@ -33,8 +33,9 @@ def main() -> None:
             f"==> No {kind.name} was found: what needs it will not run. To run it, {kind.how_to_get_it}",
             file=sys.stderr,
         )
-    if not arguments.install:
-        serve([kind for kind in kinds if kind not in missing])
+    found = [kind for kind in kinds if kind not in missing]
+    if found and not arguments.install:
+        serve(found)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -54,7 +55,8 @@ def serve(kinds: list[type[PrivateServer]]) -> None:
             for kind in kinds:
                 print(f"==> Starting {kind.name}", flush=True)
                 server = stack.enter_context(running(kind))
-                print(f"{kind.name:12} {server.url}    export {kind.url_variable}={server.url}", flush=True)
+                print(f"{kind.name:12} {server.url} pid {server.pid}", flush=True)
+                print(f"    export {kind.url_variable}={server.url}", flush=True)
             print("==> Ctrl-C stops them; what they hold is then deleted", flush=True)
             signal.pause()
     except KeyboardInterrupt:
