@@ -55,6 +55,23 @@ PHASE_REFUSAL = {
 }
 REPLACE_REFUSAL = PHASE_REFUSAL | {TradingPhase.PRE_OPEN: Reason.SESSION_DOES_NOT_ALLOW}
 
+CHANGEABLE = {
+    "name",
+    "quantity_lots_min",
+    "quantity_lots_max",
+    "notional_min",
+    "notional_max",
+    "market_protection_ticks",
+    "price_band_ppm",
+    "maker_fee_ppm",
+    "taker_fee_ppm",
+    "auctions",
+    "bands",
+    "initial_margin_ppm",
+    "maintenance_margin_ppm",
+    "shortable",
+    "suspended",
+}
 INSTRUMENT_RANGES = {
     "instrument_id": (1, ID_MAX),
     "tick_value": (1, 2**62),
@@ -323,7 +340,7 @@ class Auditor:
 
     def _broken_in_market(self, command: c.PlaceOrder, market: MirrorMarket) -> Broken:
         broken = broken_by_quantity(market, command.quantity_lots)
-        broken |= broken_by_following(market, command)
+        broken |= broken_by_following(market, command) | broken_by_suspension(market)
         if command.special and command.special.display_lots > command.quantity_lots:
             broken[Reason.DISPLAY_ABOVE_QUANTITY] = command.quantity_lots
         broken |= broken_by_slices(command.special, command.quantity_lots)
@@ -607,6 +624,7 @@ class Auditor:
         if order is None:
             return broken | {Reason.UNKNOWN_ORDER: 0}
         market = self.mirror.markets[order.instrument_id]
+        broken |= broken_by_suspension(market)
         if market.phase in REPLACE_REFUSAL:
             broken[REPLACE_REFUSAL[market.phase]] = 0
         quantity_lots = command.quantity_lots or order.quantity_lots
@@ -759,6 +777,13 @@ class Auditor:
                 broken = self._broken_by_listing(command)
                 refusal = refused(1, broken, instrument_id=instrument.instrument_id) if broken else None
                 return [refusal or e.InstrumentListed(instrument)]
+            case c.ChangeInstrument(instrument):
+                broken = self._broken_by_change(instrument)
+                return [
+                    refused(50, broken, instrument_id=instrument.instrument_id)
+                    if broken
+                    else e.InstrumentChanged(instrument)
+                ]
             case c.SetCancelOnDisconnect(account_id, action):
                 if account_id not in self.mirror.accounts or account_id == FEE_ACCOUNT:
                     return [refused(22, {Reason.UNKNOWN_ACCOUNT: 0}, account_id)]
@@ -908,6 +933,42 @@ class Auditor:
         rules = command.instrument.matching
         is_known = rules is None or rules.algorithm in ALGORITHMS
         return {} if is_known else {Reason.UNKNOWN_MATCHING_ALGORITHM: 0}
+
+    def _broken_by_change(self, after: Instrument) -> Broken:
+        market = self.mirror.markets.get(after.instrument_id)
+        if market is None:
+            return {Reason.UNKNOWN_INSTRUMENT: 0}
+        before, broken = market.instrument, {}
+        if not is_valid(after):
+            broken[Reason.INVALID_INSTRUMENT] = 0
+        changed = {name for name in before.__struct_fields__ if getattr(before, name) != getattr(after, name)}
+        if not changed:
+            broken[Reason.INSTRUMENT_UNCHANGED] = 0
+        if not changed <= CHANGEABLE:
+            broken[Reason.INSTRUMENT_FIELD_FIXED] = 0
+        forbids_shorts = "shortable" in changed and not after.shortable
+        is_used = any(order.instrument_id == after.instrument_id for order in self.mirror.orders.values())
+        is_short = any(account.lots.get(after.instrument_id, 0) < 0 for account in self.mirror.accounts.values())
+        widens = after.market_protection_ticks > before.market_protection_ticks
+        is_banding = (before.bands is None) != (after.bands is None)
+        if (is_used and (is_banding or widens or forbids_shorts)) or (is_short and forbids_shorts):
+            broken[Reason.INSTRUMENT_IN_USE] = 0
+        if not self._covers_fees(market, after):
+            broken[Reason.FEES_NOT_COVERED] = 0
+        return broken
+
+    def _covers_fees(self, market: MirrorMarket, after: Instrument) -> bool:
+        """Whether all buys stay covered; a market whose rates are out of bounds is not judged."""
+        before = market.instrument
+        market.instrument = msgspec.structs.replace(
+            before, maker_fee_ppm=after.maker_fee_ppm, taker_fee_ppm=after.taker_fee_ppm
+        )
+        is_covered = all(
+            self.mirror.available_cash(account_id, before.currency) + self.mirror.margin.credit(account_id) >= 0
+            for account_id in self.mirror.accounts
+        )
+        market.instrument = before
+        return is_covered
 
     def _broken_by_opening(self, command: c.OpenAccount) -> Broken:
         broken: Broken = {}
@@ -1099,6 +1160,10 @@ def broken_by_following(market: MirrorMarket, command: c.PlaceOrder) -> Broken:
     follows = command.order_type is OrderType.PEGGED or (command.special and command.special.all_or_none)
     has_bands = market.instrument.bands or market.instrument.limit_bands
     return {Reason.UNSUPPORTED_ORDER_ATTRIBUTES: 0} if has_bands and follows else {}
+
+
+def broken_by_suspension(market: MirrorMarket) -> Broken:
+    return {Reason.INSTRUMENT_SUSPENDED: 0} if market.instrument.suspended else {}
 
 
 def broken_by_quantity(market: MirrorMarket, quantity_lots: int) -> Broken:

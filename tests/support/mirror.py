@@ -369,6 +369,8 @@ class Mirror:
 
     def _apply_one(self, event: e.AnyEvent) -> None:  # noqa: C901  # One row per kind of event.
         match event:
+            case e.InstrumentChanged(instrument):
+                self.markets[instrument.instrument_id].instrument = instrument
             case e.InstrumentListed(instrument):
                 assert instrument.instrument_id not in self.markets, event
                 self.markets[instrument.instrument_id] = MirrorMarket(

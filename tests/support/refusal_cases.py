@@ -4,7 +4,8 @@ They are given to a stage with narrow limits: instrument 1 trades around its ref
 3 is halted, 4 has a bid at 95 and an ask at 105, 5 has wide limits with an iceberg and a stop of Alice's.
 6 is where Lena lost a hundred. Dina, Lena, Oleg and Mary have risk limits, Kira's kill switch is on, as many of
 Oleg's transfers are in transit as may be. 7 is in an opening call with a
-market order of Alice's that waits, 8 before it, 9 in the closing cross; 10 has bands.
+market order of Alice's that waits, 8 before it, 9 in the closing cross; 10 has bands, 21 is suspended, 22 is suspended
+and closed; Pia's bid in 21 is all that she can pay.
 Alice has enough, Bob has nothing and may not have an open order, Carol is suspended
 and has all she owns in her one order.
 """
@@ -43,7 +44,19 @@ NARROW = Instrument(
 WIDE_LIMITS = Instrument(
     1, "WIDE", "Wide limits", "USD", "0.01", "1", 1, price_band_ppm=100_000, reference_price_ticks=100
 )
-CLOSED, HALTED, TWO_SIDED, WIDE, CALL, EARLY, CROSS, BANDED, UNKNOWN = 2, 3, 4, 5, 7, 8, 9, 10, 99
+CLOSED, HALTED, TWO_SIDED, WIDE, CALL, EARLY, CROSS, BANDED, SUSPENDED, SHUT, UNKNOWN = (
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    9,
+    10,
+    21,
+    22,
+    99,
+)
 
 (
     ALICE_OPEN,
@@ -56,10 +69,13 @@ CLOSED, HALTED, TWO_SIDED, WIDE, CALL, EARLY, CROSS, BANDED, UNKNOWN = 2, 3, 4, 
     ALICE_STOP,
     ALICE_WAITING,
     ALICE_EARLY,
-) = range(1, 11)
+    ALICE_SUSPENDED,
+    ALICE_SHUT,
+    PIA_BID,
+) = range(1, 14)
 """Ids of the orders on the stage."""
-DINA, LENA, OLEG, MARY, KIRA, MONA = range(11, 17)
-DINA_BID, LENA_BID, MARY_BID, MONA_BID, MONA_ASK = 12, 13, 17, 18, 19
+DINA, LENA, OLEG, MARY, KIRA, MONA, PIA = range(11, 18)
+DINA_BID, LENA_BID, MARY_BID, MONA_BID, MONA_ASK = 15, 16, 20, 21, 22
 LOST = 6
 MINUTE_NS = 60_000_000_000
 DINAS_LIMITS = RiskLimits(
@@ -84,9 +100,11 @@ def stage(*, with_limits: bool = True) -> VenueDriver:
     for instrument_id, symbol in ((CALL, "CALL"), (EARLY, "EARLY"), (CROSS, "CROSS")):
         driver.do(c.ListInstrument(replace(NARROW, instrument_id=instrument_id, symbol=symbol)))
     driver.do(c.ListInstrument(replace(NARROW, instrument_id=BANDED, symbol="BANDED", bands=BandRules(10_000))))
+    for instrument_id, symbol in ((SUSPENDED, "SUSPENDED"), (SHUT, "SHUT")):
+        driver.do(c.ListInstrument(replace(NARROW, instrument_id=instrument_id, symbol=symbol, shortable=True)))
     driver.do(c.SetTradingPhase(0, TradingPhase.CONTINUOUS))
     lots = ((1, 100), (CLOSED, 100), (HALTED, 100), (TWO_SIDED, 12), (WIDE, 300), (CALL, 100), (EARLY, 100))
-    driver.do(c.OpenAccount(ALICE, (("USD", 2_000),), lots))
+    driver.do(c.OpenAccount(ALICE, (("USD", 2_000),), (*lots, (SUSPENDED, 10), (SHUT, 10))))
     driver.do(c.OpenAccount(BOB, open_orders_max=0))
     driver.do(c.OpenAccount(CAROL, positions=((1, 10),), open_orders_max=1))
     for instrument_id in (1, CLOSED, HALTED):
@@ -101,12 +119,30 @@ def stage(*, with_limits: bool = True) -> VenueDriver:
     driver.do(c.SetTradingPhase(CROSS, TradingPhase.CLOSING_CROSS))
     driver.place(ALICE, SELL, 10, instrument_id=CALL)
     driver.rest(ALICE, SELL, 10, 105, instrument_id=EARLY)
+    suspend(driver)
     if with_limits:
         limit(driver)
     driver.do(c.SetTradingPhase(CLOSED, TradingPhase.CLOSED))
     driver.do(c.SetTradingPhase(HALTED, TradingPhase.HALTED))
     driver.do(c.SuspendAccount(CAROL, suspended=True))
     return driver
+
+
+def suspend(driver: VenueDriver) -> None:
+    driver.rest(ALICE, SELL, 10, 105, instrument_id=SUSPENDED)
+    driver.rest(ALICE, SELL, 10, 105, instrument_id=SHUT)
+    driver.do(c.OpenAccount(PIA, (("USD", 900),)))
+    driver.rest(PIA, BUY, 10, 90, instrument_id=SUSPENDED)
+    for instrument_id in (SUSPENDED, SHUT):
+        driver.do(changing(instrument_id, suspended=True))
+    driver.do(c.SetTradingPhase(SHUT, TradingPhase.CLOSED))
+
+
+def changing(instrument_id: int, **changes: object) -> c.ChangeInstrument:
+    """Of one of the instruments that were listed as shortable."""
+    symbol = "SUSPENDED" if instrument_id == SUSPENDED else "SHUT"
+    listed = replace(NARROW, instrument_id=instrument_id, symbol=symbol, shortable=True, suspended=True)
+    return c.ChangeInstrument(replace(listed, **changes))
 
 
 def limit(driver: VenueDriver) -> None:
@@ -216,8 +252,10 @@ ACCEPTED = (
     OPEN,
     LISTING,
     SHARED,
+    changing(SUSPENDED, suspended=False),
+    changing(SUSPENDED, name="", quantity_lots_max=5, notional_max=600, market_protection_ticks=0, price_band_ppm=0),
     c.AdjustCash(ALICE, "USD", -1_050),
-    c.AdjustCash(ALICE, "USD", 2**62 - 503_840),
+    c.AdjustCash(ALICE, "USD", 2**62 - 504_740),
     c.AdjustPosition(ALICE, 1, -90),
     c.AdjustPosition(ALICE, 1, 2**62 - 110),
     c.SuspendAccount(ALICE, suspended=True),
@@ -517,7 +555,7 @@ REFUSED = (
     Refused(c.AdjustCash(ALICE, "XXX", 5), Reason.UNKNOWN_CURRENCY),
     Refused(c.AdjustCash(ALICE, "USD", -1_051), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(c.AdjustCash(BOB, "USD", -1), Reason.AMOUNT_OUT_OF_RANGE),
-    Refused(c.AdjustCash(ALICE, "USD", 2**62 - 503_839), Reason.AMOUNT_OUT_OF_RANGE),
+    Refused(c.AdjustCash(ALICE, "USD", 2**62 - 504_739), Reason.AMOUNT_OUT_OF_RANGE),
     Refused(c.AdjustPosition(UNKNOWN, 1, 5), Reason.UNKNOWN_ACCOUNT),
     Refused(c.AdjustPosition(ALICE, UNKNOWN, 5), Reason.UNKNOWN_INSTRUMENT),
     Refused(c.AdjustPosition(ALICE, 1, -91), Reason.AMOUNT_OUT_OF_RANGE),
@@ -601,6 +639,28 @@ REFUSED = (
     Refused(listing(reference_price_ticks=201), Reason.INVALID_INSTRUMENT),
     Refused(listing(matching=MatchingRules("pro-rata", pro_rata_lots_min=0)), Reason.INVALID_INSTRUMENT),
     Refused(listing(matching=MatchingRules("newest-first")), Reason.UNKNOWN_MATCHING_ALGORITHM),
+    Refused(changing(UNKNOWN), Reason.UNKNOWN_INSTRUMENT),
+    Refused(changing(SUSPENDED, quantity_lots_max=4), Reason.INVALID_INSTRUMENT),
+    Refused(changing(SUSPENDED), Reason.INSTRUMENT_UNCHANGED),
+    *(
+        Refused(changing(SUSPENDED, **{name: value}), Reason.INSTRUMENT_FIELD_FIXED)
+        for name, value in (
+            ("symbol", "OTHER"),
+            ("currency", "EUR"),
+            ("tick_size", "0.05"),
+            ("lot_size", "10"),
+            ("tick_value", 2),
+            ("price_ticks_max", 201),
+            ("reference_price_ticks", 101),
+            ("matching", MatchingRules("pro-rata")),
+        )
+    ),
+    Refused(changing(SUSPENDED, bands=BandRules(10_000)), Reason.INSTRUMENT_IN_USE),
+    Refused(changing(SUSPENDED, market_protection_ticks=6), Reason.INSTRUMENT_IN_USE),
+    Refused(changing(SUSPENDED, shortable=False), Reason.INSTRUMENT_IN_USE),
+    Refused(changing(SUSPENDED, taker_fee_ppm=2_000), Reason.FEES_NOT_COVERED),
+    Refused(replace(PLACE, instrument_id=SUSPENDED), Reason.INSTRUMENT_SUSPENDED),
+    Refused(c.ReplaceOrder(ALICE, ALICE_SUSPENDED, "", 9), Reason.INSTRUMENT_SUSPENDED),
     # Calls
     Refused(replace(PLACE, time_in_force=TimeInForce.OPG), Reason.SESSION_DOES_NOT_ALLOW),
     Refused(replace(AT_OPEN, instrument_id=1), Reason.SESSION_DOES_NOT_ALLOW),

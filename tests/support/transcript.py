@@ -81,6 +81,14 @@ def scene(settings: str = "") -> VenueDriver:
     return open_venue((msgspec.structs.replace(PLAIN, **values),), tuple(ACCOUNTS[name] for name in OPENED), cash, lots)
 
 
+def change(texts: dict[str, str]) -> c.ChangeInstrument:
+    """The plain instrument with these fields instead of its own."""
+    values: dict[str, Any] = {name: int(value) for name, value in texts.items()}
+    values["bands"] = part(BandRules, values)
+    values |= {name: bool(values[name]) for name in ("shortable", "suspended") if name in values}
+    return c.ChangeInstrument(msgspec.structs.replace(PLAIN, **values))
+
+
 def parse_rules(texts: dict[str, str]) -> MatchingRules:
     """Matching rules from settings such as `algorithm=split fifo_percent=40 top=1 lead_market_makers=bob:10,carol:5`."""
     makers = (maker.split(":") for maker in texts.pop("lead_market_makers", "").split(",") if maker)
@@ -141,6 +149,8 @@ def parse(text: str) -> c.AnyCommand:  # noqa: C901  # One row per kind of comma
             return c.SetCircuitBreakers(parse_breakers(levels, int(call_ns)))
         case ["breakers", *levels, "call", call_ns, "until", timed_until_ns]:
             return c.SetCircuitBreakers(parse_breakers(levels, int(call_ns), int(timed_until_ns)))
+        case ["instrument", *settings]:
+            return change(dict(setting.split("=") for setting in settings))
         case ["clock"]:
             return c.AdvanceClock()
         case ["suspend" | "reinstate" as verb, name]:
@@ -366,6 +376,10 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"circuit breakers: {len(breakers.levels) if breakers else 'none'}"
         case e.CircuitBreakerTripped(level, value, close, ends_ns):
             return f"circuit breaker {level}: {value} of {close}{f' until {ends_ns}' if ends_ns else ''}"
+        case e.InstrumentChanged(instrument):
+            fields = PLAIN.__struct_fields__
+            changed = [name for name in fields if getattr(instrument, name) != getattr(PLAIN, name)]
+            return f"instrument: {', '.join(f'{name} {getattr(instrument, name)}' for name in changed) or 'plain'}"
         case e.CashChanged(account_id, _, balance, held):
             return f"cash {NAMES[account_id]} {balance} held {held}"
         case e.PositionChanged(account_id, _, lots, held):

@@ -247,6 +247,7 @@ class Workload:
             self.adjust_position: 2,
             self.open_account: 0.3,
             self.list_instrument: 0.3,
+            self.change_instrument: 0.6 if not self._suspended() else 4,
             self.set_risk_limits: 1.5,
             self.set_countdown: 1,
             self.set_margin: 0.6,
@@ -264,8 +265,8 @@ class Workload:
 
     def spoil(self, command: c.AnyCommand) -> c.AnyCommand:
         """The command with one of its integers replaced by an extreme."""
-        if isinstance(command, c.ListInstrument):
-            return c.ListInstrument(spoiled(command.instrument, self.random))
+        if isinstance(command, c.ListInstrument | c.ChangeInstrument):
+            return type(command)(spoiled(command.instrument, self.random))
         if isinstance(command, c.AdvanceClock | c.SetCircuitBreakers):
             return command
         changed: c.AnyCommand = spoiled(command, self.random)
@@ -635,6 +636,34 @@ class Workload:
 
     def _killed(self) -> list[tuple[RiskScope, int]]:
         return [key for key, control in self.mirror.risk.controls.items() if control.killed]
+
+    def _suspended(self) -> list[Instrument]:
+        return [market.instrument for market in self.mirror.markets.values() if market.instrument.suspended]
+
+    def change_instrument(self) -> c.ChangeInstrument:
+        """One field of a listed instrument, most often one that may change; one that is suspended comes back soon."""
+        suspended = self._suspended()
+        if suspended:
+            return c.ChangeInstrument(msgspec.structs.replace(self.random.choice(suspended), suspended=False))
+        instrument = self.random.choice([market.instrument for market in self.mirror.markets.values()])
+        original = next((item for item in INSTRUMENTS if item.symbol == instrument.symbol), instrument)
+        name, value = self.random.choice(
+            (
+                ("suspended", True),
+                ("maker_fee_ppm", self.random.choice((-50, 0, 100, 777, 50_000))),
+                ("taker_fee_ppm", self.random.choice((50, 300, 777, 50_000))),
+                ("quantity_lots_max", self.random.choice((50, 10_000_000))),
+                ("notional_max", self.random.choice((10_000, 10**15))),
+                ("price_band_ppm", self.random.choice((0, 100_000))),
+                ("market_protection_ticks", self.random.choice((1, 5, 500))),
+                ("bands", self.random.choice((None, BandRules(30_000, 60_000, 12_000)))),
+                ("initial_margin_ppm", self.random.choice((0, 500_000))),
+                ("shortable", self.random.random() < 0.5),
+                ("tick_size", "0.05"),
+                *((name, getattr(original, name)) for name in ("quantity_lots_max", "notional_max", "taker_fee_ppm")),
+            )
+        )
+        return c.ChangeInstrument(msgspec.structs.replace(instrument, **{name: value}))
 
     def list_instrument(self) -> c.ListInstrument:
         instrument_id = self.random.choice((1, 3, 12, 13))

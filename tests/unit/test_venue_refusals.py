@@ -17,6 +17,7 @@ from support.refusal_cases import (
     ALICE_EARLY,
     ALICE_HALTED,
     ALICE_OPEN,
+    ALICE_SHUT,
     ALICE_STOP,
     CAROL_OPEN,
     CLOSED,
@@ -26,6 +27,7 @@ from support.refusal_cases import (
     OLEG,
     REFUSED,
     SENT,
+    SHUT,
     UNKNOWN,
     WIDE,
     Refused,
@@ -88,7 +90,7 @@ def test_reasons_have_a_text_each() -> None:
 ORDERS = {
     "account_id": (ALICE, BOB, CAROL, UNKNOWN),
     "client_order_id": ("", "a1", "c1", "x" * 65),
-    "instrument_id": (1, CLOSED, HALTED, WIDE, EARLY, UNKNOWN),
+    "instrument_id": (1, CLOSED, HALTED, WIDE, EARLY, SHUT, UNKNOWN),
     "side": tuple(Side),
     "order_type": tuple(OrderType)[:4],
     "time_in_force": (TimeInForce.GTC, TimeInForce.GTD),
@@ -110,6 +112,7 @@ REPLACES = {
         ALICE_CLOSED,
         ALICE_HALTED,
         ALICE_EARLY,
+        ALICE_SHUT,
         ALICE_BID,
         ALICE_ASK,
         ALICE_STOP,
@@ -128,8 +131,8 @@ OF_RISK = {R.KILL_SWITCH, *(reason for reason in R if R.MESSAGE_RATE_EXCEEDED <=
 NEVER_TOGETHER = {
     (R.CLIENT_ORDER_ID_TOO_LONG, R.DUPLICATE_CLIENT_ORDER_ID),  # An id that is too long is never remembered.
     (R.UNKNOWN_ACCOUNT, R.ACCOUNT_SUSPENDED),
-    (R.UNKNOWN_ORDER, R.MARKET_CLOSED),
-    (R.UNKNOWN_INSTRUMENT, R.MARKET_CLOSED),
+    (R.UNKNOWN_ORDER, R.INSTRUMENT_SUSPENDED),
+    (R.UNKNOWN_INSTRUMENT, R.INSTRUMENT_SUSPENDED),
     (R.MARKET_CLOSED, R.TRADING_HALTED),
     (R.TRADING_HALTED, R.SESSION_DOES_NOT_ALLOW),
     (R.QUANTITY_BELOW_MINIMUM, R.QUANTITY_ABOVE_MAXIMUM),

@@ -62,6 +62,11 @@ def phase_refusal(market: Market) -> Refusal:
     return Refusal(reason)
 
 
+def check_suspension(market: Market) -> None:
+    if market.instrument.suspended:
+        raise Refusal(Reason.INSTRUMENT_SUSPENDED)
+
+
 def check_session(phase: TradingPhase, command: c.PlaceOrder) -> None:
     """What a phase does not take of the orders that it takes, and when orders for an auction are taken."""
     gathers = not PHASE_RULES[phase].match

@@ -195,6 +195,12 @@ class SetCircuitBreakers(Command, frozen=True, tag=30):
     breakers: CircuitBreakers | None
 
 
+class ChangeInstrument(Command, frozen=True, tag=50):
+    """Give a listed instrument another definition; `changes` says what may be different, and when."""
+
+    instrument: Instrument
+
+
 class PlaceOrderGroup(Command, frozen=True, tag=14):
     """Enter orders that depend on each other (FIX E), or none of them: see `groups`."""
 
@@ -267,6 +273,7 @@ AnyCommand = (
     | BeginTransfer
     | ReceiveTransfer
     | CompleteTransfer
+    | ChangeInstrument
 )
 
 

@@ -529,6 +529,13 @@ class TransferAnswered(Event, frozen=True, tag=76):
     received: bool
 
 
+class InstrumentChanged(Event, frozen=True, tag=80):
+    """The instrument is defined like this from now on. With other fees a `CashChanged` follows for each account that has a buy working in
+    it; else nothing becomes of working orders."""
+
+    instrument: Instrument
+
+
 AnyEvent = (
     InstrumentListed
     | AccountOpened
@@ -581,6 +588,7 @@ AnyEvent = (
     | TransferCompleted
     | TransferReturned
     | TransferAnswered
+    | InstrumentChanged
 )
 
 

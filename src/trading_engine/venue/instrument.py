@@ -95,6 +95,8 @@ class Instrument(msgspec.Struct, frozen=True, array_like=True):
     """Whether margin accounts may sell it short."""
     limit_bands: LimitBandRules | None = None
     """Limit up, limit down; None: there are no such bands. Not together with `bands`."""
+    suspended: bool = False
+    """A suspended instrument takes no orders and no replaces. What works in it stays, and can be canceled."""
 
     @property
     def initial_ppm(self) -> int:

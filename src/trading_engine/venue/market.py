@@ -77,6 +77,15 @@ class Market:
         yield from self.book.bids
         yield from self.book.asks
 
+    def open_orders(self) -> list[RestingOrder]:
+        """Bids, asks, stops, pegged orders without a price, those that wait for an auction, those that wait for another order."""
+        waiting_pegs = [order for order in self.pegs.values() if not order.price_ticks]
+        in_book = [*self.book.bids, *self.book.asks]
+        return [*in_book, *self.stops, *waiting_pegs, *self.call.waiting.values(), *self.waiting_legs()]
+
+    def redefine(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+
     @property
     def phase_rule(self) -> PhaseRule:
         return PHASE_RULES[self.phase]
@@ -93,6 +102,7 @@ class Market:
             and self.instrument.bands is None
             and self.limits is None
             and not self.has_index_peers
+            and not self.instrument.suspended
             and not self.margin_holders
             and self.instrument.maker_fee_ppm >= 0
         )

@@ -23,6 +23,7 @@ class Reason(IntEnum):
     UNKNOWN_ORDER_GROUP = 28
     UNSUPPORTED_ORDER_GROUP = 29
     UNKNOWN_INSTRUMENT = 5
+    INSTRUMENT_SUSPENDED = 134
     MARKET_CLOSED = 6
     TRADING_HALTED = 7
     SESSION_DOES_NOT_ALLOW = 50
@@ -65,6 +66,10 @@ class Reason(IntEnum):
     AMOUNT_OUT_OF_RANGE = 43
     INVALID_INSTRUMENT = 44
     UNKNOWN_MATCHING_ALGORITHM = 60
+    INSTRUMENT_FIELD_FIXED = 130
+    INSTRUMENT_UNCHANGED = 131
+    INSTRUMENT_IN_USE = 132
+    FEES_NOT_COVERED = 133
     INVALID_ACCOUNT = 46
     INVALID_RISK_SCOPE = 84
     INVALID_RISK_LIMITS = 85
@@ -95,6 +100,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.UNKNOWN_ORDER_GROUP: "No group with this id and open orders belongs to this account.",
     Reason.UNSUPPORTED_ORDER_GROUP: "These orders cannot form a group of this kind.",
     Reason.UNKNOWN_INSTRUMENT: "The venue does not list this instrument.",
+    Reason.INSTRUMENT_SUSPENDED: "The venue takes no orders in this instrument for the time being.",
     Reason.MARKET_CLOSED: "The market is closed.",
     Reason.TRADING_HALTED: "Trading in this instrument is halted: orders may be canceled, not entered or changed.",
     Reason.SESSION_DOES_NOT_ALLOW: "The market's phase does not take this: a replace, or an order of this type or time in force.",
@@ -136,6 +142,10 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.AMOUNT_OUT_OF_RANGE: "The amount would take the balance below what open orders hold, or beyond the largest balance.",
     Reason.INVALID_INSTRUMENT: "The instrument's definition breaks a rule.",
     Reason.UNKNOWN_MATCHING_ALGORITHM: "This venue has no matching algorithm of this name.",
+    Reason.INSTRUMENT_FIELD_FIXED: "What prices, quantities and the queue rest on stays as it was listed.",
+    Reason.INSTRUMENT_UNCHANGED: "The instrument is defined like this already.",
+    Reason.INSTRUMENT_IN_USE: "This can change only while no order works in the instrument, and nobody has sold it short.",
+    Reason.FEES_NOT_COVERED: "An account could not pay its working orders with these fees.",
     Reason.INVALID_ACCOUNT: "The account's id, its trade group, its firm or its number of working orders is out of range.",
     Reason.INVALID_RISK_SCOPE: "Risk limits and kill switches are for an account, a firm with an id in range, or for the venue with id 0.",
     Reason.INVALID_RISK_LIMITS: "A risk limit is out of range, or a rate and the window for it do not come together.",

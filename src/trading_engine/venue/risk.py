@@ -15,6 +15,7 @@ from trading_engine.venue.market import Market
 from trading_engine.venue.order_book import RestingOrder
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.risk_limits import (
+    NO_LIMITS,
     DisconnectAction,
     MarginTerms,
     RecentOrder,
@@ -331,6 +332,10 @@ class RiskControls:
                 raise Refusal(Reason.UNKNOWN_ACCOUNT)
         elif not ((scope is RiskScope.FIRM and 0 < scope_id <= ID_MAX) or (scope is RiskScope.VENUE and scope_id == 0)):
             raise Refusal(Reason.INVALID_RISK_SCOPE)
+
+    def limits_of(self, scope: RiskScope, scope_id: int) -> RiskLimits:
+        control = self.controls.get((scope, scope_id))
+        return control.limits if control is not None else NO_LIMITS
 
     def accounts_in(self, scope: RiskScope, scope_id: int) -> list[Account]:
         if scope is RiskScope.ACCOUNT:

@@ -34,6 +34,7 @@ from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID, Account, OrderContent, charge_fee, hold_needed, notional
 from trading_engine.venue.bands import Bounds, bounds_of
+from trading_engine.venue.changes import check_change
 from trading_engine.venue.checks import (
     CLIENT_ORDER_ID_BYTES_MAX,
     Refusal,
@@ -57,6 +58,7 @@ from trading_engine.venue.checks import (
     check_slices,
     check_special_quantities,
     check_standing,
+    check_suspension,
     checked_exit_limit,
     checked_stop_limit,
     phase_refusal,
@@ -101,7 +103,7 @@ from trading_engine.venue.risk import (
     request_to_place,
     request_to_replace,
 )
-from trading_engine.venue.risk_limits import MarginTerms, RiskScope, clipped, value_of
+from trading_engine.venue.risk_limits import MarginTerms, RiskLimits, RiskScope, clipped, value_of
 from trading_engine.venue.stops import is_reached
 from trading_engine.venue.terms import (
     Contingency,
@@ -194,6 +196,7 @@ class Venue:
             c.BeginTransfer: self._begin_transfer,
             c.ReceiveTransfer: self._receive_transfer,
             c.CompleteTransfer: self._complete_transfer,
+            c.ChangeInstrument: self._change_instrument,
         }
         self._accounts[FEE_ACCOUNT_ID] = self._new_account(FEE_ACCOUNT_ID, 0, 0, 0)
 
@@ -278,6 +281,23 @@ class Venue:
     def account(self, account_id: int) -> Account:
         """The live account: look, do not touch."""
         return self._accounts[account_id]
+
+    def risk_limits(self, scope: RiskScope, scope_id: int) -> RiskLimits:
+        return self._risk.limits_of(scope, scope_id)
+
+    def refusal_of(self, command: c.ListInstrument | c.ChangeInstrument | c.SetRiskLimits) -> Reason | None:
+        """Why this command would be refused now, so that nobody need journal what comes to nothing."""
+        try:
+            match command:
+                case c.ListInstrument(instrument):
+                    self._check_listing(instrument)
+                case c.ChangeInstrument(instrument):
+                    self._checked_change(instrument)
+                case c.SetRiskLimits():
+                    self._check_risk_limits(command)
+        except Refusal as refusal:
+            return refusal.reason
+        return None
 
     def snapshot(self) -> bytes:
         """The whole state in one canonical encoding: equal states have equal bytes."""
@@ -418,6 +438,12 @@ class Venue:
 
     def _list_instrument(self, command: c.ListInstrument) -> None:
         instrument = command.instrument
+        self._check_listing(instrument)
+        self._add_market(self._new_market(instrument))
+        self._issued_cash.setdefault(instrument.currency, 0)
+        self._events.append(e.InstrumentListed(instrument))
+
+    def _check_listing(self, instrument: Instrument) -> None:
         if instrument.instrument_id in self._markets or any(
             market.instrument.symbol == instrument.symbol for market in self._markets.values()
         ):
@@ -425,9 +451,23 @@ class Venue:
         check_instrument(instrument)
         if not self._has_strategy_for(instrument):
             raise Refusal(Reason.UNKNOWN_MATCHING_ALGORITHM)
-        self._add_market(self._new_market(instrument))
-        self._issued_cash.setdefault(instrument.currency, 0)
-        self._events.append(e.InstrumentListed(instrument))
+
+    def _change_instrument(self, command: c.ChangeInstrument) -> None:
+        instrument = command.instrument
+        market = self._checked_change(instrument)
+        fee_ppm_max = market.instrument.fee_ppm_max
+        market.redefine(instrument)
+        self._events.append(e.InstrumentChanged(instrument))
+        if instrument.fee_ppm_max != fee_ppm_max:
+            for order in market.open_orders():
+                if order.side is Side.BUY:
+                    self._hold(market, order)
+        self._called_for |= market.margin_holders
+
+    def _checked_change(self, instrument: Instrument) -> Market:
+        market = self._find_market(instrument.instrument_id)
+        check_change(market, instrument, self._accounts)
+        return market
 
     def _add_market(self, market: Market) -> None:
         self._markets[market.instrument.instrument_id] = market
@@ -629,11 +669,7 @@ class Venue:
                 self._breakers.begin_day()
 
     def _expire_day_orders(self, market: Market) -> None:
-        """Bids, asks, stops, pegged orders without a price, those that wait for an auction, those that wait for another order."""
-        orders = [order for side in (market.book.bids, market.book.asks) for order in side]
-        waiting_pegs = [order for order in market.pegs.values() if not order.price_ticks]
-        in_call = market.call.waiting.values()
-        for order in [*orders, *market.stops, *waiting_pegs, *in_call, *market.waiting_legs()]:
+        for order in market.open_orders():
             if order.time_in_force.ends_with_day:
                 canceled_lots = self._take_out(market, order)
                 self._events.append(
@@ -670,9 +706,12 @@ class Venue:
         halts.set_circuit_breakers(self, command.breakers)
         self._events.append(e.CircuitBreakersSet(command.breakers))
 
-    def _set_risk_limits(self, command: c.SetRiskLimits) -> None:
+    def _check_risk_limits(self, command: c.SetRiskLimits) -> None:
         self._risk.check_scope(command.scope, command.scope_id)
         check_limits(command.limits)
+
+    def _set_risk_limits(self, command: c.SetRiskLimits) -> None:
+        self._check_risk_limits(command)
         self._risk.set_limits(command.scope, command.scope_id, command.limits)
         self._events.append(e.RiskLimitsSet(command.scope, command.scope_id, command.limits))
 
@@ -923,6 +962,7 @@ class Venue:
         check_standing(account)
         market = self._find_market(command.instrument_id)
         instrument = market.instrument
+        check_suspension(market)
         if not market.phase_rule.new:
             raise phase_refusal(market)
         if market.phase is not TradingPhase.CONTINUOUS or command.time_in_force.is_for_auction:
@@ -1546,6 +1586,7 @@ class Venue:
         account = self._find_trading_account(command.account_id)
         check_standing(account)
         order, market = self._find_order(account, command.order_id, command.client_order_id)
+        check_suspension(market)
         if not market.phase_rule.replace:
             raise phase_refusal(market)
         quantity_lots = command.quantity_lots or order.quantity_lots
@@ -1857,7 +1898,7 @@ def refused(command: c.Command, refusal: Refusal) -> e.AnyEvent:  # noqa: C901  
             )
         case c.SetCancelOnDisconnect() | c.ReportDisconnect() | c.SetMargin():
             return command_refused(command, refusal.reason, command.account_id)
-        case c.ListInstrument():
+        case c.ListInstrument() | c.ChangeInstrument():
             return command_refused(command, refusal.reason, instrument_id=command.instrument.instrument_id)
         case c.SetCircuitBreakers():
             return command_refused(command, refusal.reason)

@@ -22,6 +22,7 @@ from trading_engine.venue.events import (
     CommandRefused,
     Event,
     EventBatch,
+    InstrumentChanged,
     InstrumentListed,
     KillSwitchSet,
     MarginSet,
@@ -112,6 +113,7 @@ class ProjectionFold:
         # Orders are folded by `LiveOrders`; refusals leave no row.
         self._handlers: dict[type[Event], Callable[[Any, int, int], None]] = {
             InstrumentListed: self._list_instrument,
+            InstrumentChanged: self._redefine_instrument,
             AccountOpened: self._open_account,
             AccountSuspended: self._suspend_account,
             TradingPhaseChanged: self._change_phase,
@@ -246,6 +248,9 @@ class ProjectionFold:
         state = InstrumentState(event.instrument, TradingPhase.CLOSED, 0)
         self._instruments[event.instrument.instrument_id] = state
         self._instruments_changed[event.instrument.instrument_id] = None
+
+    def _redefine_instrument(self, event: InstrumentChanged, _sequence: int, _time_ns: int) -> None:
+        self._change_instrument(event.instrument.instrument_id, instrument=event.instrument)
 
     def _change_instrument(self, instrument_id: int, **changes: Any) -> None:
         self._instruments[instrument_id] = replace(self._instruments[instrument_id], **changes)

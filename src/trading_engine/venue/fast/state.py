@@ -218,6 +218,16 @@ class State:
             (layout.K_BITMAP, book[1].ctypes.data),
             (layout.K_BEST_BID, EMPTY),
             (layout.K_BEST_ASK, EMPTY),
+            (layout.K_FEE_WALLET, fee_wallet),
+            (layout.K_QUIET_LOW, 1),
+            (layout.K_QUIET_HIGH, instrument.price_ticks_max),
+        ):
+            self.words[layout.MARKETS][at + word] = value
+        self.define_market(at, instrument)
+        return at
+
+    def define_market(self, at: int, instrument: Instrument) -> None:
+        for word, value in (
             (layout.K_INSTRUMENT_ID, instrument.instrument_id),
             (layout.K_TICK_VALUE, instrument.tick_value),
             (layout.K_QUANTITY_MIN, instrument.quantity_lots_min),
@@ -232,12 +242,8 @@ class State:
             (layout.K_MAKER_PPM, instrument.maker_fee_ppm),
             (layout.K_TAKER_PPM, instrument.taker_fee_ppm),
             (layout.K_FEE_PPM, instrument.fee_ppm_max),
-            (layout.K_FEE_WALLET, fee_wallet),
-            (layout.K_QUIET_LOW, 1),
-            (layout.K_QUIET_HIGH, instrument.price_ticks_max),
         ):
             self.words[layout.MARKETS][at + word] = value
-        return at
 
     # Client order ids
 

@@ -333,6 +333,11 @@ class FlatMarket(Market):
             return super().resting_orders()
         return map(self._order_of, self.records())
 
+    def redefine(self, instrument: Instrument) -> None:
+        self.make_general()
+        super().redefine(instrument)
+        self._venue.state.define_market(self._at, instrument)
+
     # Two shapes
 
     def make_general(self) -> None:

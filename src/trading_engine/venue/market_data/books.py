@@ -328,6 +328,7 @@ class PublicBooks:
         """The order that is on its way in: it may take, and joins its queue when the next one enters, or the batch is over."""
         self._handlers: dict[type[e.Event], Callable[[Any], None]] = {
             e.InstrumentListed: self._list_instrument,
+            e.InstrumentChanged: self._change_instrument,
             e.OrderAccepted: self._accept,
             e.TradeExecuted: self._trade,
             e.OrderCanceled: self._end,
@@ -379,6 +380,9 @@ class PublicBooks:
 
     def _list_instrument(self, event: e.InstrumentListed) -> None:
         self.books[event.instrument.instrument_id] = PublicBook(event.instrument)
+
+    def _change_instrument(self, event: e.InstrumentChanged) -> None:
+        self.books[event.instrument.instrument_id].instrument = event.instrument
 
     def _accept(self, event: e.OrderAccepted) -> None:
         order = PublicOrder(

@@ -23,7 +23,14 @@ import msgspec
 from trading_engine.servers.tes.connections import text_frame
 from trading_engine.servers.tes.models.views import SIDE_NAMES, encode, rfc3339
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
-from trading_engine.venue.events import BookChanged, EventBatch, InstrumentListed, TradeExecuted, TradingPhaseChanged
+from trading_engine.venue.events import (
+    BookChanged,
+    EventBatch,
+    InstrumentChanged,
+    InstrumentListed,
+    TradeExecuted,
+    TradingPhaseChanged,
+)
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market_data.levels import LevelSide
 from trading_engine.venue.order_state import OrderState
@@ -389,6 +396,8 @@ class MarketData:
                     self._touched.add(event.instrument_id)
                 case InstrumentListed():
                     self.add_market(Market(event.instrument))
+                case InstrumentChanged():
+                    self._markets[event.instrument.instrument_id].instrument = event.instrument
                 case TradingPhaseChanged():
                     self._change_phase(event)
                 case _:
