@@ -415,7 +415,7 @@ class Auditor:
         first_id = self.mirror.last_order_id + 1
         order_ids = tuple(range(first_id, first_id + len(command.orders)))
         has_primary = command.contingency is not Contingency.OCO
-        market = NaiveMarket(self.mirror, command.orders[0].instrument_id)
+        market = NaiveMarket(self.mirror, command.orders[0].instrument_id, None, self.time_ns)
         market.groups[first_id] = NaiveGroup(
             first_id,
             first_id if has_primary else 0,

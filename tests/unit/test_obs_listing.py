@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from trading_engine.servers.obs.listing import circuit_breakers, listings
+from trading_engine.servers.obs.listing import check_definition, circuit_breakers, instrument_of
 from trading_engine.shared.config import (
     BandsConfig,
     BreakerLevelConfig,
@@ -35,13 +35,13 @@ COIN = InstrumentConfig(
 )
 
 
-def config(*instruments: InstrumentConfig) -> VenueConfig:
-    return VenueConfig(currencies={"USD": CurrencyConfig(decimals=2)}, instruments=instruments)
+def config() -> VenueConfig:
+    return VenueConfig(currencies={"USD": CurrencyConfig(decimals=2)})
 
 
-def test_listings_convert_to_ticks_lots_and_minor_units() -> None:
-    [stock, coin] = listings(config(STOCK, COIN), {})
-    assert stock.instrument == Instrument(
+def test_instrument_is_in_ticks_lots_and_minor_units() -> None:
+    stock, coin = (instrument_of(item, number, config()) for number, item in enumerate((STOCK, COIN), 1))
+    assert stock == Instrument(
         1,
         "AAPL",
         "Apple Inc",
@@ -57,7 +57,7 @@ def test_listings_convert_to_ticks_lots_and_minor_units() -> None:
         taker_fee_ppm=300,
         reference_price_ticks=23_000,
     )
-    assert coin.instrument == Instrument(
+    assert coin == Instrument(
         2,
         "BTC-USD",
         "Bitcoin",
@@ -75,10 +75,9 @@ def test_listings_convert_to_ticks_lots_and_minor_units() -> None:
     )
 
 
-def test_listings_take_matching_rules_over() -> None:
+def test_instrument_takes_matching_rules_over() -> None:
     matching = MatchingConfig(algorithm="split", top=True, lead_market_makers={7: 20, 3: 5}, fifo_percent=40)
-    [listing] = listings(config(msgspec.structs.replace(STOCK, matching=matching)), {})
-    assert listing.instrument.matching == MatchingRules(
+    assert instrument_of(msgspec.structs.replace(STOCK, matching=matching), 1, config()).matching == MatchingRules(
         "split", top=True, lead_market_makers=((7, 20), (3, 5)), fifo_percent=40
     )
 
@@ -88,17 +87,18 @@ def test_matching_rules_of_the_configuration_are_those_of_the_venue() -> None:
     assert defaults == msgspec.structs.asdict(MatchingRules("split"))
 
 
-def test_listings_with_an_algorithm_that_there_is_not_raise() -> None:
+def test_instrument_with_an_algorithm_that_there_is_not_raises() -> None:
     with pytest.raises(ConfigError, match=r"AAPL: there is no matching algorithm 'prorata'; there are .*pro-rata"):
-        listings(config(msgspec.structs.replace(STOCK, matching=MatchingConfig(algorithm="prorata"))), {})
+        instrument_of(msgspec.structs.replace(STOCK, matching=MatchingConfig(algorithm="prorata")), 1, config())
 
 
-def test_listings_take_bands_over() -> None:
+def test_instrument_takes_bands_over() -> None:
     collars = BandsConfig(dynamic_percent="2.5", static_percent="10", call_s=60)
-    [banded] = listings(config(msgspec.structs.replace(STOCK, bands=collars)), {})
-    assert banded.instrument.bands == BandRules(25_000, 100_000, 60 * 10**9)
+    assert instrument_of(msgspec.structs.replace(STOCK, bands=collars), 1, config()).bands == BandRules(
+        25_000, 100_000, 60 * 10**9
+    )
     limited = msgspec.structs.replace(STOCK, limit_bands=LimitBandsConfig(percent="75", width_max="0.15"))
-    assert listings(config(limited), {})[0].instrument.limit_bands == LimitBandRules(750_000, 15)
+    assert instrument_of(limited, 1, config()).limit_bands == LimitBandRules(750_000, 15)
 
 
 def test_circuit_breakers_of_the_configuration_are_of_the_listed_instruments_and_of_the_day() -> None:
@@ -124,10 +124,10 @@ def test_circuit_breakers_that_cannot_be_raise(breakers: CircuitBreakersConfig, 
         circuit_breakers(breakers, {4: Instrument(4, "AAPL", "", "USD", "0.01", "1", 1)}, 1)
 
 
-def test_listings_leave_out_what_is_listed_and_use_the_next_ids() -> None:
-    listed = {7: Instrument(7, "AAPL", "", "USD", "0.01", "1", 1)}
-    assert [item.instrument.instrument_id for item in listings(config(STOCK, COIN), listed)] == [8]
-    assert listings(config(STOCK), listed) == []
+def test_definition_that_the_venue_would_not_take_raises() -> None:
+    check_definition(STOCK, config())
+    with pytest.raises(ConfigError, match="does not take the definition of AAPL"):
+        check_definition(msgspec.structs.replace(STOCK, maintenance_margin_percent=101), config())
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_listings_leave_out_what_is_listed_and_use_the_next_ids() -> None:
         ({"bands": BandsConfig(static_percent="much")}, "not a usable number"),
     ],
 )
-def test_listings_of_a_definition_that_does_not_come_out_even_raise(changes: dict[str, object], said: str) -> None:
+def test_instrument_of_a_definition_that_does_not_come_out_even_raises(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said) as error:
-        listings(config(msgspec.structs.replace(STOCK, **changes)), {})
+        instrument_of(msgspec.structs.replace(STOCK, **changes), 1, config())
     assert "AAPL" in str(error.value)

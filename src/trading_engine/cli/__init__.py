@@ -48,6 +48,10 @@ def run(arguments: Arguments) -> int:
             from trading_engine.cli.check import run_check
 
             return run_check(arguments.load_config())
+        case "utilities":
+            from trading_engine.cli.utilities import run_utilities
+
+            return run_utilities(arguments)
         case "databases":
             from trading_engine.cli import services
 

@@ -34,8 +34,8 @@ recorded data through the same matching core:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What was asked for. `command` is up, OBS, TES, analytics, history, portal, trader, bots, databases, export, import, compile or
-    replay."""
+    """What was asked for. `command` is up, OBS, TES, analytics, history, portal, trader, bots, databases, utilities, export,
+    import, compile or replay."""
 
     command: str
     config_path: Path
@@ -55,6 +55,10 @@ class Arguments:
     folder: Path | None = None
     action: str = "setup"
     core: str = "fast"
+    words: tuple[str, ...] = ()
+    by: str | None = None
+    if_version: int | None = None
+    active_from: str | None = None
 
     def load_config(self) -> Config:
         """The configuration file with the options of the command line over it. Raises `ConfigError`."""
@@ -151,6 +155,16 @@ def build_parser() -> argparse.ArgumentParser:
         transfer = commands.add_parser(name, help=words, description=f"{words.capitalize()}: see MIGRATION.md.")
         transfer.add_argument("folder", type=Path, metavar="FOLDER")
         add_common(transfer)
+    utilities = commands.add_parser("utilities", help="instruments, holidays, limits, flags and model parameters")
+    utilities.add_argument("words", nargs="+", metavar="WORD", help="list …, set … or unset …: see docs/utilities.md")
+    utilities.add_argument(
+        "--by", metavar="NAME", help="who does it, for the audit (default: the user of this machine)"
+    )
+    utilities.add_argument(
+        "--if-version", type=int, metavar="N", help="only if the entry has this version (0: is not there)"
+    )
+    utilities.add_argument("--from", dest="active_from", metavar="TIME", help="when model parameters become active")
+    add_common(utilities)
     replay = commands.add_parser("replay", help="replay recorded market data through the venue")
     formats = replay.add_subparsers(dest="format", required=True, metavar="FORMAT")
     lobster = formats.add_parser("lobster", help="LOBSTER message files")
@@ -182,7 +196,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     ]
     if len(asked) != 1:
         parser.error(
-            "say one thing to run: up, replay, databases, export, import, compile, -s OBS, -s TES, -s analytics, -s history, "
+            "say one thing to run: up, replay, databases, utilities, export, import, compile, -s OBS, -s TES, "
+            "-s analytics, -s history, "
             "--frontend trader, -c trader or -c bots"
         )
     if (options.standby or options.shard is not None) and options.server != "OBS":
@@ -200,6 +215,10 @@ def parse(argv: Sequence[str]) -> Arguments:
         shard=options.shard,
         url=options.url,
         username=options.username,
+        words=tuple(getattr(options, "words", ())),
+        by=getattr(options, "by", None),
+        if_version=getattr(options, "if_version", None),
+        active_from=getattr(options, "active_from", None),
         messages=getattr(options, "messages", None),
         book=getattr(options, "book", None),
         as_json=getattr(options, "as_json", False),

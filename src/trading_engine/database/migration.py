@@ -7,11 +7,14 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from trading_engine.database.connections import Connections, Use
 from trading_engine.database.errors import MigrationFailed
+
+MIGRATION_LOCK = 0x7472_6164
+"""Services that start together migrate one after the other, and all but the first find nothing to do."""
 
 
 async def migrate(
@@ -27,6 +30,8 @@ async def migrate(
 
 
 def _migrate(folder: Path, version_table: str, connection: Connection) -> tuple[str | None, str | None]:
+    if connection.dialect.name == "postgresql":  # SQLite has a lock for each transaction that writes
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
     config = AlembicConfig()
     config.set_main_option("script_location", str(folder))
     config.attributes["connection"] = connection

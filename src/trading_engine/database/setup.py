@@ -10,6 +10,7 @@ from trading_engine.database.analytics.database import AnalyticsDatabase, analyt
 from trading_engine.database.connections import parse_url
 from trading_engine.database.historical.opening import HistorySetUp, shown_history
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
+from trading_engine.database.utilities.database import UtilitiesDatabase, utilities_url
 from trading_engine.shared.config import Config
 
 
@@ -54,10 +55,19 @@ def shown(url: str) -> str:
     return parse_url(url).render_as_string(hide_password=True)
 
 
+async def open_utilities(config: Config) -> UtilitiesDatabase:
+    return UtilitiesDatabase.of(config)
+
+
+def shown_utilities_url(config: Config) -> str:
+    return shown(utilities_url(config))
+
+
 DATABASES: tuple[Database, ...] = (
     Database("transactional", shown_transactional_url, open_transactional),
     Database("analytics", shown_analytics_url, open_analytics),
     Database("historical", shown_history, open_historical),
+    Database("utilities", shown_utilities_url, open_utilities),
 )
 
 

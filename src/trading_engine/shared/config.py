@@ -78,6 +78,12 @@ class InstrumentConfig(Section, frozen=True):
     """Whose order book server lists it."""
     bands: BandsConfig | None = None
     limit_bands: LimitBandsConfig | None = None
+    initial_margin_percent: int = 0
+    """0: all of the value."""
+    maintenance_margin_percent: int = 0
+    """0: as much as the initial margin."""
+    shortable: bool = False
+    suspended: bool = False
 
 
 class AuctionsConfig(Section, frozen=True):
@@ -183,6 +189,8 @@ class DatabaseConfig(Section, frozen=True):
     historical_url: str = ""
     historical_roll_rows: int = 100_000
     """Rows of a table that the embedded history keeps in SQLite before they become a Parquet file."""
+    utilities_url: str = ""
+    redis_url: str = ""
     projection_batch_max: int = 500
     projection_interval_ms: int = 50
 

@@ -2,9 +2,9 @@
 
 | | Fields |
 |---|---|
-| never | those by which prices and quantities are read, by which the queue was formed, or that only mattered at the start |
-| while no order works in it | `bands` from none to some or back; `market_protection_ticks` upwards; `shortable` to false, and nobody is short |
-| where every working buy stays covered | `maker_fee_ppm`, `taker_fee_ppm`: a buy holds its highest fee, so it has to hold more or less from then on |
+| never | by which prices and quantities are read, by which the queue was formed, or that only mattered at the start |
+| while no order works | `bands` from none to some or back; `market_protection_ticks` up; `shortable` to false, nobody being short |
+| where every working buy stays covered | `maker_fee_ppm`, `taker_fee_ppm`: a buy holds its highest fee |
 | at any time | all others |
 
 Why the middle rows: with bands no pegged and no all-or-none order may work, so none may be there; a trailing stop moves its limit by the

@@ -53,6 +53,7 @@ ADMINISTRATIVE: frozenset[type[Event]] = frozenset(
         AccountSuspended,
         CashAdjusted,
         CommandRefused,
+        InstrumentChanged,
         InstrumentListed,
         KillSwitchSet,
         MarginSet,

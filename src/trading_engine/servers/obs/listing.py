@@ -1,4 +1,4 @@
-"""From the configured instruments to the commands that list them, and from the configured circuit breakers to those of the venue."""
+"""From instruments and circuit breakers as people define them to those that the venue knows."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -17,8 +17,8 @@ from trading_engine.shared.config import (
     VenueConfig,
 )
 from trading_engine.venue.auction import AuctionRules, BandRules, LimitBandRules
+from trading_engine.venue.checks import Refusal, check_instrument
 from trading_engine.venue.circuit_breakers import BreakerLevel, CircuitBreakers
-from trading_engine.venue.commands import ListInstrument
 from trading_engine.venue.conversion import (
     NotADecimal,
     NotAMultiple,
@@ -35,15 +35,12 @@ NANOSECONDS = 10**9
 INSTRUMENTS_PER_SHARD = 1_000_000
 
 
-def listings(config: VenueConfig, listed: Mapping[int, Instrument], shard: int = 0) -> list[ListInstrument]:
-    """For every configured symbol of the shard that is not listed yet, in the order of the configuration, with the next free ids.
-
-    Each shard has ids of its own. An instrument that is listed stays as it is, whatever the configuration says now. Raises `ConfigError`.
-    """
-    symbols = {instrument.symbol for instrument in listed.values()}
-    next_id = max(listed, default=shard * INSTRUMENTS_PER_SHARD) + 1
-    new = [item for item in config.instruments if item.shard == shard and item.symbol not in symbols]
-    return [ListInstrument(instrument_of(item, next_id + index, config)) for index, item in enumerate(new)]
+def check_definition(item: InstrumentConfig, config: VenueConfig) -> None:
+    """Raises `ConfigError` for one that the venue would not take, even if no other instrument stood in its way."""
+    try:
+        check_instrument(instrument_of(item, 1, config))
+    except Refusal as refusal:
+        raise ConfigError(f"venue.instruments: the venue does not take the definition of {item.symbol}") from refusal
 
 
 def instrument_of(item: InstrumentConfig, instrument_id: int, config: VenueConfig) -> Instrument:
@@ -74,6 +71,10 @@ def instrument_of(item: InstrumentConfig, instrument_id: int, config: VenueConfi
             auctions=auction_rules(config.auctions),
             bands=band_rules(item.bands) if item.bands else None,
             limit_bands=limit_band_rules(item.limit_bands, item.tick_size) if item.limit_bands else None,
+            initial_margin_ppm=item.initial_margin_percent * PPM_PER_PERCENT,
+            maintenance_margin_ppm=item.maintenance_margin_percent * PPM_PER_PERCENT,
+            shortable=item.shortable,
+            suspended=item.suspended,
         )
     except NotAMultiple as error:
         raise ConfigError(

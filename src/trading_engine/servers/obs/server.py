@@ -5,6 +5,7 @@ import logging
 import signal
 from typing import Any
 
+from trading_engine.database.utilities.database import UtilitiesDatabase
 from trading_engine.messaging import schemas
 from trading_engine.messaging.transports import broker_for, uses_rabbitmq
 from trading_engine.messaging.transports.embedded_server import SocketInUse
@@ -22,6 +23,7 @@ from trading_engine.servers.obs.sequencer import Sequencer
 from trading_engine.servers.obs.services import OrderBookService, Snapshots
 from trading_engine.servers.obs.standby import Standby
 from trading_engine.servers.obs.transfers import Courier
+from trading_engine.servers.obs.utilities import VenueKeeper, open_utilities
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 
@@ -67,12 +69,14 @@ class OrderBookServer:
         uses_rabbitmq(self._config)  # refuses a transport that is not known, before anything is touched
         paths = Paths.under(self._config.obs_path)
         lock = DirectoryLock(paths.lock)
+        utilities = await open_utilities(self._config, self._clock.now_ns())
         try:
             recovered = await self._recovered(paths, lock, stop)
             if recovered is not None:
-                await self._run(paths, recovered, lock, stop)
+                await self._run(utilities, paths, recovered, lock, stop)
         finally:
             lock.release()
+            await utilities.close()
 
     async def _recovered(self, paths: Paths, lock: DirectoryLock, stop: asyncio.Event) -> Recovered | None:
         """The venue as it was left, with the lock ours; None for a standby whose turn never came."""
@@ -88,8 +92,17 @@ class OrderBookServer:
             return None
         return standby.take_over(obs.journal_segment_bytes)
 
-    async def _run(self, paths: Paths, recovered: Recovered, lock: DirectoryLock, stop: asyncio.Event) -> None:
-        schedule = schedule_for(self._config.venue.calendar, self._config.venue.auctions)
+    async def _run(
+        self,
+        utilities: UtilitiesDatabase,
+        paths: Paths,
+        recovered: Recovered,
+        lock: DirectoryLock,
+        stop: asyncio.Event,
+    ) -> None:
+        venue_config = self._config.venue
+        own_days = utilities.contents.own_holidays(venue_config.calendar)
+        schedule = schedule_for(venue_config.calendar, venue_config.auctions, own_days)
         stream = schemas.event_stream(self._shard)
         self.hub.attach_stream(stream, recovered.event_log)
         broker = InMemoryBroker(self.hub)
@@ -98,13 +111,15 @@ class OrderBookServer:
         every = self._config.obs.snapshot_every_commands
         snapshots = Snapshots(sequencer, recovered.event_log, paths, every, recovered.snapshot_sequence)
         service = OrderBookService(self._config, sequencer, snapshots, schedule, self._clock)
+        keeper = VenueKeeper(self._config, utilities, service)
         try:
+            await keeper.apply()
             await service.prepare()
             handler = query_handler(service.status)
             await broker.serve(schemas.venue_calls(self._shard), handler)
             courier = Courier(self._shard, sequencer, lambda shard: broker_for(self._config.of_shard(shard)))
             reach = reach_for(self._config, self.hub, broker, handler)
-            await self._serve(service, courier, reach, recovered, lock, stop)
+            await self._serve(service, keeper, courier, reach, recovered, lock, stop)
             await snapshots.finish()
         finally:
             await broker.close()
@@ -117,6 +132,7 @@ class OrderBookServer:
     async def _serve(
         self,
         service: OrderBookService,
+        keeper: VenueKeeper,
         courier: Courier,
         reach: Reach,
         recovered: Recovered,
@@ -133,9 +149,10 @@ class OrderBookServer:
             speeding = asyncio.create_task(service.speed_up(), name="speed up")
             beating = asyncio.create_task(keep_beating(lock), name="keep beating")
             carrying = asyncio.create_task(courier.run(), name="carry transfers")
+            following = asyncio.create_task(keeper.keep(), name="keep the venue as wanted")
             try:
                 stopped = asyncio.create_task(stop.wait(), name="stop")
-                await first_of(stopped, serving, taking, keeping, advancing, beating, carrying)
+                await first_of(stopped, serving, taking, keeping, advancing, beating, carrying, following)
             finally:
                 # What is being committed is finished and acknowledged; what waits behind it, its senders are told, was not taken.
                 service.stop_taking(taking)
@@ -144,7 +161,8 @@ class OrderBookServer:
                 speeding.cancel()
                 beating.cancel()
                 carrying.cancel()
-                await asyncio.wait([taking, keeping, advancing, speeding, beating, carrying])
+                following.cancel()
+                await asyncio.wait([taking, keeping, advancing, speeding, beating, carrying, following])
                 lock.rest()
                 await reach.finish()
                 serving.cancel()

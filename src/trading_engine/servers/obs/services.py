@@ -12,7 +12,7 @@ from trading_engine.messaging.broker import BrokerUnavailable, MessageConsumer
 from trading_engine.servers.obs.clock import Clock
 from trading_engine.servers.obs.core import FAST, compiled_core
 from trading_engine.servers.obs.event_log import EventLog
-from trading_engine.servers.obs.listing import circuit_breakers, listings
+from trading_engine.servers.obs.listing import circuit_breakers
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.servers.obs.routes import commands_of
 from trading_engine.servers.obs.schedule import (
@@ -30,6 +30,7 @@ from trading_engine.shared.log import fields
 from trading_engine.venue.commands import (
     AdvanceClock,
     AnyCommand,
+    ListInstrument,
     SetCircuitBreakers,
     SetTradingPhase,
     SubmittedCommand,
@@ -38,11 +39,14 @@ from trading_engine.venue.terms import PHASE_RULES, TradingPhase
 from trading_engine.venue.venue import Venue
 
 CONFIG_PRODUCER = "obs-config"
-"""Sends what the configuration asks for at a start. Its numbers are those of the commands themselves, which always rise."""
+"""Brings the phases in line with the calendar. Its numbers are those of the commands themselves, which always rise."""
 CALENDAR_PRODUCER = "obs-calendar"
 """Sends the changes of the calendar. Its numbers are their times, so each change is applied once, however often it is sent."""
 CLOCK_PRODUCER = "obs-clock"
 """Advances the venue's clock. Its numbers are those of the commands themselves, which always rise."""
+UTILITIES_PRODUCER = "obs-utilities"
+"""Sends what the utilities database asks for. Its numbers are those of the commands themselves, which always rise."""
+CALLS_OF_CALENDAR = frozenset({TradingPhase.PRE_OPEN, TradingPhase.OPENING_CALL, TradingPhase.CLOSING_CALL})
 CALL_NS_MIN = 1_000_000_000
 """A call of the calendar that would be over in less than this is passed over."""
 
@@ -102,30 +106,55 @@ class OrderBookService:
         self._snapshots = snapshots
         self._schedule = schedule
         self._clock = clock
+        self._schedule_changed = asyncio.Event()
         self._phases_until_ns = 0
         self._is_committing = False
         self._is_stopping = False
 
     @property
-    def _venue(self) -> Venue:
+    def venue(self) -> Venue:
         return self._sequencer.venue
 
     async def speed_up(self) -> None:
         """Go over to the fast venue once it is compiled, where that is wanted and was not so at the start."""
-        if self._config.obs.core == FAST and type(self._venue) is Venue:
+        if self._config.obs.core == FAST and type(self.venue) is Venue:
             core = await compiled_core()
             if core is not None:
                 await asyncio.shield(self._sequencer.change_core(core))
                 log.info("the compiled matching core does the work from here on")
 
     async def prepare(self) -> None:
-        """Before the first command is taken: list what is new in the configuration, and bring the trading phases up to date."""
-        await self._list_instruments()
+        """Before the first command is taken, and when the schedule has become another: bring the trading phases up to date."""
         # The venue's time may be ahead of a wall clock that was set back; the calendar must not go back with it.
         now_ns = self._phases_until_ns = self._now_ns()
         await self._change_phases(self._schedule.last_day_end(now_ns))
         await self._set_circuit_breakers()
         await self._align_phases(self._schedule.last_change(now_ns))
+
+    async def change_schedule(self, schedule: Schedule) -> None:
+        """Go by another one from now on. A call that the calendar began, and that it would not have now, ends without an auction."""
+        self._schedule = schedule
+        await asyncio.shield(self._go_by_schedule())
+        self._schedule_changed.set()
+
+    async def _go_by_schedule(self) -> None:
+        await self.prepare()
+        await self._commit_own(self._ends_of_calls(self._schedule.last_change(self._now_ns())))
+
+    def _ends_of_calls(self, change: PhaseChange) -> list[AnyCommand]:
+        """Only a halt leaves a call without its auction."""
+        if change.phase_at(self._now_ns()) is not TradingPhase.CLOSED:
+            return []
+        in_call = [number for number in self.venue.instruments if self.venue.phase(number) in CALLS_OF_CALENDAR]
+        steps = (TradingPhase.HALTED, TradingPhase.CLOSED)
+        return [SetTradingPhase(number, phase) for number in in_call for phase in steps]
+
+    async def commit_wanted(self, commands: Sequence[AnyCommand]) -> None:
+        """What the utilities database asks for. New instruments come into the phase that the calendar has now."""
+        # Shielded: a group that is being committed must be finished, also when the server stops now.
+        await asyncio.shield(self._commit_as(UTILITIES_PRODUCER, commands))
+        if self._phases_until_ns and any(isinstance(command, ListInstrument) for command in commands):
+            await self._align_phases(self._schedule.last_change(self._now_ns()))
 
     async def take_commands(self, consumer: MessageConsumer) -> None:
         """Until `stop_taking`, or until the consumer is closed."""
@@ -156,8 +185,11 @@ class OrderBookService:
     async def keep_phases(self) -> None:
         """For ever: each change of the calendar in its time, also where the clock leaps over several."""
         while True:
+            self._schedule_changed.clear()
             change = self._schedule.next_change(self._phases_until_ns)
-            await self._clock.sleep_until(change.time_ns)
+            await self._wait_for(change.time_ns, self._schedule_changed)
+            if self._schedule_changed.is_set():
+                continue
             self._phases_until_ns = change.time_ns
             # Shielded: a group that is being committed must be finished, also when the server stops now.
             await asyncio.shield(self._change_phases(change))
@@ -167,16 +199,16 @@ class OrderBookService:
         """For ever: advance the venue's clock whenever something is due: an order expires, a call ends."""
         while True:
             self._sequencer.next_event_changed.clear()
-            due_ns = self._venue.next_event_ns
+            due_ns = self.venue.next_event_ns
             if 0 < due_ns <= self._now_ns():
                 # Shielded like the changes of phases.
                 await asyncio.shield(self._commit_as(CLOCK_PRODUCER, [AdvanceClock()]))
             else:
-                await self._wait_for_event(due_ns)
+                await self._wait_for(due_ns, self._sequencer.next_event_changed)
 
-    async def _wait_for_event(self, due_ns: int) -> None:
-        """Until this time has come, 0 for no time, or until the venue has another one."""
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._sequencer.next_event_changed.wait())]
+    async def _wait_for(self, due_ns: int, changed: asyncio.Event) -> None:
+        """Until this time has come, 0 for no time, or until it is to be another one."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(changed.wait())]
         if due_ns:
             waits.append(asyncio.create_task(self._clock.sleep_until(due_ns)))
         try:
@@ -187,10 +219,10 @@ class OrderBookService:
 
     def _now_ns(self) -> int:
         """The time that a command would be stamped with."""
-        return max(self._clock.now_ns(), self._venue.time_ns)
+        return max(self._clock.now_ns(), self.venue.time_ns)
 
     async def status(self, query: schemas.VenueQuery) -> schemas.VenueStatus:
-        venue = self._venue
+        venue = self.venue
         return schemas.VenueStatus(
             command_sequence=venue.command_sequence,
             event_sequence=venue.event_sequence,
@@ -200,22 +232,14 @@ class OrderBookService:
             state_hash=venue.state_hash() if query.state_hash else "",
         )
 
-    async def _list_instruments(self) -> None:
-        new = listings(self._config.venue, self._venue.instruments, self._config.obs.shard)
-        await self._commit_own(new)
-        missing = {item.instrument.instrument_id for item in new} - set(self._venue.instruments)
-        if missing:
-            symbols = ", ".join(item.instrument.symbol for item in new if item.instrument.instrument_id in missing)
-            raise ConfigError(f"venue.instruments: the venue does not take the definition of {symbols}")
-
     async def _set_circuit_breakers(self) -> None:
         """As configured, with the times of the trading day that goes on now."""
         day_ends_ns = next_day_end(self._schedule, self._phases_until_ns).time_ns
-        wanted = circuit_breakers(self._config.venue.circuit_breakers, self._venue.instruments, day_ends_ns)
-        if wanted == self._venue.circuit_breakers:
+        wanted = circuit_breakers(self._config.venue.circuit_breakers, self.venue.instruments, day_ends_ns)
+        if wanted == self.venue.circuit_breakers:
             return
         await self._commit_own([SetCircuitBreakers(wanted)])
-        if wanted != self._venue.circuit_breakers:
+        if wanted != self.venue.circuit_breakers:
             raise ConfigError("venue.circuit_breakers: the venue does not take these levels, weights or times")
 
     async def _change_phases(self, change: PhaseChange) -> None:
@@ -223,9 +247,9 @@ class OrderBookService:
             SubmittedCommand(CALENDAR_PRODUCER, change.time_ns + index, self._command_of(step))
             for index, step in enumerate(change.steps)
         ]
-        before = self._venue.event_sequence
+        before = self.venue.event_sequence
         await self._sequencer.commit(steps)
-        if self._venue.event_sequence > before:
+        if self.venue.event_sequence > before:
             log.info("trading phase", extra=fields(phase=change.steps[-1].phase.name, day_ended=change.ends_day))
 
     def _command_of(self, step: PhaseStep, instrument_id: int = 0) -> SetTradingPhase:
@@ -243,9 +267,9 @@ class OrderBookService:
         phase = change.phase_at(self._now_ns())
         different = [
             instrument_id
-            for instrument_id in self._venue.instruments
-            if self._venue.phase(instrument_id) not in (phase, TradingPhase.HALTED)
-            and not PHASE_RULES[self._venue.phase(instrument_id)].call
+            for instrument_id in self.venue.instruments
+            if self.venue.phase(instrument_id) not in (phase, TradingPhase.HALTED)
+            and not PHASE_RULES[self.venue.phase(instrument_id)].call
         ]
         step = change.steps[-1] if change.steps[-1].phase is phase else PhaseStep(phase, trading_day_ends=False)
         step = step._replace(trading_day_ends=False)
@@ -256,6 +280,6 @@ class OrderBookService:
             await self._commit_as(CONFIG_PRODUCER, commands)
 
     async def _commit_as(self, producer: str, commands: Sequence[AnyCommand]) -> None:
-        first = self._venue.command_sequence + 1
+        first = self.venue.command_sequence + 1
         numbered = [SubmittedCommand(producer, first + index, command) for index, command in enumerate(commands)]
         await self._sequencer.commit(numbered)

@@ -1,0 +1,35 @@
+"""The feature flags that there are: typed, with the default that holds while nobody has set another value.
+
+A flag that is in the database and not here, because another release had it, means nothing.
+"""
+
+from typing import Any, Generic, TypeVar
+
+from trading_engine.database.utilities.errors import InvalidEntry
+
+FlagValue = bool | int | str
+FlagT = TypeVar("FlagT", bool, int, str)
+
+
+class Flag(Generic[FlagT]):
+    def __init__(self, name: str, default: FlagT, meaning: str) -> None:
+        self.name = name
+        self.default: FlagT = default
+        self.meaning = meaning
+
+    def takes(self, value: FlagValue) -> bool:
+        return type(value) is type(self.default)
+
+
+NEW_USERS = Flag("new_users", True, "Whether people may register by themselves.")
+NEW_ORDERS = Flag("new_orders", True, "Whether the API takes orders and replaces; cancels it always takes.")
+
+FLAGS: dict[str, Flag[Any]] = {flag.name: flag for flag in (NEW_USERS, NEW_ORDERS)}
+
+
+def flag_named(name: str) -> Flag[Any]:
+    """Raises `InvalidEntry`."""
+    flag = FLAGS.get(name)
+    if flag is None:
+        raise InvalidEntry(f"there is no flag {name!r}; there are {', '.join(sorted(FLAGS))}")
+    return flag
