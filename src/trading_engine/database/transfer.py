@@ -27,8 +27,9 @@ from trading_engine.database.analytics.models import Base as AnalyticsBase
 from trading_engine.database.bulk import insert_rows
 from trading_engine.database.connections import Connections, Use
 from trading_engine.database.errors import DatabaseError
-from trading_engine.database.setup import open_analytics, open_transactional
+from trading_engine.database.setup import open_analytics, open_transactional, open_utilities
 from trading_engine.database.transactional.models import Base as TransactionalBase
+from trading_engine.database.utilities.models import Base as UtilitiesBase
 from trading_engine.shared.config import Config
 
 ROWS_PER_TURN = 5_000
@@ -231,4 +232,11 @@ OWN_TABLES = frozenset({"clients", "users", "portfolios", "api_keys", "refresh_t
 STORES: tuple[Store, ...] = (
     SqlStore("transactional", open_transactional, TransactionalBase.metadata, OWN_TABLES),
     SqlStore("analytics", open_analytics, AnalyticsBase.metadata),
+    SqlStore(
+        "utilities",
+        open_utilities,
+        UtilitiesBase.metadata,
+        frozenset(UtilitiesBase.metadata.tables),
+        frozenset({"utilities_state"}),
+    ),
 )
