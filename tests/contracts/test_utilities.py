@@ -16,7 +16,7 @@ from support.utilities_databases import Addresses, seen
 from trading_engine.database.connections import Use
 from trading_engine.database.utilities.database import VERSION_TABLE
 from trading_engine.database.utilities.errors import InvalidEntry, VersionConflict
-from trading_engine.database.utilities.flags import NEW_ORDERS, NEW_USERS
+from trading_engine.database.utilities.flags import NEW_ORDERS
 from trading_engine.database.utilities.models import Base
 from trading_engine.database.utilities.records import Applied, Holiday, Mark
 from trading_engine.shared.config import InstrumentConfig, MatchingConfig
@@ -64,7 +64,7 @@ async def test_entries_of_every_kind_come_back_as_they_were_set(addresses: Addre
         await writer.set_instrument(AAPL, "ann")
         await writer.set_holiday(CHRISTMAS, "ann")
         await writer.set_risk_limits(RiskScope.FIRM, 7, LIMITS, "ann")
-        await writer.set_flag(NEW_USERS.name, False, "ann")
+        await writer.set_flag(NEW_ORDERS.name, False, "ann")
         await writer.add_model_parameters("maker", "spread", {"ticks": [1, 2.5], "on": True}, 5, "ann")
         found = await reader.refresh()
     assert found == writer.contents
@@ -72,8 +72,7 @@ async def test_entries_of_every_kind_come_back_as_they_were_set(addresses: Addre
     assert [entry.definition for entry in found.instruments] == [MSFT, AAPL]
     assert found.holidays == (replace(CHRISTMAS, version=3),)
     assert [(entry.scope, entry.scope_id, entry.limits) for entry in found.risk_limits] == [(RiskScope.FIRM, 7, LIMITS)]
-    assert found.flag(NEW_USERS) is False
-    assert found.flag(NEW_ORDERS) is True
+    assert found.flag(NEW_ORDERS) is False
     assert found.model_parameters[0].parameters == {"ticks": [1, 2.5], "on": True}
 
 
@@ -145,17 +144,17 @@ async def test_write_that_expects_another_version_is_refused_and_changes_nothing
 
 async def test_entry_made_anew_has_no_version_that_it_had_before(addresses: Addresses) -> None:
     async with addresses.opened() as database:
-        first = await database.set_flag(NEW_USERS.name, False, "ann")
-        assert await database.unset_flag(NEW_USERS.name, "bob")
-        await database.set_flag(NEW_USERS.name, False, "cid")
+        first = await database.set_flag(NEW_ORDERS.name, False, "ann")
+        assert await database.unset_flag(NEW_ORDERS.name, "bob")
+        await database.set_flag(NEW_ORDERS.name, False, "cid")
         with pytest.raises(VersionConflict):
-            await database.set_flag(NEW_USERS.name, True, "ann", expected=first)
+            await database.set_flag(NEW_ORDERS.name, True, "ann", expected=first)
 
 
 async def test_setting_what_is_set_is_no_change(addresses: Addresses) -> None:
     async with addresses.opened() as database:
         assert await database.set_instrument(AAPL, "ann") == await database.set_instrument(AAPL, "bob") == 1
-        assert not await database.unset_flag(NEW_USERS.name, "bob")
+        assert not await database.unset_flag(NEW_ORDERS.name, "bob")
         assert (await database.refresh()).mark.version == 1
 
 
@@ -251,10 +250,10 @@ async def test_holiday_that_cannot_be_is_refused(tmp_path: Path, day: Holiday, s
 
 async def test_other_entries_that_cannot_be_are_refused(tmp_path: Path) -> None:
     async with Addresses(f"sqlite:///{tmp_path}/utilities.sqlite").opened() as database:
-        with pytest.raises(InvalidEntry, match=r"there is no flag 'new_user'; there are new_orders, new_users"):
-            await database.set_flag("new_user", False, "ann")
+        with pytest.raises(InvalidEntry, match=r"there is no flag 'new_order'; there are new_orders"):
+            await database.set_flag("new_order", False, "ann")
         with pytest.raises(InvalidEntry, match="1 is not a bool"):
-            await database.set_flag("new_users", 1, "ann")
+            await database.set_flag("new_orders", 1, "ann")
         with pytest.raises(InvalidEntry, match="account 0 cannot be"):
             await database.set_risk_limits(RiskScope.ACCOUNT, 0, LIMITS, "ann")
         with pytest.raises(InvalidEntry, match="out of range"):
@@ -262,5 +261,5 @@ async def test_other_entries_that_cannot_be_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidEntry, match="1048587 bytes"):
             await database.add_model_parameters("a", "b", {"text": "x" * 2**20}, 0, "ann")
         with pytest.raises(InvalidEntry, match="who changes it"):
-            await database.set_flag("new_users", False, "")
+            await database.set_flag("new_orders", False, "")
         assert (await database.refresh()).mark.version == 0

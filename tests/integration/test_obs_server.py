@@ -710,7 +710,7 @@ class TestProcess:
     async def test_full_disk_stops_the_process_and_nothing_after_it_is_acknowledged(
         self, config: Config, config_path: Path
     ) -> None:
-        process = self.start(config_path, file_size_max=20_000)
+        process = self.start(config_path, file_size_max=300_000)  # more than its database needs
         broker = broker_for(config)
         await connect(broker)
         trader = Trader(broker)

@@ -21,10 +21,9 @@ class Flag(Generic[FlagT]):
         return type(value) is type(self.default)
 
 
-NEW_USERS = Flag("new_users", True, "Whether people may register by themselves.")
 NEW_ORDERS = Flag("new_orders", True, "Whether the API takes orders and replaces; cancels it always takes.")
 
-FLAGS: dict[str, Flag[Any]] = {flag.name: flag for flag in (NEW_USERS, NEW_ORDERS)}
+FLAGS: dict[str, Flag[Any]] = {flag.name: flag for flag in (NEW_ORDERS,)}
 
 
 def flag_named(name: str) -> Flag[Any]:

@@ -74,6 +74,14 @@ def remember_instead(database: UtilitiesDatabase, path: Path, error: DatabaseUna
 
 
 def remember(path: Path, contents: Contents) -> None:
+    """As well as can be: without it the server only cannot start without its database."""
+    try:
+        write(path, contents)
+    except OSError as error:
+        log.warning("what is wanted cannot be kept for a later start", extra=fields(file=path, reason=error))
+
+
+def write(path: Path, contents: Contents) -> None:
     new_path = path.with_suffix(".new")
     new_path.touch(mode=0o600)
     new_path.write_bytes(msgspec.msgpack.encode(contents))

@@ -35,6 +35,7 @@ STATUS_OF_CODE: dict[str, int] = {
     "HEADERS_TOO_LARGE": 431,
     "INTERNAL_ERROR": 500,
     "MATCHING_UNAVAILABLE": 503,
+    "ORDERS_NOT_TAKEN": 503,
     "OUTCOME_UNKNOWN": 503,
     "DATABASE_UNAVAILABLE": 503,
     "TOO_MANY_CONNECTIONS": 503,
@@ -113,6 +114,12 @@ def matching_unavailable() -> ApiError:
         "MATCHING_UNAVAILABLE",
         "The order book server cannot be reached at the moment; the request was not sent. Try again in a moment.",
         headers=((b"retry-after", b"1"),),
+    )
+
+
+def orders_not_taken() -> ApiError:
+    return ApiError(
+        "ORDERS_NOT_TAKEN", "The venue takes no orders and no replaces for the time being; orders can be canceled."
     )
 
 

@@ -21,12 +21,15 @@ from typing import Any
 import uvicorn
 
 from trading_engine.database.analytics.database import analytics_url
-from trading_engine.database.errors import DatabaseError, MigrationFailed
+from trading_engine.database.errors import DatabaseError, DatabaseUnavailable, MigrationFailed
 from trading_engine.database.historical.opening import open_history
 from trading_engine.database.projection import ProjectionWriter
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import Candle, StartState
+from trading_engine.database.utilities.database import UtilitiesDatabase
+from trading_engine.database.utilities.flags import NEW_ORDERS
+from trading_engine.database.utilities.records import Contents, Mark
 from trading_engine.messaging.broker import BrokerError, MessageBroker
 from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.tes.app import Edge, create_app
@@ -66,6 +69,7 @@ from trading_engine.servers.tes.services.private_streams import PrivateStreams
 from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
+from trading_engine.servers.tes.services.shared_limits import SharedLimits
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 from trading_engine.venue.order_state import LiveOrders
@@ -97,8 +101,10 @@ class TradingEngineServer:
         database: TransactionalDatabase,
         projection: ProjectionWriter,
         start: StartState,
+        utilities: UtilitiesDatabase,
         mounts: Sequence[tuple[str, ASGIApp]] = (),
     ) -> None:
+        self._utilities = utilities
         self._config = config
         limits = config.tes.rate_limits
         secret = load_master_secret(config.data_path)
@@ -112,6 +118,7 @@ class TradingEngineServer:
             config.tes.order_timeout_s,
             projection.submit,
             time.time_ns,
+            lambda: utilities.flag(NEW_ORDERS),
         )
         self.health = Health(self.gateway, projection)
         self.authentication = Authentication(
@@ -244,6 +251,15 @@ class TradingEngineServer:
     async def follow_events(self) -> None:
         await self.gateway.run()
 
+    async def share_limits(self) -> None:
+        """Have the limits hold over all servers together, where there is a Redis."""
+        redis = self._utilities.redis
+        if redis is None:
+            await asyncio.get_running_loop().create_future()  # never comes
+            return
+        venue = (await self._utilities.refreshed_at_last()).mark.epoch
+        await SharedLimits(redis.client, venue, (self._order_limit, self._request_limit)).keep()
+
     async def send_market_data(self) -> None:
         interval_s = self._config.tes.market_data_interval_ms / 1000
         while True:
@@ -289,15 +305,33 @@ async def trading_engine_server(
         start = await database.trading.start_state()
         await projection.start()
         try:
-            server = TradingEngineServer(config, broker, database, projection, start, mounts)
-            try:
-                await load_statistics(database, server.market_data, time.time_ns())
-                yield server
-            finally:
-                await server.history.close()
-                await server.analytics.close()
+            async with utilities_of(config) as utilities:
+                server = TradingEngineServer(config, broker, database, projection, start, utilities, mounts)
+                try:
+                    await load_statistics(database, server.market_data, time.time_ns())
+                    yield server
+                finally:
+                    await server.history.close()
+                    await server.analytics.close()
         finally:
             await projection.stop()
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def utilities_of(config: Config) -> AsyncIterator[UtilitiesDatabase]:
+    """Followed; where it is away now, the defaults hold until it is back."""
+    database = UtilitiesDatabase.of(config)
+    try:
+        try:
+            await database.migrate()
+            await database.refresh()
+        except DatabaseUnavailable as error:
+            log.warning("the utilities database is away: defaults hold until it is back", extra=fields(reason=error))
+            database.assume(Contents(Mark("", 0)))
+        async with database.following():
+            yield database
     finally:
         await database.close()
 
@@ -351,6 +385,7 @@ async def serve(
         asyncio.create_task(stop.wait(), name="stop"),
         asyncio.create_task(server.follow_events(), name="event stream"),
         asyncio.create_task(server.send_market_data(), name="market data"),
+        asyncio.create_task(server.share_limits(), name="rate limits"),
         asyncio.create_task(server.set_up(f"http://{host}:{port}"), name="set-up"),
         asyncio.create_task(web.serve(sockets=[listener]), name="web"),
     ]

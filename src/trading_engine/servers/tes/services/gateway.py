@@ -47,9 +47,9 @@ from trading_engine.messaging.schemas import (
     event_stream,
     venue_calls,
 )
-from trading_engine.servers.tes.errors import matching_busy, matching_unavailable, outcome_unknown
+from trading_engine.servers.tes.errors import matching_busy, matching_unavailable, orders_not_taken, outcome_unknown
 from trading_engine.shared.log import fields
-from trading_engine.venue.commands import AnyCommand, SubmittedCommand
+from trading_engine.venue.commands import AnyCommand, PlaceOrder, PlaceOrderGroup, ReplaceOrder, SubmittedCommand
 from trading_engine.venue.events import EventBatch
 from trading_engine.venue.order_state import LiveOrders, OrderReport
 
@@ -59,6 +59,7 @@ BATCHES_PER_TURN = 50
 """After so many batches in a row the reader lets requests have a turn."""
 HELD_UP_AFTER_SECONDS = 0.5
 SECOND_NS = 1_000_000_000
+NEW_OR_CHANGED = (PlaceOrder, PlaceOrderGroup, ReplaceOrder)
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 1.0
 HEARTBEAT_SECONDS = 1.0
@@ -94,6 +95,7 @@ class Gateway:
         order_timeout_s: float,
         record: Recorder,
         now_ns: Callable[[], int],
+        takes_orders: Callable[[], bool],
     ) -> None:
         self._broker = broker
         self._shard = shard
@@ -102,6 +104,7 @@ class Gateway:
         self._order_timeout_s = order_timeout_s
         self._record = record
         self._now_ns = now_ns
+        self._takes_orders = takes_orders
         self._loop_time = asyncio.get_running_loop().time
         self._waiting_since_s = math.inf
         """When the database was given what it has not taken yet."""
@@ -144,8 +147,13 @@ class Gateway:
     # Commands out
 
     async def submit(self, command: AnyCommand) -> Outcome:
-        """Send a command and return its outcome. Raises `ApiError` (`MATCHING_UNAVAILABLE`: not sent, `OUTCOME_UNKNOWN`: sent)."""
+        """Send a command and return its outcome.
+
+        Raises `ApiError` (`MATCHING_UNAVAILABLE`, `ORDERS_NOT_TAKEN`: not sent, `OUTCOME_UNKNOWN`: sent).
+        """
         self.require_ready()
+        if isinstance(command, NEW_OR_CHANGED) and not self._takes_orders():
+            raise orders_not_taken()
         if len(self._waiting) >= IN_FLIGHT_MAX:
             raise matching_busy()
         self._producer_sequence += 1

@@ -28,6 +28,8 @@ class RateLimit:
         self.burst = burst
         self._now = now
         self._buckets: dict[Hashable, Bucket] = {}
+        self._spent: dict[Hashable, float] | None = None
+        """What was taken and others do not know yet; None where nobody else is to know."""
 
     def take(self, key: Hashable, cost: float = 1.0) -> int:
         """Take from the key's bucket and return what is left, in whole tokens. Raises `ApiError` when there is not enough."""
@@ -35,6 +37,8 @@ class RateLimit:
         if bucket.tokens < cost:
             raise self._limited((cost - bucket.tokens) / self._per_second)
         bucket.tokens -= cost
+        if self._spent is not None:
+            self._spent[key] = self._spent.get(key, 0.0) + cost
         return int(bucket.tokens)
 
     def check(self, key: Hashable) -> None:
@@ -42,6 +46,25 @@ class RateLimit:
         bucket = self._filled(key)
         if bucket.tokens < 1.0:
             raise self._limited((1.0 - bucket.tokens) / self._per_second)
+
+    # Where the limit is one of several processes together
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def per_second(self) -> float:
+        return self._per_second
+
+    def take_spent(self) -> dict[Hashable, float]:
+        """By key, what was taken here since the last call."""
+        spent, self._spent = self._spent or {}, {}
+        return spent
+
+    def settle(self, key: Hashable, tokens: float) -> None:
+        """All processes together have left so much in the bucket, not counting what was taken here since `take_spent`."""
+        self._filled(key).tokens = tokens - (self._spent or {}).get(key, 0.0)
 
     def headers(self, remaining: int) -> list[tuple[bytes, bytes]]:
         return [(b"x-ratelimit-limit", b"%d" % self.burst), (b"x-ratelimit-remaining", b"%d" % max(0, remaining))]
