@@ -11,7 +11,9 @@ from random import Random
 import msgspec
 import pytest
 import yaml
+from private_servers import QIPC
 
+from support.history_backends import kdb_boot_script, serving
 from support.naive_history import NaiveHistory
 from support.order_book_server import account, config_for, order, replayed, running, trading
 from trading_engine.database.historical.opening import history_folder, open_history, open_history_projection
@@ -46,7 +48,7 @@ async def reached(config: Config, event_sequence: int) -> None:
 
 
 def reached_now(config: Config) -> int:
-    if not version_in(history_folder(config)):
+    if not config.database.historical_url and not version_in(history_folder(config)):
         return 0
     with open_history(config) as history:
         return history.reached(STREAM)
@@ -55,7 +57,7 @@ def reached_now(config: Config) -> int:
 def check_against_journal(config: Config) -> None:
     _, batches = replayed(config.data_path)
     naive = NaiveHistory(batches)
-    assert sum(len(symbol.trades) for symbol in naive.symbols.values()) > 30
+    assert sum(len(symbol.trades) for symbol in naive.symbols.values()) >= 20
     with open_history(config) as history:
         assert history.reached(STREAM) == naive.sequence
         for symbol in naive.symbols:
@@ -104,3 +106,20 @@ async def test_history_follows_an_order_book_server_that_goes_and_comes(config: 
     stop.set()
     await projecting
     check_against_journal(config)
+
+
+async def test_history_on_kdb_follows_the_order_book_server(config: Config, tmp_path: Path) -> None:
+    pytest.importorskip("kola", reason="needs kola, which there is none of for this machine")
+    server = QIPC(tmp_path / "q")
+    server.boot_script = kdb_boot_script()
+    server.folder.mkdir()
+    with serving(server):
+        database = msgspec.structs.replace(config.database, historical_url=f"kdb://127.0.0.1:{server.port}")
+        config = msgspec.structs.replace(config, database=database)
+        stop = asyncio.Event()
+        projecting = asyncio.create_task(project_until(stop, "history", config, open_history_projection))
+        async with running(config):
+            await reached(config, await trade(config, "first"))
+        stop.set()
+        await projecting
+        check_against_journal(config)

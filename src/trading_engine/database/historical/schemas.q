@@ -1,9 +1,7 @@
-/ The historical database of a venue on kdb+:  q schemas -p 5010 -hdb /data/hdb -l
-/
+/ The historical database of a venue on kdb+; in the folder of this file:  q schemas -p 5010 -hdb /data/hdb -l
 / Today's rows are in memory, those of earlier days in a database partitioned by date, which `q /data/hdb` serves by itself too. With -l
 / q logs what it is told, and finds it again after a crash; what it loses all the same, the projection tells it again.
 / queries.q has the questions; the functions here are what they and the projection stand on.
-/
 / For whoever adds a function: the client reads plain and keyed tables. It reads neither functions nor what `s# makes of a dictionary or
 / a keyed table (types 100 and 127), so a table that a function returns is unkeyed: .te.plain.
 
@@ -18,7 +16,11 @@ instrument:([]time:`timestamp$();sym:`symbol$();instrument_id:`long$();stream:`s
 progress:([]time:`timestamp$();sym:`symbol$();sequence:`long$())
 
 .te.tables:`trade`quote`orderbook_snapshot`market_depth
-.te.hdb:hsym `$$[`hdb in key o:.Q.opt .z.x;first o`hdb;"hdb"]
+.te.grouped:{[t] @[t;`sym;`g#]}
+.te.grouped each .te.tables
+.te.options:.Q.opt .z.x
+.te.hdb:`:hdb
+if[`hdb in key .te.options;.te.hdb:hsym `$first .te.options`hdb]
 
 / A tickerplant's message: the name of a table and its columns, or a table.
 .u.upd:{[t;x] t upsert $[98h=type x;x;flip (cols get t)!x]}
@@ -65,9 +67,11 @@ progress:([]time:`timestamp$();sym:`symbol$();sequence:`long$())
   last_saved:exec max sequence by sym from old;
   t set old,select from new where sequence>last_saved sym;
   .Q.dpft[.te.hdb;d;`sym;t];
-  t set rest}
+  t set rest;
+  .te.grouped t}
 .u.end:{[d]
   {[d;t] days:asc distinct `date$(get t)`time; .te.save[t] each days where days<=d}[d] each .te.tables;
+  `progress set (cols progress) xcols 0!select last time,last sequence by sym from progress;
   (` sv .te.hdb,`instrument) set instrument}
 
 if[`instrument in key .te.hdb;instrument:get ` sv .te.hdb,`instrument]
@@ -77,4 +81,4 @@ if[`sym in key .te.hdb;sym:get ` sv .te.hdb,`sym]
 .z.ts:{[x] if[.te.ended<.z.d-1;.u.end .z.d-1;.te.ended:.z.d-1]}
 if[0=system "t";system "t 1000"]
 
-system "l ",(1_string first ` vs hsym .z.f),"/queries.q"
+system "l queries.q"
