@@ -161,8 +161,11 @@ async def test_latencies_are_counted_once_whatever_is_folded_again(analytics: An
         projection = projection_of(analytics, checkpoint_events=10**9)
         await projection.apply(await rest_after(projection))
         await projection.apply(BATCHES[start : start + 20])
-    [latencies] = await analytics.latencies(start_ns=0, end_ns=LATER_NS)
-    assert latencies.count == len(BATCHES)
+    received, whole, latencies = await analytics.latencies(start_ns=0, end_ns=LATER_NS)
+    assert (received.stage, received.max_ns) == ("received_to_projected", 0), "the test's clock stands still"
+    assert latencies.stage == "sequenced_to_received"
+    assert whole == replace(latencies, stage="sequenced_to_projected")
+    assert latencies.count == received.count == len(BATCHES)
     oldest = LATER_NS - BATCHES[0].time_ns
     assert oldest <= latencies.max_ns <= oldest * 17 // 16
     median = LATER_NS - BATCHES[len(BATCHES) // 2].time_ns
@@ -172,7 +175,7 @@ async def test_latencies_are_counted_once_whatever_is_folded_again(analytics: An
 async def test_what_was_sequenced_before_the_process_began_is_not_measured(analytics: AnalyticsDatabase) -> None:
     began_ns = BATCHES[100].time_ns
     await AnalyticsProjection(analytics, now_ns=lambda: began_ns).apply(BATCHES)
-    [latencies] = await analytics.latencies(start_ns=0, end_ns=LATER_NS)
+    *_, latencies = await analytics.latencies(start_ns=0, end_ns=LATER_NS)
     assert latencies.count == sum(batch.time_ns >= began_ns for batch in BATCHES)
 
 

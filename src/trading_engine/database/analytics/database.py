@@ -48,8 +48,8 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 def analytics_url(config: Config) -> str:
-    """The configured URL, or that of the SQLite file in the data directory."""
-    return config.database.analytics_url or f"sqlite:///{config.data_path / ANALYTICS_FILE}"
+    """The configured URL, or that of the SQLite file in the shard's data directory."""
+    return config.database.analytics_url or f"sqlite:///{config.obs_path / ANALYTICS_FILE}"
 
 
 class Ranking(StrEnum):

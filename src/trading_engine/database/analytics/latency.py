@@ -16,8 +16,11 @@ PARTS = 1 << PARTS_BITS
 class Stage(StrEnum):
     """From where to where an order's way was measured."""
 
+    SEQUENCED_TO_RECEIVED = "sequenced_to_received"
+    """From the order book server's stamp to the beginning of the transaction that writes the rows, by the clocks of both machines."""
+    RECEIVED_TO_PROJECTED = "received_to_projected"
+    """From there until the rows are written."""
     SEQUENCED_TO_PROJECTED = "sequenced_to_projected"
-    """From the order book server's stamp to the row in this database, by the clocks of both machines."""
 
 
 def bucket_of(value_ns: int) -> int:

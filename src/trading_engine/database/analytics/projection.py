@@ -12,7 +12,7 @@ What was sequenced before this process began is not measured: it waited for the 
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -88,7 +88,13 @@ class AnalyticsProjection(SqlProjection[AnalyticsProgress]):
         super().__init__(database.connections)
         self._now_ns = now_ns
         self._started_ns = now_ns()
+        self._received_ns = 0
+        """When what is being written was handed in."""
         self._checkpoint_events = checkpoint_events
+
+    async def apply(self, batches: Sequence[EventBatch]) -> int:
+        self._received_ns = self._now_ns()
+        return await super().apply(batches)
 
     def reached(self, connection: Connection) -> int:
         """Where to read on: the checkpoint, which may be behind the rows."""
@@ -117,9 +123,18 @@ class AnalyticsProjection(SqlProjection[AnalyticsProgress]):
         upsert_rows(connection, trader_metrics, changes.trader_metrics)
         upsert_rows(connection, trade_analytics, changes.trade_analytics)
         upsert_rows(connection, market_quality, changes.market_quality)
-        measure(connection, Stage.SEQUENCED_TO_PROJECTED, fold.new_times_ns, self._now_ns())
+        self._measure(connection, fold.new_times_ns)
         fold.new_times_ns = []
         fold.shown_sequence = fold.event_sequence
+
+    def _measure(self, connection: Connection, sequenced_ns: list[int]) -> None:
+        received_ns, projected_ns = self._received_ns, self._now_ns()
+        for stage, latencies_ns in (
+            (Stage.SEQUENCED_TO_RECEIVED, [(time_ns, received_ns - time_ns) for time_ns in sequenced_ns]),
+            (Stage.RECEIVED_TO_PROJECTED, [(time_ns, projected_ns - received_ns) for time_ns in sequenced_ns]),
+            (Stage.SEQUENCED_TO_PROJECTED, [(time_ns, projected_ns - time_ns) for time_ns in sequenced_ns]),
+        ):
+            measure(connection, stage, latencies_ns)
 
     def _move_on(self, connection: Connection, progress: AnalyticsProgress) -> None:
         fold = progress.fold
@@ -131,11 +146,11 @@ class AnalyticsProjection(SqlProjection[AnalyticsProgress]):
         move_on(connection, analytics_state, EVENT_STREAM, progress.shown_sequence, **values)
 
 
-def measure(connection: Connection, stage: Stage, begun_ns: list[int], ended_ns: int) -> None:
-    """Add latencies to the rows of the minutes in which they began."""
+def measure(connection: Connection, stage: Stage, latencies_ns: list[tuple[int, int]]) -> None:
+    """Add latencies to the rows of the minutes in which the commands were sequenced. Each comes with that time."""
     minutes: dict[int, Histogram] = {}
-    for time_ns in begun_ns:
-        minutes.setdefault(time_ns - time_ns % MINUTE_NS, Histogram()).add(ended_ns - time_ns)
+    for time_ns, latency_ns in latencies_ns:
+        minutes.setdefault(time_ns - time_ns % MINUTE_NS, Histogram()).add(latency_ns)
     rows = system_performance.c
     query = select(rows.minute_ns, rows.buckets).where(rows.stage == stage.value, rows.minute_ns.in_(minutes))
     for minute_ns, buckets in connection.execute(query) if minutes else ():
