@@ -4,10 +4,13 @@ import pytest
 from benchmarks import calibration
 from benchmarks.cpu import CpuMeter, bottleneck
 from benchmarks.figures import latency_figures, percentile
+from benchmarks.flatness import stream
 from benchmarks.workload import canonical
 
 from trading_engine.venue import Venue
 from trading_engine.venue.commands import CancelOrder, PlaceOrder, ReplaceOrder
+from trading_engine.venue.fast.bare_book import BareBook
+from trading_engine.venue.fast.order_book import REFUSED, TRADED
 
 
 @pytest.mark.parametrize(("percent", "value"), [(0, 1.0), (50, 50.0), (99, 99.0), (99.5, 100.0), (100, 100.0)])
@@ -46,6 +49,19 @@ def test_canonical_workload_is_the_same_each_time_and_has_the_mix_it_says() -> N
     assert kinds.count(ReplaceOrder) == pytest.approx(200, abs=60)
     assert takes == pytest.approx(100, abs=50)
     assert 3_000 < first.venue.open_order_count < 7_000
+
+
+@pytest.mark.parametrize("is_young", [True, False])
+def test_flatness_messages_trade_and_leave_about_as_many_orders_as_there_were(is_young: bool) -> None:
+    fill, messages = stream(1_000, 100, 4_000, is_young)
+    book = BareBook()
+    book.apply(fill)
+    assert len(book) == 1_000
+    reports = book.apply(messages)
+    assert 990 <= len(book) <= 1_000
+    assert (reports["kind"] == TRADED).sum() == 200
+    refused = (reports["kind"] == REFUSED).sum()
+    assert refused <= 1_000 - len(book)
 
 
 def test_bottleneck_is_named_by_the_shares(monkeypatch: pytest.MonkeyPatch) -> None:
