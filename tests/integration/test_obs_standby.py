@@ -9,27 +9,31 @@ command is in the journal and took effect once, the reader saw each event once, 
 import asyncio
 import os
 import random
+import secrets
 import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from yarl import URL
 
 from support.deadline import deadline_of
 from support.killed_server import ACCOUNTS, Process, Producer, Reader, connected, require_exactly_once, settle
-from support.order_book_server import account, config_for, journaled, order
+from support.order_book_server import Trader, account, config_for, journaled, order, replayed
+from support.rabbitmq import delete_queues
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import BrokerError, BrokerUnavailable
 from trading_engine.servers.obs.lock import DirectoryLock
 from trading_engine.servers.obs.recovery import Paths
-from trading_engine.shared.config import Config
+from trading_engine.shared.config import Config, MessagingConfig, RabbitMQConfig
 from trading_engine.venue.commands import SubmittedCommand
 
 SEED = int(os.environ.get("STANDBY_SEED", "20260311"))
 LIFE_S_MAX = 0.6
-LEASE_S = 1.0
+LEASE_S = 4.0
 
 
 @pytest.fixture
@@ -198,6 +202,36 @@ async def test_primary_goes_on_without_its_standby_and_hands_over_to_it_when_it_
     await send(config, 2)
     assert pair.primary is standby
     assert "messages=0" in standby.log_of_this_life, "all events had been written"
+
+
+async def test_standby_takes_over_the_queue_and_the_stream_on_rabbitmq(
+    config: Config, tmp_path: Path, rabbitmq_url: str
+) -> None:
+    """Commands that are sent while nobody serves wait in the queue; the relay goes on where the stream ends."""
+    prefix = f"t{secrets.token_hex(6)}."
+    address = f"amqp://127.0.0.1:{URL(rabbitmq_url).port}/"
+    messaging = MessagingConfig(transport="rabbitmq", rabbitmq=RabbitMQConfig(url=address, prefix=prefix))
+    config = msgspec.structs.replace(config, messaging=messaging)
+    pair = Pair(config, tmp_path)
+    try:
+        pair.start()
+        async with connected(config) as broker:
+            trader = Trader(broker)
+            await trader.send(account(1), *(order(1, client_order_id=f"before-{n}") for n in range(20)))
+            await until_following(pair)
+            primary = pair.primary
+            primary.kill()
+            await trader.send(*(order(1, client_order_id=f"after-{n}") for n in range(20)))
+            assert pair.primary is not primary
+        assert pair.primary.stop() == 0
+        venue, batches = replayed(config.data_path)
+        assert trader.batches == batches[: len(trader.batches)]
+        assert len(venue.account(1).open_orders) == 40
+    finally:
+        pair.close()
+        await delete_queues(
+            rabbitmq_url, *(prefix + name for name in ("commands.0", "commands.0.dead", "events.0", "calls"))
+        )
 
 
 async def test_primary_that_wakes_up_after_the_standby_took_over_finds_itself_killed(

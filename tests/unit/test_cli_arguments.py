@@ -7,6 +7,7 @@ import pytest
 
 from trading_engine.cli import EXIT_CANNOT_START, main
 from trading_engine.cli.arguments import parse
+from trading_engine.messaging.transports import socket_path
 from trading_engine.shared.config import Config, load_config
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,7 @@ def test_arguments_of_each_command_name_it(argv: list[str], command: str) -> Non
         ["-s", "OBS", "-c", "bots"],
         ["-s", "XYZ"],
         ["-s", "TES", "--standby"],
+        ["-c", "bots", "--shard", "1"],
         ["up", "--port", "0"],
         ["up", "--port", "x"],
         ["replay"],
@@ -70,6 +72,14 @@ def test_arguments_of_an_order_book_server_say_whether_it_stands_by(options: lis
 
 def test_configuration_for_production_is_valid_and_selects_rabbitmq() -> None:
     assert load_config(ROOT / "config" / "prod.yaml").messaging.transport == "rabbitmq"
+
+
+def test_arguments_of_a_shard_lead_to_its_own_directory_and_socket() -> None:
+    config = parse(["-s", "OBS", "--shard", "1", "--data-dir", "/tmp/x", "--config", str(DEV)]).load_config()
+    assert (config.obs.shard, config.obs_path) == (1, Path("/tmp/x/shard-1").resolve())
+    assert socket_path(config).name == "obs-1.sock"
+    assert socket_path(config.of_shard(0)).name == "obs.sock"
+    assert config.of_shard(0).obs_path == config.data_path
 
 
 def test_arguments_of_the_portal_alone_set_its_own_port_and_api() -> None:
