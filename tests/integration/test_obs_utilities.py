@@ -24,6 +24,7 @@ from support.order_book_server import (
 from support.utilities_databases import Addresses
 from trading_engine.database.utilities.database import UtilitiesDatabase, utilities_url
 from trading_engine.database.utilities.records import Applied, Holiday
+from trading_engine.servers.obs.server import OrderBookServer
 from trading_engine.servers.obs.services import UTILITIES_PRODUCER
 from trading_engine.shared.config import BandsConfig, Config, DatabaseConfig, InstrumentConfig
 from trading_engine.venue.commands import AnyCommand, CancelOrder, ChangeInstrument, ListInstrument, SetRiskLimits
@@ -112,6 +113,26 @@ async def test_changes_reach_the_running_venue_as_journaled_commands(tmp_path: P
         SetRiskLimits,
     ]
     assert replayed(tmp_path / "data")[0].state_hash() == state_hash
+
+
+async def test_standby_takes_over_with_what_is_wanted_then_not_what_was_when_it_began(tmp_path: Path) -> None:
+    config = config_for(tmp_path / "data", tmp_path)
+    standby = OrderBookServer(replace(config, obs=replace(config.obs, standby=True)), ManualClock())
+    stop = asyncio.Event()
+    async with operated(config) as (trader, utilities):
+        await utilities.set_risk_limits(RiskScope.VENUE, 0, LIMITS, "ann")
+        await event_of(trader, RiskLimitsSet)
+        waiting = asyncio.create_task(standby.run(stop))
+        while not standby.is_following.is_set():
+            await asyncio.wait([waiting], timeout=0.05)
+        wider = RiskLimits(order_quantity_lots_max=9)
+        await utilities.set_risk_limits(RiskScope.VENUE, 0, wider, "ann")
+        await event_of(trader, RiskLimitsSet, lambda event: event.limits == wider)  # type: ignore[attr-defined]
+        sent = wanted_commands(tmp_path / "data")
+    await standby.is_ready.wait()
+    stop.set()
+    await waiting
+    assert wanted_commands(tmp_path / "data") == sent
 
 
 async def test_entry_that_has_to_wait_is_not_journaled_before_it_may(tmp_path: Path) -> None:

@@ -130,16 +130,6 @@ def test_definition_that_the_venue_would_not_take_raises() -> None:
         check_definition(msgspec.structs.replace(STOCK, maintenance_margin_percent=101), config())
 
 
-def test_listings_are_of_one_shard_and_have_ids_of_its_own() -> None:
-    there = msgspec.structs.replace(COIN, shard=2)
-    assert [item.instrument.symbol for item in listings(config(STOCK, there), {})] == [STOCK.symbol]
-    [listing] = listings(config(STOCK, there), {}, shard=2)
-    assert (listing.instrument.symbol, listing.instrument.instrument_id) == (COIN.symbol, 2_000_001)
-    listed = {2_000_001: listing.instrument}
-    more = msgspec.structs.replace(STOCK, shard=2)
-    assert [item.instrument.instrument_id for item in listings(config(more, there), listed, shard=2)] == [2_000_002]
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -23,7 +23,7 @@ from trading_engine.servers.obs.sequencer import Sequencer
 from trading_engine.servers.obs.services import OrderBookService, Snapshots
 from trading_engine.servers.obs.standby import Standby
 from trading_engine.servers.obs.transfers import Courier
-from trading_engine.servers.obs.utilities import VenueKeeper, open_utilities
+from trading_engine.servers.obs.utilities import VenueKeeper, open_utilities, read
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 
@@ -57,6 +57,8 @@ class OrderBookServer:
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
         self.hub = Hub()
         self.is_ready = asyncio.Event()
+        self.is_following = asyncio.Event()
+        """A standby is about to follow the one that serves."""
         self._config = config
         self._clock = clock or SystemClock()
         self._shard = config.obs.shard
@@ -73,6 +75,7 @@ class OrderBookServer:
         try:
             recovered = await self._recovered(paths, lock, stop)
             if recovered is not None:
+                await read(utilities, self._config)
                 await self._run(utilities, paths, recovered, lock, stop)
         finally:
             lock.release()
@@ -88,6 +91,7 @@ class OrderBookServer:
         if obs.lease_s < LEASE_S_MIN:
             raise ConfigError(f"obs.lease_s: {obs.lease_s} is too short, {LEASE_S_MIN} is the least")
         standby = Standby(paths, core)
+        self.is_following.set()
         if not await standby.wait(lock, obs.lease_s, stop):
             return None
         return standby.take_over(obs.journal_segment_bytes)

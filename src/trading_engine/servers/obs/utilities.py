@@ -54,9 +54,18 @@ async def fill(database: UtilitiesDatabase, config: Config, holidays: Sequence[H
         await database.migrate()
         await database.seed_instruments(config.venue.instruments, AUTHOR)
         await database.import_holidays(holidays, AUTHOR)
-        await database.refresh()
     except MigrationFailed as error:
         raise CannotStart(str(error)) from error
+    except DatabaseUnavailable as error:
+        remember_instead(database, config.obs_path / REMEMBERED_FILE, error)
+    else:
+        await read(database, config)
+
+
+async def read(database: UtilitiesDatabase, config: Config) -> None:
+    """What is wanted now; what a standby read when it began may be long past. Raises `ObsError`."""
+    try:
+        await database.refresh()
     except DatabaseUnavailable as error:
         remember_instead(database, config.obs_path / REMEMBERED_FILE, error)
 
