@@ -1,6 +1,9 @@
 """What only the RabbitMQ transport has to do: a server with limits of its own, messages that hold several, and confirms that get lost."""
 
 import asyncio
+import contextlib
+import os
+import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -20,6 +23,7 @@ from trading_engine.messaging.broker import (
     MessagePublisher,
     QueueFull,
     StreamMessage,
+    StreamPublisher,
 )
 from trading_engine.messaging.transports import RABBITMQ_URL_VARIABLE, broker_for
 from trading_engine.messaging.transports.hub import StreamCorrupt
@@ -29,6 +33,8 @@ from trading_engine.messaging.transports.rabbitmq_topology import Topology
 from trading_engine.shared.config import Config, ConfigError, MessagingConfig, RabbitMQConfig
 
 DEADLINE_S = 30.0
+SOAK_DEADLINE_S = 3600.0
+SEED = int(os.environ.get("CUT_SEED", "20261130"))
 
 
 class Server:
@@ -58,10 +64,11 @@ class Server:
 
 
 @pytest.fixture
-async def server(rabbitmq_url: str) -> AsyncIterator[Server]:
+async def server(rabbitmq_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     port = URL(rabbitmq_url).port
     assert port
-    async with deadline_of(DEADLINE_S), faulty_line(port) as line:
+    deadline_s = SOAK_DEADLINE_S if request.node.get_closest_marker("soak") else DEADLINE_S
+    async with deadline_of(deadline_s), faulty_line(port) as line:
         server = Server(rabbitmq_url, line, f"t{secrets.token_hex(6)}.")
         yield server
         for broker in server.brokers:
@@ -258,6 +265,92 @@ class TestEventStream:
         await asyncio.sleep(0.05)
         await broker.stream_publisher("s").append(stream_messages([1]))
         assert await reading == stream_messages([1])
+
+
+class Sender:
+    """Publishes 1, 2, 3, …, many at a time, and after a failure again from the first that was not confirmed."""
+
+    UNDER_WAY = 30
+
+    def __init__(self, broker: RabbitMQBroker) -> None:
+        self._publisher = broker.publisher("q")
+        self.confirmed = 0
+
+    async def run(self, last: int) -> None:
+        while self.confirmed < last:
+            numbers = range(self.confirmed + 1, min(self.confirmed + self.UNDER_WAY, last) + 1)
+            publishing = [asyncio.ensure_future(self._publisher.publish(b"%d" % number)) for number in numbers]
+            for number, result in zip(numbers, await asyncio.gather(*publishing, return_exceptions=True), strict=True):
+                if result is not None:
+                    assert isinstance(result, BrokerUnavailable), result
+                    await asyncio.sleep(0.01)
+                    break
+                self.confirmed = number
+
+
+class Taker:
+    """Acknowledges what comes; keeps what came for the first time, in order."""
+
+    def __init__(self, broker: RabbitMQBroker) -> None:
+        self._consumer = broker.consumer("q")
+        self.numbers: dict[int, None] = {}
+
+    async def run(self) -> None:
+        async for delivery in self._consumer.deliveries():
+            self.numbers.update(dict.fromkeys(map(int, delivery.payloads)))
+            with contextlib.suppress(BrokerUnavailable):
+                await delivery.acknowledge()
+
+
+async def relay(publisher: StreamPublisher, taker: Taker) -> None:
+    """Appends what the taker has taken, as the order book server does."""
+    while True:
+        try:
+            last = await publisher.last_position()
+            await publisher.append(stream_messages([number for number in taker.numbers if number > last]))
+        except BrokerUnavailable:
+            pass
+        await asyncio.sleep(0.01)
+
+
+async def follow(broker: RabbitMQBroker, seen: list[StreamMessage]) -> None:
+    while True:
+        try:
+            async for batch in broker.stream_consumer("s").messages(seen[-1].position if seen else 0):
+                seen.extend(batch)
+        except BrokerUnavailable:
+            await asyncio.sleep(0.01)
+
+
+class TestLineIsCut:
+    @pytest.mark.parametrize("cuts", [8, pytest.param(400, marks=pytest.mark.soak)])
+    async def test_line_cut_at_random_moments_loses_nothing_and_puts_nothing_out_of_order(
+        self, server: Server, cuts: int
+    ) -> None:
+        """CUT_SEED makes it another. Each cut loses the answers of the moments before it, so nobody knows what has arrived."""
+        rng = random.Random(SEED)
+        sender, taker = Sender(await server.broker()), Taker(await server.broker())
+        seen: list[StreamMessage] = []
+        tasks = [
+            asyncio.ensure_future(taker.run()),
+            asyncio.ensure_future(relay((await server.broker()).stream_publisher("s"), taker)),
+            asyncio.ensure_future(follow(await server.broker(), seen)),
+        ]
+        last = 0
+        for _ in range(cuts):
+            last += 100
+            sending = asyncio.ensure_future(sender.run(last))
+            await asyncio.sleep(rng.uniform(0.0, 0.1))
+            server.line.loses_answers = True
+            await asyncio.sleep(rng.uniform(0.0, 0.02))
+            server.line.cut()
+            await sending
+        await until(lambda: len(seen) == last or any(task.done() for task in tasks))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert list(taker.numbers) == list(range(1, last + 1)), f"CUT_SEED={SEED}"
+        assert seen == stream_messages(range(1, last + 1)), f"CUT_SEED={SEED}"
 
 
 class TestConfiguration:

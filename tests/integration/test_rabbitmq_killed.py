@@ -76,7 +76,7 @@ def victims_of(rounds: int) -> list[Victims]:
 
 
 @pytest.mark.timeout(7200)  # a RabbitMQ that starts takes many seconds of a slow machine
-@pytest.mark.parametrize("rounds", [len(EACH_ONCE), pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [len(EACH_ONCE), pytest.param(40, marks=pytest.mark.soak)])
 async def test_venue_and_broker_killed_under_load_keep_what_was_acknowledged_and_nothing_twice(
     rounds: int, tmp_path: Path, start_server: Callable[[type[PrivateServer]], PrivateServer]
 ) -> None:
