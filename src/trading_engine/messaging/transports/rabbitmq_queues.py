@@ -177,12 +177,16 @@ class Place:
         await session.declare(session.topology.declare_queue, queue)
         channel = await session.open_channel()
         place = cls(session, queue, channel)
-        with session.translated(f"consume {queue}"):
-            await channel.set_qos(prefetch_count=PREFETCH, timeout=OPERATION_TIMEOUT_S)
-            underlay = await channel.get_underlay_channel()
-            underlay.on_consumer_cancel_callbacks.add(place._consumer_canceled)
-            source = await channel.get_queue(session.topology.queue(queue), ensure=False)
-            await source.consume(place._receive, timeout=OPERATION_TIMEOUT_S)
+        try:
+            with session.translated(f"consume {queue}"):
+                await channel.set_qos(prefetch_count=PREFETCH, timeout=OPERATION_TIMEOUT_S)
+                underlay = await channel.get_underlay_channel()
+                underlay.on_consumer_cancel_callbacks.add(place._consumer_canceled)
+                source = await channel.get_queue(session.topology.queue(queue), ensure=False)
+                await source.consume(place._receive, timeout=OPERATION_TIMEOUT_S)
+        except BaseException:
+            await place.leave()
+            raise
         return place
 
     @property

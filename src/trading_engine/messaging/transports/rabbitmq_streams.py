@@ -82,12 +82,13 @@ class Reading:
 
     @classmethod
     async def open(cls, session: Session, stream: str, offset: int | str) -> "Reading":
-        await session.declare(session.topology.declare_stream, stream)
         attempts = 0
         while True:
+            await session.declare(session.topology.declare_stream, stream)
             try:
                 return await cls._open(session, stream, offset)
             except BrokerUnavailable:
+                session.forget(stream)
                 attempts += 1
                 if attempts == OPEN_ATTEMPTS or not session.is_open:
                     raise
@@ -194,10 +195,14 @@ class RabbitMQStreamPublisher(StreamPublisher):
         message = aio_pika.Message(
             body, headers=msgspec.to_builtins(headers), delivery_mode=aio_pika.DeliveryMode.PERSISTENT
         )
-        with session.translated(f"append to {self._stream}"):
-            await channel.default_exchange.publish(
-                message, session.topology.stream(self._stream), timeout=OPERATION_TIMEOUT_S
-            )
+        try:
+            with session.translated(f"append to {self._stream}"):
+                await channel.default_exchange.publish(
+                    message, session.topology.stream(self._stream), timeout=OPERATION_TIMEOUT_S
+                )
+        except BrokerUnavailable:
+            session.forget(self._stream)
+            raise
 
     async def _read_last_position(self, session: Session) -> int:
         marker = secrets.token_hex(8)
@@ -294,8 +299,7 @@ class RabbitMQStreamConsumer(StreamConsumer):
 
     async def _offset_after(self, session: Session, after: int, high: int) -> int:
         """Offset of the first message that ends after this position; the message at `high` is known to, or to be a marker."""
-        position, offset = self._broker.seen_places.get(self._stream, (0, 0))
-        low = offset if position <= after and offset <= high else 0
+        low = await self._offset_after_seen_place(session, after, high)
         while low < high:
             middle = (low + high) // 2
             found = await self._probe(session, middle, high)
@@ -304,6 +308,15 @@ class RabbitMQStreamConsumer(StreamConsumer):
             else:
                 low = found.offset + 1
         return low
+
+    async def _offset_after_seen_place(self, session: Session, after: int, high: int) -> int:
+        """Where to search from: 0, or behind what this process has read, if it is still there. A stream may have been written anew."""
+        position, offset = self._broker.seen_places.get(self._stream, (0, 0))
+        if not 0 < position <= after or offset >= high:
+            return 0
+        found = await self._probe(session, offset, high)
+        is_still_there = found is not None and (found.offset, found.headers.last) == (offset, position)
+        return offset + 1 if is_still_there else 0
 
     async def _probe(self, session: Session, offset: int, end: int) -> Read | None:
         """The first message with events from this offset on; None where there is none before `end`."""
