@@ -1,13 +1,13 @@
 """What can go wrong with the historical database beside what can with any."""
 
-from trading_engine.database.errors import DatabaseError
+from trading_engine.database.errors import DatabaseError, MigrationFailed
 
 
 class HistoryInUse(DatabaseError):
     """Another process writes this history."""
 
 
-class HistoryTooNew(DatabaseError):
+class HistoryTooNew(MigrationFailed):
     """It was written by a later release."""
 
 

@@ -49,9 +49,7 @@ class KdbHistory(HistoricalDatabase):
     def reached(self, stream: str) -> int:
         rows = self._client.rows(".te.reached", stream)
         sequence = rows[0][0] if rows else None
-        return (
-            0 if sequence is None or sequence < 0 else int(sequence)
-        )  # q: the largest of none is the smallest there is
+        return max(0, sequence or 0)  # q: the largest of none is the smallest that there is
 
     def quoted_trades(
         self,

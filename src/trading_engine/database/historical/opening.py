@@ -27,13 +27,13 @@ def shown_history(config: Config) -> str:
     return KdbClient.of_url(url).place if url else str(history_folder(config))
 
 
-def open_history(config: Config) -> HistoricalDatabase:
-    """To ask. Raises `DatabaseUnavailable` where nothing has been written yet."""
+def open_history(config: Config, threads: int | None = None) -> HistoricalDatabase:
+    """To ask; at most `threads` of this process work on a question. Raises `DatabaseUnavailable` where nothing has been written yet."""
     if config.database.historical_url:
         return KdbHistory(KdbClient.of_url(config.database.historical_url))
     from trading_engine.database.historical.tick_store import TickStore
 
-    return TickStore(history_folder(config))
+    return TickStore(history_folder(config), threads)
 
 
 def open_history_writer(config: Config) -> HistoryWriter:

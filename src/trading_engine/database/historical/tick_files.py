@@ -12,6 +12,8 @@ from trading_engine.database.historical.errors import HistoryTooNew
 from trading_engine.database.historical.records import ListedInstrument
 from trading_engine.database.historical.schema import TABLES
 
+DuckSetting = str | bool | int | float | list[str]
+
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
 WAL_BYTES_KEPT = 16 << 20
@@ -84,6 +86,13 @@ def create(connection: sqlite3.Connection) -> None:
                 f"CREATE TABLE {table.name} (time INTEGER NOT NULL, sym TEXT NOT NULL, sequence INTEGER NOT NULL, {columns})"
             )
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def open_duck(**settings: DuckSetting) -> duckdb.DuckDBPyConnection:
+    """In memory. It loads nothing from anywhere: what Parquet needs is built in."""
+    return duckdb.connect(
+        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, **settings}
+    )
 
 
 def quoted(path: Path) -> str:

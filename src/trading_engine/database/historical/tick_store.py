@@ -27,6 +27,7 @@ from trading_engine.database.historical.schema import DEPTH, QUOTE, SNAPSHOT, TR
 from trading_engine.database.historical.tick_files import (
     SEGMENTS_FOLDER,
     connect,
+    open_duck,
     quoted,
     transaction,
     unavailable,
@@ -42,14 +43,17 @@ Answer = TypeVar("Answer")
 class TickStore(HistoricalDatabase):
     """Of a folder that a `TickStoreWriter` writes, now or before."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises `DatabaseUnavailable` where there is none, or `HistoryTooNew`."""
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
+        """At most `threads` work on a question; None: as many as there are cores.
+
+        Raises `DatabaseUnavailable` where there is no history, or `HistoryTooNew`.
+        """
         if version_in(folder) == 0:
             raise DatabaseUnavailable(f"there is no history in {folder} yet")
         self._folder = folder
         self._connection = connect(folder)
         self._connection.execute("PRAGMA query_only = ON")
-        self._duck = duckdb.connect()
+        self._duck = open_duck(threads=threads) if threads else open_duck()
 
     def close(self) -> None:
         self._duck.close()

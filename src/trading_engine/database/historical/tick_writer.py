@@ -48,6 +48,7 @@ from trading_engine.database.historical.tick_files import (
     SEGMENTS_FOLDER,
     connect,
     create,
+    open_duck,
     quoted,
     transaction,
     unavailable,
@@ -184,13 +185,9 @@ class TickStoreWriter(HistoryWriter):
         """Durable when it returns, and known to nobody yet."""
         file = f"{table.name}-{secrets.token_hex(8)}.parquet"
         path = self._folder / SEGMENTS_FOLDER / file
-        settings: dict[str, str | bool | int | float | list[str]] = {
-            "threads": 1,
-            "memory_limit": ROLL_MEMORY,
-            "temp_directory": str(self._folder / SPILL_FOLDER),
-        }
+        spill = str(self._folder / SPILL_FOLDER)
         try:
-            with duckdb.connect(config=settings) as duck:
+            with open_duck(threads=1, memory_limit=ROLL_MEMORY, temp_directory=spill) as duck:
                 _collect(duck, table, source)
                 duck.execute(
                     f"COPY (SELECT * FROM gathered ORDER BY sym, sequence) TO {quoted(path)} "  # noqa: S608

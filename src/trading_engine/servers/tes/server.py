@@ -149,7 +149,7 @@ class TradingEngineServer:
             self.decimals_of,
             next(iter(config.venue.currencies), "USD"),
         )
-        self.history = History(lambda: open_history(config), time.time_ns)
+        self.history = History(lambda: open_history(config, threads=1), time.time_ns)
         self.analytics = Analytics(analytics_url(config), self.decimals_of)
         self._trading = database.trading
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
