@@ -12,7 +12,19 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import analytics, comparison, disk, history, market_data, recovery, rest, transport, venue, websocket
+from benchmarks import (
+    analytics,
+    comparison,
+    disk,
+    history,
+    market_data,
+    projection,
+    recovery,
+    rest,
+    transport,
+    venue,
+    websocket,
+)
 from benchmarks.figures import Section, print_section
 from benchmarks.processes import ROOT, BenchmarkFailed
 
@@ -35,8 +47,9 @@ BENCHMARKS: dict[str, Callable[[bool, Path], Section]] = {
 ON_REQUEST: dict[str, Callable[[bool, Path], Section]] = {
     "comparison": comparison.run,
     "history": history.run,
+    "projection": projection.run,
 }
-"""Only when they are named: the first downloads what it compares with, the second takes minutes."""
+"""Only when they are named: the first downloads what it compares with, the second takes minutes, the third needs PostgreSQL."""
 
 
 def main() -> int:

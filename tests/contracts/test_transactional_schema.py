@@ -18,7 +18,7 @@ from trading_engine.database.setup import set_up
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.models import Base, OrderRow, table_of
 from trading_engine.database.transactional.records import Role
-from trading_engine.shared.config import Config, DatabaseConfig
+from trading_engine.shared.config import Config, ConfigError, DatabaseConfig
 from trading_engine.venue.order_state import OrderState
 
 
@@ -151,3 +151,12 @@ def test_configured_url_comes_before_the_data_directory() -> None:
     config = Config(data_dir="/data", database=DatabaseConfig(transactional_url="sqlite:////elsewhere/x"))
     assert transactional_url(config) == "sqlite:////elsewhere/x"
     assert transactional_url(Config(data_dir="/data")) == "sqlite:////data/transactional.db"
+
+
+def test_password_comes_from_the_environment_and_not_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(database=DatabaseConfig(transactional_url="postgresql://venue:open-sesame@database/venue"))
+    with pytest.raises(ConfigError, match="TRADING_ENGINE_TRANSACTIONAL_URL") as caught:
+        transactional_url(config)
+    assert "open-sesame" not in str(caught.value)
+    monkeypatch.setenv("TRADING_ENGINE_TRANSACTIONAL_URL", "postgresql://venue:other@elsewhere/venue")
+    assert transactional_url(config) == "postgresql://venue:other@elsewhere/venue"

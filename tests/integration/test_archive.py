@@ -3,22 +3,29 @@
 import asyncio
 import gzip
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from support.postgresql import new_database
 from support.processes import VenueProcesses, venue_processes
+from support.tes_venue import eventually
 from trading_engine.cli.archive import MANIFEST, export_venue, import_venue
-from trading_engine.cli.check import check
+from trading_engine.cli.check import check, check_history
 from trading_engine.clients import AsyncClient
+from trading_engine.database.analytics.database import AnalyticsDatabase, analytics_url
 from trading_engine.database.connections import Use
+from trading_engine.database.errors import DatabaseUnavailable
+from trading_engine.database.historical.errors import UnknownSymbol
+from trading_engine.database.historical.opening import history_folder, open_history
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.records import Role
 from trading_engine.database.transfer import TransferFailed
@@ -90,12 +97,17 @@ async def test_running_venue_goes_on_elsewhere_with_every_row(places: tuple[Plac
     archive = tmp_path / "archive"
     with venue_processes(here.folder, here.configuration) as venue:
         venue.start_servers()
-        venue.start("analytics", "-s", "analytics")
         await asyncio.to_thread(venue.wait_ready)
+        venue.start("analytics", "-s", "analytics")
+        venue.start("history", "-s", "history")
         venue.start("bots", "-c", "bots")
         await asyncio.to_thread(until_traded, venue)
+        await eventually(lambda: has_history(here.config), 120)
+        await eventually(lambda: has_analytics(here.config), 120)
         exported = await export_venue(here.config, archive, print)
         assert await check(here.config) == [], "also while it is running"
+    assert check_history(here.config) == []
+    check_that_a_changed_price_is_found(here.config)
     imported = await import_venue(there.config, archive, print)
     assert imported == exported
     assert await check(there.config) == []
@@ -125,6 +137,30 @@ async def check_that_accounts_and_users_agree(config: Config) -> None:
     }
     await database.close()
     assert registration.portfolio.portfolio_id > max(accounts)
+
+
+async def has_history(config: Config) -> bool:
+    with suppress(DatabaseUnavailable, UnknownSymbol), open_history(config) as history:
+        return bool(history.trades("AAA", limit=1))
+    return False
+
+
+async def has_analytics(config: Config) -> bool:
+    with suppress(DatabaseUnavailable, ProgrammingError):
+        database = await AnalyticsDatabase.open(analytics_url(config))
+        try:
+            query = text("SELECT count(*) FROM trader_metrics")
+            return bool(await database.connections.run(Use.READ, lambda connection: connection.execute(query).scalar()))
+        finally:
+            await database.close()
+    return False
+
+
+def check_that_a_changed_price_is_found(config: Config) -> None:
+    with closing(sqlite3.connect(history_folder(config) / "hot.db")) as connection, connection:
+        connection.execute("UPDATE trade SET price = price + 1 WHERE trade_id = (SELECT max(trade_id) FROM trade)")
+    (difference,) = check_history(config)
+    assert difference.startswith("trade has")
 
 
 async def check_that_a_changed_row_is_found(config: Config) -> None:

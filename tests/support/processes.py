@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 
 
 def free_port() -> int:

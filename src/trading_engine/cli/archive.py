@@ -50,7 +50,7 @@ class Manifest(msgspec.Struct, frozen=True):
     release: str
     databases: dict[str, Contents]
     files: dict[str, FileContent]
-    """By path, relative to the data directory."""
+    """By path, relative to the directory of the Order Book Server, or to the data directory (they are one without shards)."""
 
 
 def run_export(config: Config, folder: Path) -> int:
@@ -77,8 +77,8 @@ async def export_venue(config: Config, folder: Path, say: Say) -> Manifest:
     databases, files = {}, {}
     for store in STORES:
         databases[store.name] = await store.export(config, draft / store.name, derived=True)
-    for path in log_files(config.data_path):
-        files[path] = copy_file(config.data_path / path, draft / DATA / path)
+    for path in log_files(config.obs_path):
+        files[path] = copy_file(config.obs_path / path, draft / DATA / path)
     for store in STORES:
         databases[store.name] |= await store.export(config, draft / store.name, derived=False)
     for name in PRIVATE_FILES:
@@ -108,12 +108,12 @@ async def import_venue(config: Config, folder: Path, say: Say) -> Manifest:
     two of them is told by the next attempt, which finds a database that is not empty.
     """
     manifest = read_manifest(folder)
-    require_files(manifest, folder, config.data_path)
+    require_files(manifest, folder, config.obs_path)
     for store in STORES:
         await store.require_empty(config)
     for store in STORES:
         await store.load(config, folder / store.name, manifest.databases.get(store.name, {}))
-    import_files(manifest, folder, config.data_path)
+    import_files(manifest, folder, config)
     report("imported, every row and file compared", manifest, say)
     return manifest
 
@@ -126,16 +126,17 @@ def require_files(manifest: Manifest, folder: Path, data: Path) -> None:
             raise TransferFailed(f"{folder / DATA / path} is not as it was exported")
 
 
-def import_files(manifest: Manifest, folder: Path, data: Path) -> None:
+def import_files(manifest: Manifest, folder: Path, config: Config) -> None:
     """The journal has its name only when everything is there."""
-    draft = data / f"{JOURNAL}.partial"
+    draft = config.obs_path / f"{JOURNAL}.partial"
     draft.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, content in manifest.files.items():
-        target = draft / Path(path).name if path.startswith(f"{JOURNAL}/") else data / path
+        place = config.data_path if path in PRIVATE_FILES else config.obs_path
+        target = draft / Path(path).name if path.startswith(f"{JOURNAL}/") else place / path
         if copy_file(folder / DATA / path, target) != content:
-            raise TransferFailed(f"{path} did not arrive whole in {data}")
-    draft.rename(data / JOURNAL)
-    sync_directory(data)
+            raise TransferFailed(f"{path} did not arrive whole: {target}")
+    draft.rename(config.obs_path / JOURNAL)
+    sync_directory(config.obs_path)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -144,7 +144,7 @@ def export_tables(connection: Connection, tables: Iterable[Table], folder: Path)
 
 
 def export_table(connection: Connection, table: Table, folder: Path) -> TableContent:
-    tally = Tally(table)
+    tally = Tally(table.columns.keys())
     path = folder / f"{table.name}{SUFFIX}"
     path.touch(mode=0o600)  # it may hold password hashes
     with gzip.open(path, "wb", COMPRESSION) as file:
@@ -181,7 +181,7 @@ def in_order(table: Table, columns: tuple[str, ...], values: Row) -> Row:
 
 
 def content_of(connection: Connection, table: Table, columns: tuple[str, ...] | None = None) -> TableContent:
-    tally = Tally(table, columns)
+    tally = Tally(columns or table.columns.keys())
     for row in read_rows(connection, table, columns):
         tally.add(encode_row(row))
     return tally.content()
@@ -196,8 +196,8 @@ def read_rows(connection: Connection, table: Table, columns: tuple[str, ...] | N
 class Tally:
     """Counts the rows of a table, and adds up their hashes."""
 
-    def __init__(self, table: Table, columns: tuple[str, ...] | None = None) -> None:
-        self._columns = columns or tuple(column.name for column in table.columns)
+    def __init__(self, columns: Iterable[str]) -> None:
+        self._columns = tuple(columns)
         self._rows = 0
         self._sum = 0
 

@@ -27,7 +27,7 @@ from trading_engine.database.analytics.records import (
     TradeAnalysis,
     TraderMetrics,
 )
-from trading_engine.database.connections import Connections, Use
+from trading_engine.database.connections import Connections, Use, configured_url
 from trading_engine.database.migration import migrate
 from trading_engine.shared.config import Config
 
@@ -48,8 +48,8 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 def analytics_url(config: Config) -> str:
-    """The configured URL, or that of the SQLite file in the shard's data directory."""
-    return config.database.analytics_url or f"sqlite:///{config.obs_path / ANALYTICS_FILE}"
+    """The configured URL, or that of the SQLite file in the shard's data directory. Raises `ConfigError`."""
+    return configured_url("analytics_url", config.database.analytics_url, config.obs_path / ANALYTICS_FILE)
 
 
 class Ranking(StrEnum):

@@ -5,7 +5,7 @@ from typing import Self
 
 from sqlalchemy import text
 
-from trading_engine.database.connections import Connections, Use
+from trading_engine.database.connections import Connections, Use, configured_url
 from trading_engine.database.migration import migrate
 from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.audit import AuditLog
@@ -17,8 +17,8 @@ TRANSACTIONAL_FILE = "transactional.db"
 
 
 def transactional_url(config: Config) -> str:
-    """The configured URL, or that of the SQLite file in the data directory."""
-    return config.database.transactional_url or f"sqlite:///{config.data_path / TRANSACTIONAL_FILE}"
+    """The configured URL, or that of the SQLite file in the data directory. Raises `ConfigError`."""
+    return configured_url("transactional_url", config.database.transactional_url, config.data_path / TRANSACTIONAL_FILE)
 
 
 class TransactionalDatabase:

@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Connection, func, literal, select, union_all
 
 from trading_engine.database.transactional.models import CashBalanceRow, LedgerRow, PositionRow, table_of
 from trading_engine.database.transactional.postings import OUTSIDE_ACCOUNT_ID, Posting
+from trading_engine.venue.accounts import FEE_ACCOUNT_ID
 
 ledger = table_of(LedgerRow)
 cash_balances, positions = table_of(CashBalanceRow), table_of(PositionRow)
@@ -40,7 +41,7 @@ def read_brought_forward(connection: Connection, event_sequence: int, time_ns: i
     """Entries that lead from what the ledger says to the balances after this event."""
     posted, actual = read_ledger_balances(connection), read_balances(connection)
     entries: list[Posting] = []
-    for key in sorted(actual.keys() | {key for key in posted if key[0] != OUTSIDE_ACCOUNT_ID}):
+    for key in sorted(actual.keys() | {key for key in posted if key[0] >= FEE_ACCOUNT_ID}):
         amount = actual.get(key, 0) - posted.get(key, 0)
         debit, credit = (OUTSIDE_ACCOUNT_ID, key[0]) if amount > 0 else (key[0], OUTSIDE_ACCOUNT_ID)
         if amount != 0:
