@@ -47,7 +47,7 @@ REPORT_EVERY_S = 60.0
 CLOSED_POLL_S = 5.0
 EXIT_CANNOT_START = 2
 CHATTY_LOGGERS = ("httpx", "httpcore", "websockets")
-CLOSED_CODES = frozenset({"MARKET_CLOSED", "TRADING_HALTED"})
+CLOSED_CODES = frozenset({"MARKET_CLOSED", "TRADING_HALTED", "INSTRUMENT_SUSPENDED"})
 SUBMISSIONS_MAX = 1_000
 """Actions on their way, of all traders together; beyond it the crowd waits."""
 
