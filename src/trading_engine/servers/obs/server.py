@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 async def run_obs(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
     setup_logging(config.log.level, config.log.format)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
