@@ -141,6 +141,18 @@ async def test_projection_crash_at_each_statement_leaves_the_rows_as_they_were(a
     assert await rows_of(analytics) == expected_rows()
 
 
+async def test_transaction_that_failed_is_tried_again_with_the_same_batches(analytics: AnalyticsDatabase) -> None:
+    """As the writer does it, which does not read the stream again."""
+    projection = projection_of(analytics, checkpoint_events=60)
+    for start in range(0, len(BATCHES), 20):
+        chunk = BATCHES[start : start + 20]
+        for statements in (1, 3, 5):
+            with crashing(analytics, statements), pytest.raises(Crash):
+                await projection.apply(chunk)
+        assert await projection.apply(chunk) == chunk[-1].last_event_sequence
+    assert await rows_of(analytics) == expected_rows()
+
+
 async def test_rows_after_a_restart_from_an_old_checkpoint_never_go_back(analytics: AnalyticsDatabase) -> None:
     projection = projection_of(analytics, checkpoint_events=10**9)
     for batch in BATCHES[:150]:

@@ -3,7 +3,8 @@
 Each transaction moves the sequence on and writes the rows that changed, as they are now. The fold itself is larger than what changes (all
 live orders, books, positions), so it is stored as a *checkpoint* only every `CHECKPOINT_EVENTS`, in the same transaction too. A start
 takes the checkpoint and folds the events after it once more; what the rows show already is not written again, and what comes after it
-continues them. So a kill at any moment loses nothing and doubles nothing, and readers never see rows go back.
+continues them. So a kill at any moment loses nothing and doubles nothing, and readers never see rows go back. A process whose transaction
+failed does the same with the batches since the checkpoint, which it keeps.
 
 The stream at a start has to be the one that the rows came from: where the fold passes the event that they show, the times have to agree.
 
@@ -33,7 +34,7 @@ from trading_engine.database.analytics.database import (
 from trading_engine.database.analytics.latency import Histogram, Stage
 from trading_engine.database.bulk import upsert_rows
 from trading_engine.database.errors import MigrationFailed, ProjectionAhead
-from trading_engine.database.projection import SqlProjection, move_on
+from trading_engine.database.projection import SqlProjection, following, move_on
 from trading_engine.shared.config import Config
 from trading_engine.venue.events import EventBatch
 
@@ -91,10 +92,18 @@ class AnalyticsProjection(SqlProjection[AnalyticsProgress]):
         self._received_ns = 0
         """When what is being written was handed in."""
         self._checkpoint_events = checkpoint_events
+        self._since_checkpoint: list[EventBatch] = []
+        """What the fold has taken in since the stored one: after a transaction that failed it is made anew from these."""
 
     async def apply(self, batches: Sequence[EventBatch]) -> int:
         self._received_ns = self._now_ns()
-        return await super().apply(batches)
+        reached = await super().apply(batches)
+        assert self._fold is not None
+        self._since_checkpoint += batches
+        stored = self._fold.checkpoint_sequence
+        if self._since_checkpoint and self._since_checkpoint[0].last_event_sequence <= stored:
+            self._since_checkpoint = [batch for batch in self._since_checkpoint if batch.last_event_sequence > stored]
+        return reached
 
     def reached(self, connection: Connection) -> int:
         """Where to read on: the checkpoint, which may be behind the rows."""
@@ -111,7 +120,10 @@ class AnalyticsProjection(SqlProjection[AnalyticsProgress]):
                 f"The analytics are of another release ({error}): delete them, and they are made again."
             ) from error
         assert fold.event_sequence == row.checkpoint_sequence, (fold.event_sequence, row.checkpoint_sequence)
-        return AnalyticsProgress(fold, row.event_sequence, row.updated_ns, self._started_ns)
+        progress = AnalyticsProgress(fold, row.event_sequence, row.updated_ns, self._started_ns)
+        for batch in following(self._since_checkpoint, fold.event_sequence):
+            progress.apply(batch)
+        return progress
 
     def write(self, connection: Connection, fold: AnalyticsProgress, reached: int) -> None:
         del reached  # Where the fold was; the rows may be further.
