@@ -114,7 +114,7 @@ class PrivateServer(ABC):
         user, group = self.account() or (None, None)
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
-                command,
+                [*ending_with_its_starter(), *command],
                 cwd=self.folder,
                 env={**os.environ, **self.environment()},
                 stdin=subprocess.DEVNULL,
@@ -167,6 +167,12 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def ending_with_its_starter() -> list[str]:
+    """What to put before a command so that the kernel kills it with the thread that started it, however that ends (Linux)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
 def free_port() -> int:

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aio_pika
@@ -63,21 +64,39 @@ def test_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert not server.is_running
 
 
+if sys.platform == "linux":  # elsewhere nothing tells a process that its parent is gone
+
+    def test_server_of_a_process_that_is_killed_goes_too(tmp_path: Path) -> None:
+        program = (
+            "import pathlib, sys, time; from private_servers import Redis\n"
+            "server = Redis(pathlib.Path(sys.argv[1])); server.start(); print(server.pid, flush=True); time.sleep(600)"
+        )
+        with started(program, tmp_path) as (owner, pid):
+            os.kill(int(pid), 0)
+            owner.kill()
+        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+            time.sleep(0.05)
+
+
 def test_shared_server_when_its_owner_is_killed_goes_too(tmp_path: Path) -> None:
     """However a test run ends, none of its servers is left."""
     program = (
         "import pathlib, sys, time; from private_servers import Redis; from private_servers.shared import SharedServers\n"
         "servers = SharedServers(pathlib.Path(sys.argv[1])); servers.own(); print(servers.url(Redis), flush=True); time.sleep(600)"
     )
-    scripts = Path(__file__).resolve().parents[2] / "scripts"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(scripts)},
-    ) as owner:
-        assert owner.stdout is not None
-        url = owner.stdout.readline().decode().strip()
+    with started(program, tmp_path) as (owner, url):
         assert SharedServers(tmp_path).url(Redis) == url
         owner.kill()
     while list(tmp_path.glob("*.pid")):
         time.sleep(0.05)
+
+
+@contextmanager
+def started(program: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A program that starts servers, and the first line that it prints."""
+    scripts = Path(__file__).resolve().parents[2] / "scripts"
+    environment = {**os.environ, "PYTHONPATH": str(scripts)}
+    command = [sys.executable, "-c", program, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().decode().strip()

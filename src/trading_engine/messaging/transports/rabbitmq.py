@@ -162,6 +162,7 @@ class RabbitMQBroker(MessageBroker):
                 reason = self._session.end_reason
                 log.warning("connection lost", extra=fields(server=shown(self._url), reason=reason))
                 self._caller.end(BrokerUnavailable(reason))
+                await self._session.close(reason)
             await self._reopen()
             log.info("connected again", extra=fields(server=shown(self._url)))
 
