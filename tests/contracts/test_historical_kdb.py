@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from private_servers import QIPC
 
-from support.history_backends import kdb_boot_script, serving
+from support.history_backends import kdb_boot_script, serving, start_booted
 from support.naive_history import NaiveHistory
 from support.random_market import random_market
 from trading_engine.database.errors import DatabaseUnavailable
@@ -265,7 +265,7 @@ def test_server_that_lost_everything_is_told_again(server: QIPC, batches: list[E
     server.kill()
     with pytest.raises(DatabaseUnavailable, match=str(server.port)):
         projection.apply(batches[100:])
-    server.start()
+    start_booted(server)
     assert projection.position() == 0
     projection.apply(batches)
     writer.close()

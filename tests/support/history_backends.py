@@ -1,5 +1,6 @@
 """The historical databases that one contract is tested on."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ from private_servers import QIPC
 
 from trading_engine.database import historical
 from trading_engine.database.historical.database import HistoricalDatabase, HistoryWriter
-from trading_engine.database.historical.kdb_client import KdbClient
+from trading_engine.database.historical.kdb_client import KdbClient, KdbError, timestamps
 from trading_engine.database.historical.kdb_history import KdbHistory, KdbHistoryWriter
 from trading_engine.database.historical.tick_store import TickStore
 from trading_engine.database.historical.tick_writer import TickStoreWriter
+
+BOOT_TIMEOUT_S = 60.0
 
 
 class Backend(ABC):
@@ -87,11 +90,26 @@ def kdb_boot_script() -> str:
 
 @contextmanager
 def serving(server: QIPC) -> Iterator[None]:
-    server.start()
+    start_booted(server)
     try:
         yield
     finally:
         server.stop()
+
+
+def start_booted(server: QIPC) -> None:
+    """Returns when the boot script has been run: the server answers before that."""
+    server.start()
+    client = KdbClient("127.0.0.1", server.port)
+    deadline = time.monotonic() + BOOT_TIMEOUT_S
+    while server.boot_script:
+        try:
+            client.call(".te.vwap", "", timestamps([0, 0]))  # what the script defines last
+            break
+        except KdbError:
+            assert time.monotonic() < deadline, server.log()
+            time.sleep(0.02)
+    client.close()
 
 
 BACKENDS: tuple[type[Backend], ...] = (HotTickStore, RolledTickStore, Kdb)

@@ -90,7 +90,6 @@ class HistoricalDatabase(ABC):
     ) -> list[tuple[Any, ...]]:
         """The first `limit` rows, and those of the last one's event, in order; without their symbol."""
 
-    @abstractmethod
     def quoted_trades(
         self,
         symbol: str,
@@ -105,6 +104,12 @@ class HistoricalDatabase(ABC):
         Not by time: an order that trades changes the book at the same nanosecond, and the quote that it leaves must not count as
         the one that it met.
         """
+        return self._quoted_trades(symbol, start_ns, end_ns, after_sequence, limit)
+
+    @abstractmethod
+    def _quoted_trades(
+        self, symbol: str, start_ns: int, end_ns: int, after_sequence: int, limit: int
+    ) -> list[QuotedTrade]: ...
 
     @abstractmethod
     def bars(

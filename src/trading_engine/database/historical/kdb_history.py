@@ -51,14 +51,8 @@ class KdbHistory(HistoricalDatabase):
         sequence = rows[0][0] if rows else None
         return max(0, sequence or 0)  # q: the largest of none is the smallest that there is
 
-    def quoted_trades(
-        self,
-        symbol: str,
-        start_ns: int = 0,
-        end_ns: int = TIME_NS_MAX,
-        *,
-        after_sequence: int = 0,
-        limit: int = ROWS_MAX,
+    def _quoted_trades(
+        self, symbol: str, start_ns: int, end_ns: int, after_sequence: int, limit: int
     ) -> list[QuotedTrade]:
         self.instrument(symbol)
         before = self._client.rows(".te.before", "quote", symbol, _span(0, start_ns), TIME_NS_MAX)

@@ -69,14 +69,8 @@ class TickStore(HistoricalDatabase):
             row = self._connection.execute("SELECT sequence FROM stream WHERE name = ?", (stream,)).fetchone()
         return row[0] if row else 0
 
-    def quoted_trades(
-        self,
-        symbol: str,
-        start_ns: int = 0,
-        end_ns: int = TIME_NS_MAX,
-        *,
-        after_sequence: int = 0,
-        limit: int = ROWS_MAX,
+    def _quoted_trades(
+        self, symbol: str, start_ns: int, end_ns: int, after_sequence: int, limit: int
     ) -> list[QuotedTrade]:
         def ask(moment: "Moment") -> list[tuple[Any, ...]]:
             before = moment.last_place(QUOTE, symbol, start_ns - 1)
