@@ -29,7 +29,7 @@ run: environment page ## Start a whole venue with a live market and open it: ARG
 .PHONY: test
 test: environment-dev page-dev browser servers clients core ## Run all tests but the soak: ARGS="-k journal"
 	@echo "==> pytest"
-	@$(python) -m pytest -n auto --dist loadfile $(ARGS)
+	@$(python) -m pytest -n auto --dist loadgroup $(ARGS)
 
 .PHONY: core
 core: environment

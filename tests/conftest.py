@@ -26,6 +26,13 @@ SERVERS_FOLDER = "TEST_SERVERS_FOLDER"
 """Names the folder of this run's servers to the workers."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file run in one worker, which starts their servers once; those that are marked to spread, in any."""
+    for item in items:
+        if item.get_closest_marker("spread") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
+
+
 @pytest.fixture(scope="session")
 def market_data_dir() -> Path:
     """The folder of recorded market data (`lobster/`, `kraken/`), which may not be redistributed and is therefore not in the repository."""

@@ -254,6 +254,9 @@ FAULTS = {
 
 BUSY_BREAKERS = {"set_circuit_breakers": 20.0, "set_phase": 3.0}
 RARE: dict[str, Mapping[str, float]] = {
+    "calls are not extended": {"set_phase": 3, "advance_clock": 3, "instrument 2": 8},
+    "messages are not counted": {"set_risk_limits": 10},
+    "nobody is called": {"set_margin": 6, "instrument 1": 20},
     "limit bands stay": {"instrument 16": 20},
     "circuit breakers never trip": BUSY_BREAKERS,
     "circuit breakers halt nobody": BUSY_BREAKERS,
@@ -273,6 +276,7 @@ def simulate_seeds(count: int, emphasis: Mapping[str, float]) -> None:
         simulate(seed, commands_count=600, compared=False, emphasis=emphasis)
 
 
+@pytest.mark.spread
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_auditor_finds_planted_fault(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
