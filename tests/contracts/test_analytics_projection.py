@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event, select, update
 from support.naive_analytics import MINUTE_NS, spread_over_time
 from support.random_market import random_market
 from trading_engine.database.analytics.aggregations import AnalyticsFold, Changes
-from trading_engine.database.analytics.database import VERSION_TABLE, AnalyticsDatabase, analytics_state, analytics_url
+from trading_engine.database.analytics.database import AnalyticsDatabase, analytics_state, analytics_url
 from trading_engine.database.analytics.models import Base
 from trading_engine.database.analytics.projection import AnalyticsProjection
 from trading_engine.database.connections import Use
@@ -85,7 +85,10 @@ def crashing(database: AnalyticsDatabase, statements: int) -> Iterator[None]:
 
 async def test_migrations_make_the_schema_of_the_models(analytics: AnalyticsDatabase) -> None:
     names = set(Base.metadata.tables)
-    options = {"version_table": VERSION_TABLE, "include_name": lambda name, kind, _: kind != "table" or name in names}
+    options = {
+        "version_table": AnalyticsDatabase.VERSION_TABLE,
+        "include_name": lambda name, kind, _: kind != "table" or name in names,
+    }
 
     def differences(connection: Connection) -> list[Any]:
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))

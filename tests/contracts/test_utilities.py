@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from support.postgresql import new_database
 from support.utilities_databases import Addresses, seen
 from trading_engine.database.connections import Use
-from trading_engine.database.utilities.database import VERSION_TABLE
+from trading_engine.database.utilities.database import UtilitiesDatabase
 from trading_engine.database.utilities.errors import InvalidEntry, VersionConflict
 from trading_engine.database.utilities.flags import NEW_ORDERS
 from trading_engine.database.utilities.models import Base
@@ -42,7 +42,7 @@ def addresses(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Addres
 
 async def test_migrations_make_the_schema_of_the_models(addresses: Addresses) -> None:
     def differences(connection: Connection) -> list[Any]:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        context = MigrationContext.configure(connection, opts={"version_table": UtilitiesDatabase.VERSION_TABLE})
         return list(compare_metadata(context, Base.metadata))
 
     async with addresses.opened() as database:

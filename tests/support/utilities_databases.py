@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from trading_engine.database.connections import Connections
 from trading_engine.database.utilities.database import UtilitiesDatabase
 from trading_engine.database.utilities.records import Contents
+from trading_engine.database.utilities.redis_side import RedisSide
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Addresses:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[UtilitiesDatabase]:
         """As one process has it: migrated, read, and followed."""
-        database = await UtilitiesDatabase.open(self.url, self.redis_url)
+        redis = RedisSide(self.redis_url) if self.redis_url else None
+        database = UtilitiesDatabase(Connections(self.url), redis)
         try:
             await database.migrate()
             await database.refresh()

@@ -17,8 +17,12 @@ MIGRATION_LOCK = 0x7472_6164
 """Services that start together migrate one after the other, and all but the first find nothing to do."""
 
 
+VERSION_TABLE = "alembic_version"
+"""Keeps the revision where a database does not say otherwise."""
+
+
 async def migrate(
-    connections: Connections, folder: Path, version_table: str = "alembic_version"
+    connections: Connections, folder: Path, version_table: str = VERSION_TABLE
 ) -> tuple[str | None, str | None]:
     """Bring the schema up to date, in one transaction; returns the revisions before (None: empty database) and after.
 

@@ -2,10 +2,10 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Select, desc, func, or_, select, text
+from sqlalchemy import Connection, Select, desc, func, or_, select
 
 from trading_engine.database.analytics.latency import Histogram
 from trading_engine.database.analytics.models import (
@@ -27,12 +27,10 @@ from trading_engine.database.analytics.records import (
     TradeAnalysis,
     TraderMetrics,
 )
-from trading_engine.database.connections import Connections, Use, configured_url
-from trading_engine.database.migration import migrate
+from trading_engine.database.connections import Use, configured_url
+from trading_engine.database.sql_database import SqlDatabase
 from trading_engine.shared.config import Config
 
-MIGRATIONS = Path(__file__).with_name("migrations")
-VERSION_TABLE = "analytics_alembic_version"
 """A name of its own, so that this and the transactional database can share one PostgreSQL database."""
 ANALYTICS_FILE = "analytics.db"
 ROWS_MAX = 1_000
@@ -61,31 +59,9 @@ class Ranking(StrEnum):
     TRADED_VALUE = "traded_value"
 
 
-class AnalyticsDatabase:
-    def __init__(self, connections: Connections) -> None:
-        self.connections = connections
-
-    @classmethod
-    async def open(cls, url: str) -> Self:
-        """Connect to `sqlite:///PATH` (created when missing) or `postgresql://…`. Raises `DatabaseUnavailable`."""
-        database = cls(Connections(url))
-        try:
-            await database.ping()
-        except BaseException:
-            await database.close()
-            raise
-        return database
-
-    async def close(self) -> None:
-        await self.connections.close()
-
-    async def ping(self) -> None:
-        """Raises `DatabaseUnavailable`."""
-        await self.connections.run(Use.READ, lambda connection: connection.execute(text("SELECT 1")).scalar())
-
-    async def migrate(self) -> tuple[str | None, str | None]:
-        """The schema's revision before (None: empty database) and after. Raises `MigrationFailed`, having changed nothing."""
-        return await migrate(self.connections, MIGRATIONS, VERSION_TABLE)
+class AnalyticsDatabase(SqlDatabase):
+    MIGRATIONS = Path(__file__).with_name("migrations")
+    VERSION_TABLE = "analytics_alembic_version"
 
     async def progress(self) -> Progress:
         query = select(analytics_state.c.event_sequence, analytics_state.c.updated_ns)

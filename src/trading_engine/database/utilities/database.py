@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Table
 
 from trading_engine.database.connections import Connections, Result, Use
 from trading_engine.database.errors import DatabaseError, DatabaseUnavailable
-from trading_engine.database.migration import migrate
+from trading_engine.database.sql_database import SqlDatabase
 from trading_engine.database.utilities import store
 from trading_engine.database.utilities.errors import InvalidEntry
 from trading_engine.database.utilities.flags import Flag, FlagT, FlagValue, flag_named
@@ -48,13 +48,10 @@ from trading_engine.shared.config import Config, InstrumentConfig
 from trading_engine.shared.log import fields
 from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 
-MIGRATIONS = Path(__file__).with_name("migrations")
 UTILITIES_FILE = "utilities.db"
 URL_VARIABLE = "TRADING_ENGINE_UTILITIES_URL"
 REDIS_URL_VARIABLE = "TRADING_ENGINE_REDIS_URL"
 """Addresses with passwords come from the environment and are used instead of those of the configuration."""
-VERSION_TABLE = "utilities_version"
-"""Of its own, so that a database that has the tables of another one is found out."""
 POLL_S = 0.4
 STOP_S = 2.0
 POLL_HEARD_S = 5.0
@@ -75,9 +72,13 @@ def redis_url(config: Config) -> str:
     return os.environ.get(REDIS_URL_VARIABLE) or config.database.redis_url
 
 
-class UtilitiesDatabase:
+class UtilitiesDatabase(SqlDatabase):
+    MIGRATIONS = Path(__file__).with_name("migrations")
+    VERSION_TABLE = "utilities_version"
+    """Of its own, so that a database that has the tables of another one is found out."""
+
     def __init__(self, connections: Connections, redis: RedisSide | None = None) -> None:
-        self.connections = connections
+        super().__init__(connections)
         self.redis = redis
         self._contents: Contents | None = None
         self._refreshing = asyncio.Lock()
@@ -92,26 +93,10 @@ class UtilitiesDatabase:
         redis = redis_url(config)
         return cls(Connections(utilities_url(config)), RedisSide(redis) if redis else None)
 
-    @classmethod
-    async def open(cls, url: str, redis_url: str = "") -> Self:
-        """Connect to `sqlite:///PATH` (created when missing) or `postgresql://…`. Raises `DatabaseUnavailable`."""
-        redis = RedisSide(redis_url) if redis_url else None
-        database = cls(Connections(url), redis)
-        try:
-            await database.connections.run(Use.READ, lambda _: None)
-        except BaseException:
-            await database.close()
-            raise
-        return database
-
     async def close(self) -> None:
-        await self.connections.close()
+        await super().close()
         if self.redis is not None:
             await self.redis.close()
-
-    async def migrate(self) -> tuple[str | None, str | None]:
-        """The schema's revision before (None: empty database) and after. Raises `MigrationFailed`, having changed nothing."""
-        return await migrate(self.connections, MIGRATIONS, VERSION_TABLE)
 
     # Reading
 
