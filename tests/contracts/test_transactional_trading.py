@@ -25,7 +25,7 @@ from trading_engine.venue import commands as c
 from trading_engine.venue.events import EventBatch, OrderAccepted, OrderCanceled, TradeExecuted
 from trading_engine.venue.order_state import Fill, LiveOrders, OrderReport, OrderState
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import TradingPhase
+from trading_engine.venue.terms import Side, TradingPhase
 
 SEED = 20_260_108
 COMMANDS = 600
@@ -304,9 +304,16 @@ def candles_of(trades: Sequence[Trade], interval_ns: int) -> list[Candle]:
             inside[-1].price_ticks,
             sum(trade.quantity_lots for trade in inside),
             len(inside),
+            sum(value_of(trade) for trade in inside),
+            sum(trade.quantity_lots for trade in inside if trade.aggressor_side is Side.BUY),
+            sum(value_of(trade) for trade in inside if trade.aggressor_side is Side.BUY),
         )
         for open_ns, inside in buckets.items()
     ]
+
+
+def value_of(trade: Trade) -> int:
+    return trade.price_ticks * trade.quantity_lots
 
 
 @pytest.mark.parametrize("interval_ns", [1_000, 7_000, 50_000, 10**9])

@@ -254,6 +254,7 @@ FAULTS = {
 
 BUSY_BREAKERS = {"set_circuit_breakers": 20.0, "set_phase": 3.0}
 RARE: dict[str, Mapping[str, float]] = {
+    "all-or-none orders are passed over": {"place_all_or_none": 10},
     "calls are not extended": {"set_phase": 3, "advance_clock": 3, "instrument 2": 8},
     "messages are not counted": {"set_risk_limits": 10},
     "nobody is called": {"set_margin": 6, "instrument 1": 20},
@@ -268,7 +269,7 @@ RARE: dict[str, Mapping[str, float]] = {
     "transfers take what is not free": TRANSFERS,
     "transfers stay in transit": TRANSFERS,
 }
-"""What shows a fault so seldom that more of it has to be tried."""
+"""What shows a fault so seldom that more of it has to be tried, or before the fault keeps the venue busy for ever."""
 
 
 def simulate_seeds(count: int, emphasis: Mapping[str, float]) -> None:
