@@ -257,6 +257,7 @@ RARE: dict[str, Mapping[str, float]] = {
     "all-or-none orders are passed over": {"place_all_or_none": 10},
     "calls are not extended": {"set_phase": 3, "advance_clock": 3, "instrument 2": 8},
     "messages are not counted": {"set_risk_limits": 10},
+    "stops are triggered in a single pass": {"place_stop": 8},
     "nobody is called": {"set_margin": 6, "instrument 1": 20},
     "limit bands stay": {"instrument 16": 20},
     "circuit breakers never trip": BUSY_BREAKERS,
