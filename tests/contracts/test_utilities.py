@@ -9,11 +9,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec.structs import replace
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from support.postgresql import new_database
 from support.utilities_databases import Addresses, seen
+from trading_engine.database.analytics.database import AnalyticsDatabase
 from trading_engine.database.connections import Use
+from trading_engine.database.sql_database import SqlDatabase
 from trading_engine.database.utilities.database import UtilitiesDatabase
 from trading_engine.database.utilities.errors import InvalidEntry, VersionConflict
 from trading_engine.database.utilities.flags import NEW_ORDERS
@@ -263,3 +265,19 @@ async def test_other_entries_that_cannot_be_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidEntry, match="who changes it"):
             await database.set_flag("new_orders", False, "")
         assert (await database.refresh()).mark.version == 0
+
+
+async def test_databases_that_are_migrated_at_once_each_get_their_own_tables(tmp_path: Path) -> None:
+    utilities = [await UtilitiesDatabase.open(f"sqlite:///{tmp_path}/utilities-{n}.db") for n in range(4)]
+    analytics = [await AnalyticsDatabase.open(f"sqlite:///{tmp_path}/analytics-{n}.db") for n in range(4)]
+    await asyncio.gather(*(database.migrate() for pair in zip(utilities, analytics, strict=True) for database in pair))
+    for database in utilities:
+        assert "utilities_state" in await tables_of(database)
+    for other in analytics:
+        assert "daily_pnl" in await tables_of(other)
+    for opened in (*utilities, *analytics):
+        await opened.close()
+
+
+async def tables_of(database: SqlDatabase) -> list[str]:
+    return await database.connections.run(Use.READ, lambda connection: inspect(connection).get_table_names())

@@ -1,5 +1,6 @@
 """Runs a folder of Alembic migrations on the database that is connected to."""
 
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,8 @@ MIGRATION_LOCK = 0x7472_6164
 """Services that start together migrate one after the other, and all but the first find nothing to do."""
 
 
+ONE_AT_A_TIME = threading.Lock()
+"""Alembic keeps what it works on in a module of its own: of two migrations in one process, one would migrate the other's database."""
 VERSION_TABLE = "alembic_version"
 """Keeps the revision where a database does not say otherwise."""
 
@@ -43,7 +46,8 @@ def _migrate(folder: Path, version_table: str, connection: Connection) -> tuple[
     context = MigrationContext.configure(connection, opts={"version_table": version_table})
     before = context.get_current_revision()
     try:
-        command.upgrade(config, "head")
+        with ONE_AT_A_TIME:
+            command.upgrade(config, "head")
     except CommandError as error:
         raise MigrationFailed(f"revision {before} of the database is not known to this release: {error}") from error
     except (ProgrammingError, OperationalError, IntegrityError) as error:
