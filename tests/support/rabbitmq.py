@@ -1,7 +1,11 @@
 """What tests do to a RabbitMQ server beside the transport."""
 
+import asyncio
+
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
+
+POLL_S = 0.05
 
 
 async def delete_queues(url: str, *names: str) -> None:
@@ -12,7 +16,11 @@ async def delete_queues(url: str, *names: str) -> None:
 
 
 async def taken_from(url: str, name: str) -> AbstractIncomingMessage:
-    """The first message of a queue; it is taken away."""
+    """The first message of a queue, as soon as there is one; it is taken away."""
     async with await aio_pika.connect(url) as connection, connection.channel() as channel:
         queue = await channel.get_queue(name, ensure=False)
-        return await queue.get(no_ack=True)
+        while True:  # A quorum queue has what was confirmed, but may take a moment to give it.
+            message = await queue.get(no_ack=True, fail=False)
+            if message is not None:
+                return message
+            await asyncio.sleep(POLL_S)

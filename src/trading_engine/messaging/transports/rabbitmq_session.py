@@ -26,6 +26,8 @@ from trading_engine.messaging.transports.rabbitmq_topology import Topology
 CONNECT_TIMEOUT_S = 10.0
 OPERATION_TIMEOUT_S = 10.0
 CLOSE_GRACE_S = 2.0
+NOT_YET = "does not have a replica on the local node"
+"""What a server says of a stream that it has just made, for a moment."""
 HEARTBEAT_S = 5
 """A server that says nothing for about twice as long is taken for gone, unless the URL names another `heartbeat`."""
 
@@ -114,6 +116,8 @@ class Session:
         except DeliveryError as error:
             raise QueueFull(f"{what}: the server refuses it, the queue is full") from error
         except ChannelPreconditionFailed as error:
+            if NOT_YET in str(error):
+                raise BrokerUnavailable(f"{what}: it was declared a moment ago and is not there yet") from error
             raise BrokerError(
                 f"{what}: it exists with other properties; delete it, or set another prefix ({error})"
             ) from error

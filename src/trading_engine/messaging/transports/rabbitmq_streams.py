@@ -40,7 +40,7 @@ PIECE_BYTES_MAX = 256 << 10
 """Of stream messages that travel together."""
 PART_BYTES_MAX = 4 << 20
 PREFETCH = 16
-OPEN_ATTEMPTS = 5
+OPEN_ATTEMPTS = 20
 OPEN_RETRY_S = 0.1
 """Just after the start of a server, its streams are not found for a moment."""
 OFFSET_HEADER = "x-stream-offset"
