@@ -261,7 +261,7 @@ RARE: dict[str, Mapping[str, float]] = {
     "nobody is called": {"set_margin": 6, "instrument 1": 20},
     "limit bands stay": {"instrument 16": 20},
     "circuit breakers never trip": BUSY_BREAKERS,
-    "circuit breakers halt nobody": BUSY_BREAKERS,
+    "circuit breakers halt nobody": {"set_circuit_breakers": 40, "set_phase": 6, "place": 3, "advance_clock": 4},
     "exits hold for both": {"place_group": 12},
     "exits need no cover": {"place_group": 12, "adjust_cash": 20},
     "rebates are paid from nothing": {"place": 10, "instrument 5": 100},

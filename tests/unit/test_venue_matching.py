@@ -246,18 +246,21 @@ def batches_by_command(driver: VenueDriver) -> list[e.EventBatch | None]:
 
 
 def is_listing(command: c.AnyCommand) -> bool:
-    return isinstance(command, c.ListInstrument)
+    """Whether the command's events have the instrument, and with it the rules in which the two differ."""
+    return isinstance(command, c.ListInstrument | c.ChangeInstrument)
 
 
 def without_rules(command: c.AnyCommand) -> c.AnyCommand:
-    if isinstance(command, c.ListInstrument):
-        return c.ListInstrument(replace(command.instrument, matching=None))
-    return command
+    return with_rules(command, None)
 
 
 def named_price_time(command: c.AnyCommand) -> c.AnyCommand:
-    if isinstance(command, c.ListInstrument):
-        return c.ListInstrument(replace(command.instrument, matching=MatchingRules("price-time")))
+    return with_rules(command, MatchingRules("price-time"))
+
+
+def with_rules(command: c.AnyCommand, rules: MatchingRules | None) -> c.AnyCommand:
+    if isinstance(command, c.ListInstrument | c.ChangeInstrument):
+        return replace(command, instrument=replace(command.instrument, matching=rules))
     return command
 
 
