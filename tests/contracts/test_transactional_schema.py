@@ -26,11 +26,16 @@ async def execute(database: TransactionalDatabase, use: Use, statement: str) -> 
     await database.connections.run(use, lambda connection: connection.execute(text(statement)))
 
 
-async def test_migrations_make_the_schema_of_the_models(database: TransactionalDatabase) -> None:
+async def test_migrations_make_the_schema_of_the_models(transactional_url: str) -> None:
+    """In a database of its own: that of other tests may have been shared with another schema."""
+
     def differences(connection: Connection) -> list[Any]:
         return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
 
+    database = await TransactionalDatabase.open(transactional_url)
+    await database.migrate()
     assert await database.connections.run(Use.MIGRATE, differences) == []
+    await database.close()
 
 
 async def test_migrating_twice_changes_nothing(database: TransactionalDatabase) -> None:
