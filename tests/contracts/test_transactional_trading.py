@@ -21,11 +21,12 @@ from trading_engine.database.transactional.records import (
     Statistics,
     Trade,
 )
+from trading_engine.database.transactional.trading import OrderSelection
 from trading_engine.venue import commands as c
 from trading_engine.venue.events import EventBatch, OrderAccepted, OrderCanceled, TradeExecuted
 from trading_engine.venue.order_state import Fill, LiveOrders, OrderReport, OrderState
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import Side, TradingPhase
+from trading_engine.venue.terms import Contingency, OrderType, Side, TimeInForce, TradingPhase
 
 SEED = 20_260_108
 COMMANDS = 600
@@ -190,7 +191,51 @@ async def test_order_reports_replay_each_change_once_and_in_order(
     pages = await all_pages(
         lambda key: filled.trading.order_reports(account_id, after=after if key is None else key, limit=7), 7
     )
-    assert pages == [report for report in mine if report.event_sequence > after]
+    assert pages == [msgspec.structs.replace(report, before=None) for report in mine if report.event_sequence > after]
+
+
+async def test_replaced_orders_are_told_with_what_they_were(filled: TransactionalDatabase, market: Market) -> None:
+    replaced = [report for report in market.reports if report.kind == "replaced"]
+    assert replaced
+    expected: dict[int, tuple[int, ...]] = {}
+    for report in replaced:
+        order = report.order
+        expected[order.order_id] = (*expected.get(order.order_id, ()), report.event_sequence)
+        before = await filled.trading.order_before(order.account_id, order.order_id, report.event_sequence)
+        assert before == report.before
+    assert await filled.trading.replaces(list(market.orders)) == expected
+    assert await filled.trading.replaces() == {key: expected[key] for key in expected if key in market.live.live}
+
+
+async def test_orders_are_selected_by_what_was_asked_for(filled: TransactionalDatabase, market: Market) -> None:
+    mine = [order for order in market.orders.values() if order.account_id == ACCOUNTS[0]][::-1]
+    early, late = mine[-10].created_ns, mine[10].created_ns
+    only = OrderSelection((AAPL.instrument_id,), SELL, early, late)
+    page = await filled.trading.orders(ACCOUNTS[0], only=only, limit=1000)
+    assert page.items
+    assert list(page.items) == [
+        order
+        for order in mine
+        if order.instrument_id == AAPL.instrument_id and order.side is SELL and early < order.created_ns <= late
+    ]
+
+
+async def test_orders_of_a_group_are_found_together(database: TransactionalDatabase) -> None:
+    driver = open_venue()
+    legs = [
+        c.PlaceOrder(ALICE, "", AAPL.instrument_id, side, OrderType.LIMIT, TimeInForce.GTC, 1, price)
+        for side, price in ((BUY, 90), (SELL, 110))
+    ]
+    driver.do(legs[0])
+    driver.do(c.PlaceOrderGroup(ALICE, Contingency.OTO, tuple(legs)))
+    driver.do(legs[0])
+    await TransactionalProjection(database).apply(driver.batches)
+    found = await database.trading.group_orders([2])
+    assert [(order.order_id, order.group_id, order.contingency) for order in found] == [
+        (2, 2, Contingency.OTO),
+        (3, 2, Contingency.OTO),
+    ]
+    assert await database.trading.group_orders([1]) == ()
 
 
 @pytest.mark.parametrize("account_id", ACCOUNTS)

@@ -11,15 +11,17 @@ from trading_engine.venue.events import (
     AnyEvent,
     BookChanged,
     EventBatch,
+    LegActivated,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
+    OrderGroupAccepted,
     OrderReplaced,
     TradeExecuted,
 )
 from trading_engine.venue.order_state import Fill, LiveOrders, OrderReport, OrderState, OrderStatus, average_ticks
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, Side, TimeInForce
+from trading_engine.venue.terms import Contingency, OrderType, Side, TimeInForce
 
 STATUS = OrderStatus
 
@@ -137,6 +139,7 @@ def test_fold_ended_order_leaves_live_with_nothing_left(event: Any, kind: Any, s
 def test_fold_replace_carries_filled_quantity_and_value() -> None:
     orders = LiveOrders()
     orders.apply(batch_of([accepted(1), accepted(2, Side.SELL, lots=4), traded(1, 2, 4, 6, 0)]))
+    before = orders.live[1]
     reports = orders.apply(batch_of([OrderReplaced(1, 10, 24, 20, 101, False)], first=4, time_ns=2_000))
     expected = state(
         1,
@@ -148,8 +151,19 @@ def test_fold_replace_carries_filled_quantity_and_value() -> None:
         updated_ns=2_000,
         event_sequence=4,
     )
-    assert reports == [OrderReport(4, "replaced", expected)]
+    assert reports == [OrderReport(4, "replaced", expected, before=before)]
     assert expected.leaves_lots == 20
+
+
+def test_fold_order_of_a_group_waits_and_knows_its_group() -> None:
+    orders = LiveOrders()
+    group = OrderGroupAccepted(1, 10, 1, Contingency.OTO, (1, 2))
+    orders.apply(batch_of([group, accepted(1), accepted(2), LegActivated(1, 10), accepted(3)]))
+    assert [(o.status, o.group_id, o.contingency) for o in orders.live.values()] == [
+        (STATUS.NEW, 1, Contingency.OTO),
+        (STATUS.HELD, 1, Contingency.OTO),
+        (STATUS.NEW, 0, None),
+    ]
 
 
 def test_fold_reports_keep_the_state_as_of_their_event() -> None:

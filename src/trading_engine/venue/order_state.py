@@ -34,7 +34,7 @@ from trading_engine.venue.events import (
     TradeExecuted,
 )
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
+from trading_engine.venue.terms import Contingency, OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce
 
 
 class OrderStatus(IntEnum):
@@ -83,6 +83,10 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     """As the order was entered."""
     stop_price_ticks: int = 0
     """What the order waits for outside the book, with status NEW as in FIX; 0 once it is triggered, and for all that are no stops."""
+    group_id: int = 0
+    """The first order of the group that the order was entered with; 0 for one by itself."""
+    contingency: Contingency | None = None
+    """How the orders of that group depend on each other."""
 
     @property
     def leaves_lots(self) -> int:
@@ -138,6 +142,8 @@ class OrderReport(msgspec.Struct, frozen=True, gc=False):
     kind: ReportKind
     order: OrderState
     fill: Fill | None = None
+    before: OrderState | None = None
+    """Of a replace: the order as it was."""
 
 
 class LiveOrders:
@@ -145,8 +151,8 @@ class LiveOrders:
 
     def __init__(self, live: Iterable[OrderState] = ()) -> None:
         self.live: dict[int, OrderState] = {order.order_id: order for order in live}
-        self._legs: tuple[int, ...] = ()
-        """Ids of the orders of the group that was accepted last."""
+        self._group: OrderGroupAccepted | None = None
+        """The one that was accepted last; its orders follow."""
 
     def apply(self, batch: EventBatch) -> list[OrderReport]:  # noqa: C901  # One row per kind of event.
         """Take one batch in and say, in order, what changed for which order."""
@@ -162,7 +168,7 @@ class LiveOrders:
                 case SelfTradePrevented():
                     reports += self._prevent(event, sequence, time_ns)
                 case OrderGroupAccepted():
-                    self._legs = event.order_ids
+                    self._group = event
                 case LegActivated():
                     reports.append(self._activate(event, sequence, time_ns))
                 case OrderRestated():
@@ -182,6 +188,7 @@ class LiveOrders:
     def _accept(self, event: OrderAccepted, sequence: int, time_ns: int) -> OrderReport:
         assert event.order_id not in self.live, (sequence, event)
         assert event.quantity_lots > 0, (sequence, event)
+        group = self._group if self._group is not None and event.order_id in self._group.order_ids else None
         order = OrderState(
             order_id=event.order_id,
             account_id=event.account_id,
@@ -195,7 +202,7 @@ class LiveOrders:
             quantity_lots=event.quantity_lots,
             filled_lots=0,
             filled_value=0,
-            status=OrderStatus.HELD if event.order_id in self._legs else OrderStatus.NEW,
+            status=OrderStatus.NEW if group is None else OrderStatus.HELD,
             end_reason=None,
             created_ns=time_ns,
             updated_ns=time_ns,
@@ -203,6 +210,8 @@ class LiveOrders:
             self_trade_prevention=event.self_trade_prevention,
             special=event.special,
             stop_price_ticks=event.special.stop_price_ticks if event.special else 0,
+            group_id=0 if group is None else group.group_id,
+            contingency=None if group is None else group.contingency,
         )
         self.live[event.order_id] = order
         return OrderReport(sequence, "new", order)
@@ -301,16 +310,16 @@ class LiveOrders:
         return OrderReport(sequence, kind, order)
 
     def _replace(self, event: OrderReplaced, sequence: int, time_ns: int) -> OrderReport:
-        order = self.live[event.order_id]
-        done_lots = order.filled_lots + order.prevented_lots
-        assert event.leaves_lots == event.quantity_lots - done_lots >= 0, (sequence, event, order)
+        before = self.live[event.order_id]
+        done_lots = before.filled_lots + before.prevented_lots
+        assert event.leaves_lots == event.quantity_lots - done_lots >= 0, (sequence, event, before)
         price_ticks = event.price_ticks
         if (
-            order.order_type is OrderType.PEGGED
+            before.order_type is OrderType.PEGGED
         ):  # The event has its limit; where it stands is in the restatement that follows.
-            price_ticks = order.price_ticks if event.priority_kept else 0
+            price_ticks = before.price_ticks if event.priority_kept else 0
         order = replace(
-            order,
+            before,
             quantity_lots=event.quantity_lots,
             price_ticks=price_ticks,
             stop_price_ticks=event.stop_price_ticks,
@@ -318,7 +327,7 @@ class LiveOrders:
             event_sequence=sequence,
         )
         self._store(order)
-        return OrderReport(sequence, "replaced", order)
+        return OrderReport(sequence, "replaced", order, before=before)
 
     def _store(self, order: OrderState) -> None:
         if order.status < OrderStatus.FILLED:

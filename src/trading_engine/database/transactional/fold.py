@@ -319,6 +319,8 @@ def _order_row(order: OrderState) -> Row:
         order.prevented_lots,
         None if order.special is None else encode_json(order.special).decode(),
         order.stop_price_ticks,
+        order.group_id,
+        None if order.contingency is None else int(order.contingency),
     )
 
 

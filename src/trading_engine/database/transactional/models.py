@@ -187,6 +187,8 @@ class OrderRow(Base):
     prevented_lots: Mapped[int]
     special: Mapped[str | None]  # JSON of venue.terms.SpecialTerms
     stop_price_ticks: Mapped[int]
+    group_id: Mapped[int] = mapped_column(server_default="0")
+    contingency: Mapped[int | None]
 
 
 class TradeRow(Base):
@@ -224,6 +226,13 @@ class OrderEventRow(Base):
             "event_sequence",
             sqlite_where=text("trade_id IS NOT NULL"),
             postgresql_where=text("trade_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_order_events_replaced",
+            "order_id",
+            "event_sequence",
+            sqlite_where=text("kind = 'replaced'"),
+            postgresql_where=text("kind = 'replaced'"),
         ),
         {"sqlite_with_rowid": False},
     )

@@ -4,8 +4,8 @@ What one method returns was read in one transaction and belongs to one moment. P
 same however far back it lies, and rows that come in meanwhile shift nothing. `limit` beyond `PAGE_ROWS_MAX` is taken as that.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -46,9 +46,10 @@ from trading_engine.database.transactional.records import (
 )
 from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import Contingency, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 PAGE_ROWS_MAX = 1_000
+GROUP_ORDERS_MAX = 3
 EVENT_STREAM = "events.0"
 
 OrderFilter = Literal["open", "done", "all"]
@@ -60,6 +61,7 @@ positions, cash_balances = table_of(PositionRow), table_of(CashBalanceRow)
 
 # Spelled out rather than bound: only then does SQLite see that the partial index covers it.
 IS_LIVE: ColumnElement[bool] = orders.c.status < literal_column(str(int(OrderStatus.FILLED)))
+IS_REPLACE: ColumnElement[bool] = order_events.c.kind == literal_column("'replaced'")
 IS_BUY: ColumnElement[bool] = trades.c.aggressor_side == int(Side.BUY)
 PUBLIC_TRADE = [
     trades.c[name]
@@ -74,6 +76,31 @@ PUBLIC_TRADE = [
         "event_sequence",
     )
 ]
+
+
+class OrderSelection(NamedTuple):
+    """What else may be asked of orders; None: anything."""
+
+    instrument_ids: Collection[int] | None = None
+    side: Side | None = None
+    after_ns: int | None = None
+    until_ns: int | None = None
+    """Entered after the one time, and not after the other."""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if self.instrument_ids is not None:
+            found.append(orders.c.instrument_id.in_(self.instrument_ids))
+        if self.side is not None:
+            found.append(orders.c.side == int(self.side))
+        if self.after_ns is not None:
+            found.append(orders.c.created_ns > self.after_ns)
+        if self.until_ns is not None:
+            found.append(orders.c.created_ns <= self.until_ns)
+        return found
+
+
+ALL_ORDERS = OrderSelection()
 
 
 class TradingRepository:
@@ -116,10 +143,11 @@ class TradingRepository:
         instrument_id: int | None = None,
         before_order_id: int | None = None,
         from_order_id: int | None = None,
+        only: OrderSelection = ALL_ORDERS,
         limit: int = 100,
     ) -> Page[OrderState]:
         """Newest first, with `next` as the `before_order_id` of the next page; from an order on, oldest first."""
-        query = select(orders).where(orders.c.account_id == account_id)
+        query = select(orders).where(orders.c.account_id == account_id, *only.conditions())
         if status != "all":
             query = query.where(IS_LIVE if status == "open" else ~IS_LIVE)
         if instrument_id is not None:
@@ -130,6 +158,41 @@ class TradingRepository:
             return await self._page(query.order_by(desc(orders.c.order_id)), limit, _order, "order_id")
         query = query.where(orders.c.order_id >= from_order_id)
         return await self._page(query.order_by(orders.c.order_id), limit, _order, "order_id")
+
+    async def group_orders(self, group_ids: Collection[int]) -> tuple[OrderState, ...]:
+        """All orders of the groups, in order of entry. A group is named by its first order, which the others follow at once."""
+        near = [group_id + number for group_id in group_ids for number in range(GROUP_ORDERS_MAX)]
+        query = select(orders).where(orders.c.order_id.in_(near), orders.c.group_id.in_(group_ids))
+
+        def work(connection: Connection) -> tuple[OrderState, ...]:
+            return tuple(_order(row) for row in connection.execute(query.order_by(orders.c.order_id)))
+
+        return await self._connections.run(Use.READ, work)
+
+    async def replaces(self, order_ids: Collection[int] | None = None) -> dict[int, tuple[int, ...]]:
+        """Of orders that were ever replaced, the events that did it, oldest first. None: of all that are open."""
+        query = select(order_events.c.order_id, order_events.c.event_sequence).where(IS_REPLACE)
+        if order_ids is None:
+            query = query.join(orders, orders.c.order_id == order_events.c.order_id).where(IS_LIVE)
+        else:
+            query = query.where(order_events.c.order_id.in_(order_ids))
+
+        def work(connection: Connection) -> dict[int, tuple[int, ...]]:
+            found: dict[int, tuple[int, ...]] = {}
+            for order_id, sequence in connection.execute(query.order_by(order_events.c.event_sequence)):
+                found[order_id] = (*found.get(order_id, ()), sequence)
+            return found
+
+        return await self._connections.run(Use.READ, work)
+
+    async def order_before(self, account_id: int, order_id: int, event_sequence: int) -> OrderState | None:
+        """The account's order as it was before that event."""
+        query = _reports().where(
+            order_events.c.account_id == account_id,
+            order_events.c.order_id == order_id,
+            order_events.c.event_sequence < event_sequence,
+        )
+        return await self._first_order(query.order_by(desc(order_events.c.event_sequence)).limit(1))
 
     async def fills(
         self,
@@ -319,6 +382,8 @@ def _reports() -> Select[Any]:
         orders.c.created_ns,
         orders.c.self_trade_prevention,
         orders.c.special,
+        orders.c.group_id,
+        orders.c.contingency,
     ).join(orders, orders.c.order_id == order_events.c.order_id)
 
 
@@ -432,6 +497,8 @@ def _order(row: Row[Any]) -> OrderState:
         prevented_lots=row.prevented_lots,
         special=None if row.special is None else decode_terms(row.special),
         stop_price_ticks=row.stop_price_ticks,
+        group_id=row.group_id,
+        contingency=None if row.contingency is None else Contingency(row.contingency),
     )
 
 
