@@ -1,7 +1,6 @@
 """The whole venue on RabbitMQ when the lines to it are cut, when nobody matches, and when RabbitMQ comes later than the rest."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,18 +13,17 @@ from support.deadline import deadline_of
 from support.faulty_line import FaultyLine, faulty_line
 from support.order_book_server import ManualClock, config_for, replayed
 from support.order_book_server import running as running_obs
-from support.rabbitmq import delete_queues, taken_from
+from support.rabbitmq import on_own_names, taken_from
 from support.tes_venue import Trader, Venue, eventually, order, running_venue, venue_config
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import StreamMessage
 from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.obs.errors import CannotStart
 from trading_engine.servers.obs.server import OrderBookServer
-from trading_engine.shared.config import Config, MessagingConfig, RabbitMQConfig
+from trading_engine.shared.config import Config
 from trading_engine.venue.events import EventBatch
 
 DEADLINE_S = 60.0
-NAMES = ("commands.0", "commands.0.dead", "events.0", "calls")
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +38,9 @@ async def on_rabbitmq(config: Config, url: str) -> AsyncIterator[tuple[Config, F
     """The configuration on a line to the shared server, with names of its own."""
     address = URL(url)
     assert address.port
-    prefix = f"t{secrets.token_hex(6)}."
-    async with faulty_line(address.port) as line:
-        rabbitmq = RabbitMQConfig(url=f"amqp://127.0.0.1:{line.listening_port}/", prefix=prefix)
-        yield replace(config, messaging=MessagingConfig(transport="rabbitmq", rabbitmq=rabbitmq)), line
-    await delete_queues(url, *(prefix + name for name in NAMES))
+    async with on_own_names(config, url) as config, faulty_line(address.port) as line:
+        rabbitmq = replace(config.messaging.rabbitmq, url=f"amqp://127.0.0.1:{line.listening_port}/")
+        yield replace(config, messaging=replace(config.messaging, rabbitmq=rabbitmq)), line
 
 
 async def events_on(config: Config, count: int) -> list[EventBatch]:

@@ -23,12 +23,13 @@ from support.tes_venue import (
 )
 from trading_engine.database.transactional.records import Role
 from trading_engine.messaging.broker import StreamMessage
-from trading_engine.messaging.schemas import VenueStatus, encode, event_stream, venue_calls
+from trading_engine.messaging.schemas import BooksPart, VenueStatus, books_calls, encode, event_stream, venue_calls
 from trading_engine.messaging.transports.hub import Hub
 from trading_engine.messaging.transports.memory import InMemoryBroker
 from trading_engine.servers.tes.server import trading_engine_server
 from trading_engine.servers.tes.services.gateway import StreamInconsistent
 from trading_engine.shared.config import Config, ConfigError
+from trading_engine.venue import Venue as PureVenue
 from trading_engine.venue.events import EventBatch, InstrumentListed, TradingPhaseChanged
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.terms import TradingPhase
@@ -204,10 +205,15 @@ class SilentVenue:
     async def start(self) -> None:
         await self.broker.connect()
         await self.broker.serve(venue_calls(0), self._status)
+        await self.broker.serve(books_calls(0), self._books)
         await self.broker.stream_publisher(event_stream(0)).append([StreamMessage(2, encode(LISTED))])
 
     async def _status(self, _: bytes) -> bytes:
         return encode(VenueStatus(1, self.event_sequence, 10, 0, 0))
+
+    async def _books(self, _: bytes) -> bytes:
+        """As they were before the first event."""
+        return encode(BooksPart(0, 1, PureVenue().markets_snapshot()))
 
 
 async def test_order_without_an_outcome_is_answered_unknown(tmp_path: Path) -> None:

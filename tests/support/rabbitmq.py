@@ -1,11 +1,28 @@
 """What tests do to a RabbitMQ server beside the transport."""
 
 import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
+from msgspec.structs import replace
+from yarl import URL
+
+from trading_engine.shared.config import Config, MessagingConfig, RabbitMQConfig
 
 POLL_S = 0.05
+NAMES = ("commands.0", "commands.0.dead", "events.0", "calls")
+
+
+@asynccontextmanager
+async def on_own_names(config: Config, url: str) -> AsyncIterator[Config]:
+    """The configuration on the server that all share, with names of its own, which are deleted afterwards."""
+    prefix = f"t{secrets.token_hex(6)}."
+    rabbitmq = RabbitMQConfig(url=str(URL(url).with_user(None)), prefix=prefix)
+    yield replace(config, messaging=MessagingConfig(transport="rabbitmq", rabbitmq=rabbitmq))
+    await delete_queues(url, *(prefix + name for name in NAMES))
 
 
 async def delete_queues(url: str, *names: str) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from support.processes import VenueProcesses
 from trading_engine.clients import AsyncClient
+from trading_engine.clients.sdk.calls import OrderTerms
 from trading_engine.clients.sdk.errors import OutcomeUnknown, Refused, ServerFailed, Unavailable
-from trading_engine.clients.sdk.views import Order, Side
+from trading_engine.clients.sdk.views import Book, Order, Side
 from trading_engine.servers.obs.journal import read_journal
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.venue import Venue
+from trading_engine.venue.terms import Side as VenueSide
 
 SEED = int(os.environ.get("CRASH_SEED", "20260105"))
 TRADERS_PER_USER = 4
@@ -74,7 +76,10 @@ async def trade(client: AsyncClient, name: str, record: Record, rng: random.Rand
             record.attempted.add(client_order_id)
             side: Side = "buy" if rng.random() < 0.5 else "sell"
             price = f"{100 + rng.randint(-5, 5) / 100:.2f}"
-            order = await client.place("AAA", side, rng.randint(1, 20), price=price, client_order_id=client_order_id)
+            quantity, terms = rng.randint(1, 20), OrderTerms()
+            if rng.random() < 0.2:
+                terms = OrderTerms(display_quantity=rng.randint(1, quantity))
+            order = await client.place("AAA", side, quantity, price=price, client_order_id=client_order_id, **terms)
             record.accepted[client_order_id] = order.order_id
         except Refused:
             continue
@@ -183,12 +188,22 @@ async def check_all_agrees(venue: VenueProcesses, records: dict[str, Record], ro
     venue.start_servers()
     venue.wait_ready()
     await check_users(venue, records)
+    async with client_of(venue, USERS[0]) as client:
+        book = await client.book("AAA", depth=1000)
     assert venue.stop("tes") == 0
     assert venue.stop("obs") == 0
     assert sum(len(record.accepted) for record in records.values()) > 10 * rounds
     replayed = replayed_venue(venue.data_dir)
     check_database(venue.data_dir, replayed)
+    check_book(book, replayed)
     return replayed
+
+
+def check_book(book: Book, venue: Venue) -> None:
+    """What a server displays that was killed and began anew: to the lot, what of each iceberg is displayed."""
+    for side, levels in ((VenueSide.BUY, book.bids), (VenueSide.SELL, book.asks)):
+        displayed = [(level.price_ticks, level.quantity_lots, level.orders) for level in venue.depth(1, side)]
+        assert [(int(level.price * 100), int(level.quantity), level.orders) for level in levels] == displayed
 
 
 async def check_users(venue: VenueProcesses, records: dict[str, Record]) -> None:

@@ -22,6 +22,11 @@ def venue_calls(shard: int) -> str:
     return f"venue.{shard}"
 
 
+def books_calls(shard: int) -> str:
+    """Name of the RPC that gives the books of a shard: `BooksQuery` in, `BooksPart` out."""
+    return f"books.{shard}"
+
+
 class VenueQuery(msgspec.Struct, frozen=True):
     """Ask an OBS how it is."""
 
@@ -39,8 +44,28 @@ class VenueStatus(msgspec.Struct, frozen=True):
     state_hash: str = ""
 
 
+class BooksQuery(msgspec.Struct, frozen=True):
+    """Ask an OBS for all its markets, with every order in them, as they were right after one event."""
+
+    event_sequence_min: int = 0
+    """They may not be older than this event."""
+    event_sequence: int = 0
+    """Of the answer of which this asks for another part; 0 asks for the first one of any."""
+    part: int = 0
+
+
+class BooksPart(msgspec.Struct, frozen=True):
+    """One part of `Venue.markets_snapshot`, which is larger than a message may be."""
+
+    event_sequence: int
+    parts: int
+    payload: bytes
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(SubmittedCommand).decode
 decode_batch = msgspec.msgpack.Decoder(EventBatch).decode
 decode_query = msgspec.msgpack.Decoder(VenueQuery).decode
 decode_status = msgspec.msgpack.Decoder(VenueStatus).decode
+decode_books_query = msgspec.msgpack.Decoder(BooksQuery).decode
+decode_books_part = msgspec.msgpack.Decoder(BooksPart).decode

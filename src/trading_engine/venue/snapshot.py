@@ -66,6 +66,7 @@ FORMAT = 12
 
 Order = TypeVar("Order")
 Other = TypeVar("Other")
+Record = TypeVar("Record", "VenueRecord", "MarketsRecord")
 Number = Annotated[int, msgspec.Meta(ge=0, le=ID_MAX)]
 Amount = Annotated[int, msgspec.Meta(ge=-MONEY_MAX, le=MONEY_MAX)]
 
@@ -191,8 +192,23 @@ class VenueRecord(msgspec.Struct, frozen=True, array_like=True):
     transfers: TransfersRecord = TransfersRecord()
 
 
+class MarketsRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The markets alone: nothing of accounts, balances and client order ids."""
+
+    format: Number
+    event_sequence: Number
+    time_ns: Number
+    markets: list[MarketRecord]
+
+
 def save(venue: "Venue") -> bytes:
     return msgspec.msgpack.encode(venue._saver(venue).save())
+
+
+def save_markets(venue: "Venue") -> bytes:
+    """What public market data begins with. Takes time in proportion to the open orders, like a snapshot, but far less of it."""
+    markets = venue._saver(venue).markets()
+    return msgspec.msgpack.encode(MarketsRecord(FORMAT, venue.event_sequence, venue.time_ns, markets))
 
 
 def book_of(orders: Iterable[RestingOrder]) -> BookRecord:
@@ -223,13 +239,16 @@ class Saver:
             venue._last_trade_id,
             list(venue._producers.items()),
             sorted(venue._issued_cash.items()),
-            [self._market(market) for _, market in sorted(venue._markets.items())],
+            self.markets(),
             [_save_account(account) for _, account in sorted(venue._accounts.items())],
             [_save_control(key, venue._risk.controls[key]) for key in sorted(venue._risk.controls)],
             self.names(),
             BreakersRecord(venue._breakers.rules, venue._breakers.tripped, venue._breakers.halted_until_ns),
             save_transfers(venue._transfers),
         )
+
+    def markets(self) -> list[MarketRecord]:
+        return [self._market(market) for _, market in sorted(self.venue._markets.items())]
 
     def _market(self, market: Market) -> MarketRecord:
         return MarketRecord(
@@ -346,8 +365,17 @@ def _save_control(key: tuple[RiskScope, int], control: RiskControl) -> RiskContr
 
 def decode(data: bytes) -> VenueRecord:
     """Raises `SnapshotError`."""
+    return _decoded(data, VenueRecord)
+
+
+def decode_markets(data: bytes) -> MarketsRecord:
+    """What `save_markets` made. Raises `SnapshotError`."""
+    return _decoded(data, MarketsRecord)
+
+
+def _decoded(data: bytes, kind: type[Record]) -> Record:
     try:
-        record = msgspec.msgpack.decode(data, type=VenueRecord)
+        record = msgspec.msgpack.decode(data, type=kind)
     except msgspec.DecodeError as error:
         raise SnapshotError(str(error)) from error
     if record.format != FORMAT:

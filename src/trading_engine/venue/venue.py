@@ -303,6 +303,10 @@ class Venue:
         """The whole state in one canonical encoding: equal states have equal bytes."""
         return snapshot.save(self)
 
+    def markets_snapshot(self) -> bytes:
+        """The markets alone, without accounts and client order ids: what `snapshot.decode_markets` reads."""
+        return snapshot.save_markets(self)
+
     @classmethod
     def restore(cls, data: bytes, strategies: Mapping[str, Strategy] = NO_STRATEGIES) -> Self:
         """The venue of which `snapshot` made `data`. It needs the strategies that its instruments name.

@@ -11,7 +11,7 @@ be reached, are published after all, none twice; and the venue never waits for R
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -60,10 +60,14 @@ class Reach(ABC):
     async def close(self) -> None: ...
 
 
-def reach_for(config: Config, hub: Hub, inside: InMemoryBroker, answer_status: RequestHandler) -> Reach:
+Answers = Mapping[str, RequestHandler]
+"""What answers calls, by their names."""
+
+
+def reach_for(config: Config, hub: Hub, inside: InMemoryBroker, answers: Answers) -> Reach:
     """Raises `ConfigError`."""
     if uses_rabbitmq(config):
-        return RabbitMQReach(config, hub, inside, broker_for(config), answer_status)
+        return RabbitMQReach(config, hub, inside, broker_for(config), answers)
     return SocketReach(config, hub, inside)
 
 
@@ -89,11 +93,10 @@ class SocketReach(Reach):
 
 class RabbitMQReach(Reach):
     def __init__(
-        self, config: Config, hub: Hub, inside: InMemoryBroker, outside: MessageBroker, answer_status: RequestHandler
+        self, config: Config, hub: Hub, inside: InMemoryBroker, outside: MessageBroker, answers: Answers
     ) -> None:
         shard = config.obs.shard
-        self._calls = schemas.venue_calls(shard)
-        self._answer_status = answer_status
+        self._answers = answers
         self._outside = outside
         self._relay = Relay(hub.stream(schemas.event_stream(shard)), inside, outside)
         self.consumer = outside.consumer(schemas.command_queue(shard))
@@ -124,7 +127,8 @@ class RabbitMQReach(Reach):
         while True:
             try:
                 await self._outside.connect()
-                await self._outside.serve(self._calls, self._answer_status)
+                for name, answer in self._answers.items():
+                    await self._outside.serve(name, answer)
                 return
             except BrokerUnavailable as error:
                 log.warning("waiting for RabbitMQ", extra=fields(reason=error))

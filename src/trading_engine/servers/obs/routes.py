@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -12,6 +13,8 @@ from trading_engine.venue.commands import SubmittedCommand
 
 INTERNAL_PRODUCER_PREFIX = "obs-"
 PRODUCER_CHARACTERS_MAX = 64
+
+Query = TypeVar("Query")
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +51,15 @@ def fault_of(command: SubmittedCommand, now_ns: int) -> str:
     return ""
 
 
-def query_handler(status: Callable[[schemas.VenueQuery], Awaitable[schemas.VenueStatus]]) -> RequestHandler:
+def query_handler(
+    decode: Callable[[bytes], Query], answer: Callable[[Query], Awaitable[schemas.VenueStatus | schemas.BooksPart]]
+) -> RequestHandler:
     async def handle(payload: bytes) -> bytes:
         try:
-            query = schemas.decode_query(payload)
+            query = decode(payload)
         except msgspec.MsgspecError as error:
             log.warning("query refused", extra=fields(reason=error))
             raise RemoteError(f"not a query: {error}") from error
-        return schemas.encode(await status(query))
+        return schemas.encode(await answer(query))
 
     return handle

@@ -11,6 +11,7 @@ from trading_engine.messaging.transports import broker_for, uses_rabbitmq
 from trading_engine.messaging.transports.embedded_server import SocketInUse
 from trading_engine.messaging.transports.hub import Hub
 from trading_engine.messaging.transports.memory import InMemoryBroker
+from trading_engine.servers.obs.book_answers import BookAnswers
 from trading_engine.servers.obs.clock import Clock, SystemClock
 from trading_engine.servers.obs.core import core_for
 from trading_engine.servers.obs.errors import CannotStart, ObsError
@@ -120,10 +121,16 @@ class OrderBookServer:
         try:
             await keeper.apply()
             await service.prepare()
-            handler = query_handler(service.status)
-            await broker.serve(schemas.venue_calls(self._shard), handler)
+            answers = {
+                schemas.venue_calls(self._shard): query_handler(schemas.decode_query, service.status),
+                schemas.books_calls(self._shard): query_handler(
+                    schemas.decode_books_query, BookAnswers(lambda: sequencer.venue).part
+                ),
+            }
+            for name, answer in answers.items():
+                await broker.serve(name, answer)
             courier = Courier(self._shard, sequencer, lambda shard: broker_for(self._config.of_shard(shard)))
-            reach = reach_for(self._config, self.hub, broker, handler)
+            reach = reach_for(self._config, self.hub, broker, answers)
             await self._serve(service, keeper, courier, reach, recovered, lock, stop)
             await snapshots.finish()
         finally:

@@ -52,6 +52,7 @@ from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, WebSo
 from trading_engine.servers.tes.services.accounts import Accounts, UnsafeDemoUsers, check_demo_host
 from trading_engine.servers.tes.services.analytics import Analytics
 from trading_engine.servers.tes.services.authentication import Authentication
+from trading_engine.servers.tes.services.book_feed import BookFeed
 from trading_engine.servers.tes.services.credentials import (
     AccessTokens,
     ApiKeySecrets,
@@ -154,7 +155,9 @@ class TradingEngineServer:
         self._trading = database.trading
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
         self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self.readings.reports)
-        self.gateway.on_batch(lambda batch, _: self.market_data.apply(batch))
+        book_feed = BookFeed(self.market_data, config.obs.shard)
+        self.gateway.on_connection(book_feed.begin)
+        self.gateway.on_batch(book_feed.handle)
         self.gateway.on_batch(self._private_streams.handle)
         self._order_limit = RateLimit("orders", limits.orders_per_second, limits.orders_burst, time.monotonic)
         self._request_limit = RateLimit("requests", limits.requests_per_second, limits.requests_burst, time.monotonic)

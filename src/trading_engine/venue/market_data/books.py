@@ -15,7 +15,7 @@ References count the displayed orders of an instrument. A fold that is restored 
 begins with a venue's snapshot gives new ones, so its clients have to begin with its snapshots.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -40,6 +40,7 @@ from trading_engine.venue.market_data.updates import (
     TopOfBook,
 )
 from trading_engine.venue.order_book import RestingOrder
+from trading_engine.venue.snapshot import MarketRecord
 from trading_engine.venue.terms import Side
 
 FORMAT = 4
@@ -606,9 +607,14 @@ class PublicBooks:
     def of_venue(cls, data: bytes) -> "PublicBooks":
         """A fold that begins where the venue was of which `data` is the snapshot. References are new, and no last trade is known."""
         record = snapshot.decode(data)
+        return cls.of_markets(record.event_sequence, record.markets)
+
+    @classmethod
+    def of_markets(cls, event_sequence: int, markets: Iterable[MarketRecord]) -> "PublicBooks":
+        """The same of the venue's markets alone. Raises `SnapshotError`."""
         books = cls()
-        books.event_sequence = record.event_sequence
-        for market in record.markets:
+        books.event_sequence = event_sequence
+        for market in markets:
             book = PublicBook(market.instrument, market.market_sequence)
             in_book = snapshot.orders_in(market)
             orders = [_order_of_venue(order, book) for order in (*in_book, *market.stops, *market.pegs)]

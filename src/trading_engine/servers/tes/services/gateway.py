@@ -82,6 +82,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 BatchListener = Callable[[EventBatch, Sequence[OrderReport]], None]
 StatusListener = Callable[[bool], None]
+ConnectionListener = Callable[[MessageBroker, int], Awaitable[None]]
 Recorder = Callable[[EventBatch], Awaitable[None]]
 
 
@@ -113,6 +114,7 @@ class Gateway:
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._batch_listeners: list[BatchListener] = []
         self._status_listeners: list[StatusListener] = []
+        self._connection_listeners: list[ConnectionListener] = []
         self._is_caught_up = False
         self.handled_sequence = handled_sequence
         """Sequence of the last event that this process has taken in."""
@@ -143,6 +145,11 @@ class Gateway:
     def on_status(self, listener: StatusListener) -> None:
         """Have `listener` called when the order book server comes (True) or goes (False)."""
         self._status_listeners.append(listener)
+
+    def on_connection(self, listener: ConnectionListener) -> None:
+        """Have `listener` called with the broker and the last sequence handled, whenever the order book server answers again and before
+        further events are read."""
+        self._connection_listeners.append(listener)
 
     # Commands out
 
@@ -206,6 +213,8 @@ class Gateway:
                 f"The database holds events up to {self.handled_sequence}, but the order book server has only {target}: they do not "
                 "belong together. Start with the data directory that belongs to this journal, or with an empty one."
             )
+        for listener in self._connection_listeners:
+            await listener(self._broker, self.handled_sequence)
         consumer = self._broker.stream_consumer(event_stream(self._shard))
         heartbeat = asyncio.create_task(self._watch_heartbeat(consumer), name="order book server heartbeat")
         try:

@@ -32,6 +32,7 @@ from trading_engine.venue.events import (
     TradingPhaseChanged,
 )
 from trading_engine.venue.instrument import Instrument
+from trading_engine.venue.market_data.books import PublicBook, PublicBooks
 from trading_engine.venue.market_data.levels import LevelSide
 from trading_engine.venue.order_state import OrderState
 from trading_engine.venue.terms import Side, TradingPhase
@@ -227,6 +228,8 @@ class Market:
         self.changed_levels: set[tuple[int, int]] = set()
         self.pending_trades: list[tuple[TradeExecuted, int]] = []
         self.ticker_changed = False
+        self.books: PublicBooks | None = None
+        """Those of the shard, order by order; None until they have begun."""
         self._snapshot_frame: tuple[int, bytes] | None = None
 
     @property
@@ -234,10 +237,25 @@ class Market:
         """What a position is valued at: the last trade, or the reference price before the first one."""
         return self.last_price_ticks or self.instrument.reference_price_ticks or None
 
-    def add_resting(self, order: OrderState) -> None:
-        """At start-up: take what is displayed of a live order into its level.
+    @property
+    def book(self) -> PublicBook | None:
+        """Order by order, where that is known."""
+        return None if self.books is None else self.books.books[self.instrument.instrument_id]
 
-        How much of an iceberg's slice is left, the order does not tell: it stands there with a whole one until its level changes.
+    def begin_book(self, books: PublicBooks) -> bool:
+        """From now on the levels are those of this book. False where they are what they were."""
+        self.books = books
+        book = books.books[self.instrument.instrument_id]
+        assert book.sequence == self.sequence, (self.instrument.symbol, book.sequence, self.sequence)
+        levels = {side: self.sides[side].levels for side in Side}
+        self.sides = {side: book.side(side) for side in Side}
+        self._snapshot_frame = None
+        return any(self.sides[side].levels != levels[side] for side in Side)
+
+    def add_resting(self, order: OrderState) -> None:
+        """At start-up: take what is displayed of a live order into its level, until the order book server says more (`book_feed`).
+
+        How much of an iceberg's slice is left, the order does not tell: it stands there with a whole one.
         """
         if not order.is_displayed:
             return
@@ -248,7 +266,8 @@ class Market:
 
     def apply_book(self, event: BookChanged, time_ns: int) -> None:
         for side, price_ticks, lots, order_count in event.levels:
-            self.sides[side].set(price_ticks, lots, order_count)
+            if self.books is None:
+                self.sides[side].set(price_ticks, lots, order_count)
             self.changed_levels.add((side, price_ticks))
         self.sequence = event.market_sequence
         self.time_ns = time_ns
@@ -385,7 +404,21 @@ class MarketData:
         self._markets[market.instrument.instrument_id] = market
         self._by_symbol[market.instrument.symbol] = market
 
-    def apply(self, batch: EventBatch) -> None:
+    def begin_books(self, books: PublicBooks) -> None:
+        """Take over the books of a shard, which are as the last batch of it left them.
+
+        Where a level was not what it was taken for, whoever follows the book gets a snapshot and begins anew.
+        """
+        for instrument_id in books.books:
+            market = self._markets[instrument_id]
+            self._flush_changes(market)
+            if market.begin_book(books):
+                send_to_all(self._book_subscribers.get(market.instrument.symbol, ()), market.snapshot_frame())
+
+    def apply(self, batch: EventBatch, books: PublicBooks | None = None) -> None:
+        """Take a batch in; `books` are those of its shard, once they have begun."""
+        if books is not None:
+            books.apply(batch)
         for event in batch.events:
             match event:
                 case BookChanged():
@@ -395,7 +428,10 @@ class MarketData:
                     self._markets[event.instrument_id].apply_trade(event, batch.time_ns)
                     self._touched.add(event.instrument_id)
                 case InstrumentListed():
-                    self.add_market(Market(event.instrument))
+                    market = Market(event.instrument)
+                    self.add_market(market)
+                    if books is not None:
+                        market.begin_book(books)
                 case InstrumentChanged():
                     self._markets[event.instrument.instrument_id].instrument = event.instrument
                 case TradingPhaseChanged():
