@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trading_engine.servers.obs.schedule import (
+from trading_engine.servers.schedule import (
     ALWAYS_OPEN,
     CLOSES,
     OPENS,

@@ -19,12 +19,12 @@ from trading_engine.servers.obs.lock import DirectoryLock
 from trading_engine.servers.obs.reach import Reach, reach_for
 from trading_engine.servers.obs.recovery import Paths, Recovered, recover
 from trading_engine.servers.obs.routes import query_handler
-from trading_engine.servers.obs.schedule import schedule_for
 from trading_engine.servers.obs.sequencer import Sequencer
 from trading_engine.servers.obs.services import OrderBookService, Snapshots
 from trading_engine.servers.obs.standby import Standby
 from trading_engine.servers.obs.transfers import Courier
 from trading_engine.servers.obs.utilities import VenueKeeper, open_utilities, read
+from trading_engine.servers.schedule import schedule_for
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 

@@ -15,7 +15,9 @@ from trading_engine.servers.obs.event_log import EventLog
 from trading_engine.servers.obs.listing import circuit_breakers
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.servers.obs.routes import commands_of
-from trading_engine.servers.obs.schedule import (
+from trading_engine.servers.obs.sequencer import Sequencer
+from trading_engine.servers.obs.snapshots import Snapshot, save_snapshot
+from trading_engine.servers.schedule import (
     SECOND_NS,
     PhaseChange,
     PhaseStep,
@@ -23,8 +25,6 @@ from trading_engine.servers.obs.schedule import (
     next_day_end,
     phase_after_call,
 )
-from trading_engine.servers.obs.sequencer import Sequencer
-from trading_engine.servers.obs.snapshots import Snapshot, save_snapshot
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields
 from trading_engine.venue.commands import (

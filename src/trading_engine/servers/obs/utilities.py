@@ -18,8 +18,8 @@ from trading_engine.database.utilities.records import Applied, Contents, Holiday
 from trading_engine.servers.obs.desired import WAITS, Wanted, wanted_of
 from trading_engine.servers.obs.errors import CannotStart, ObsError
 from trading_engine.servers.obs.listing import check_definition
-from trading_engine.servers.obs.schedule import holidays_of, schedule_for
 from trading_engine.servers.obs.services import OrderBookService
+from trading_engine.servers.schedule import holidays_of, schedule_for
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields
 

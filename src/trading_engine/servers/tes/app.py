@@ -2,6 +2,7 @@
 
     CORS ─▶ last resort (500) ─▶ Edge ─┬─▶ WebSocketEndpoint   /v1/ws
                                        ├─▶ Binance             /api/v3, /ws, /stream, /ws-api/v3
+                                       ├─▶ Alpaca              /v2, /stream
                                        ├─▶ OrdersFront         placing, canceling, replacing
                                        ├─▶ FastAPI             the rest of /v1, /docs, /openapi.json
                                        └─▶ mounted apps        everything else (the portal)
@@ -20,6 +21,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from trading_engine.servers.tes.alpaca.rest import AlpacaRest
 from trading_engine.servers.tes.asgi import (
     ASGIApp,
     Disconnected,
@@ -75,6 +77,7 @@ class Edge:
         websocket: WebSocketEndpoint,
         binance: BinanceRest,
         binance_sockets: BinanceSockets,
+        alpaca: AlpacaRest,
         mounts: Sequence[tuple[str, ASGIApp]],
         authentication: Authentication,
         request_limit: RateLimit,
@@ -85,6 +88,7 @@ class Edge:
         self._websocket = websocket
         self._binance = binance
         self._binance_sockets = binance_sockets
+        self._alpaca = alpaca
         self._mounts = sorted(mounts, key=lambda mount: len(mount[0]), reverse=True)
         self._authentication = authentication
         self._request_limit = request_limit
@@ -116,6 +120,8 @@ class Edge:
                 await self._orders_front(scope, receive, send, headers)
             elif BinanceRest.handles(path):
                 await self._binance(scope, receive, send, [*headers, *API_HEADERS])
+            elif AlpacaRest.handles(path):
+                await self._alpaca(scope, receive, send, [*headers, *API_HEADERS])
             elif is_api(path):
                 await self._serve_api(scope, receive, send, headers)
             else:

@@ -46,6 +46,11 @@ def text_frame(payload: bytes) -> bytes:
     return Frame(Opcode.TEXT, payload).serialize(mask=False)
 
 
+def binary_frame(payload: bytes) -> bytes:
+    """The same of bytes."""
+    return Frame(Opcode.BINARY, payload).serialize(mask=False)
+
+
 def raw_response(error: ApiError) -> bytes:
     """A whole HTTP response that ends the connection, for what goes wrong before there is a request."""
     body = error.to_json()
@@ -232,7 +237,7 @@ class DirectWebSocket(WebSocketsSansIOProtocol):
         return not (self.disconnected or self.close_sent or self.transport.is_closing())
 
     def write_frame(self, frame: bytes) -> None:
-        """Write a frame made by `text_frame`; a connection that is closing takes nothing any more."""
+        """Write a frame made by `text_frame` or `binary_frame`; a connection that is closing takes nothing any more."""
         if self.is_open:
             self.transport.write(frame)
 

@@ -32,6 +32,13 @@ from trading_engine.database.utilities.flags import NEW_ORDERS
 from trading_engine.database.utilities.records import Contents, Mark
 from trading_engine.messaging.broker import BrokerError, MessageBroker
 from trading_engine.messaging.transports import broker_for
+from trading_engine.servers.tes.alpaca.account import Account
+from trading_engine.servers.tes.alpaca.assets import Assets
+from trading_engine.servers.tes.alpaca.keys import Keys
+from trading_engine.servers.tes.alpaca.orders import Orders
+from trading_engine.servers.tes.alpaca.positions import Positions
+from trading_engine.servers.tes.alpaca.rest import AlpacaRest, AlpacaServices
+from trading_engine.servers.tes.alpaca.versions import Versions
 from trading_engine.servers.tes.app import Edge, create_app
 from trading_engine.servers.tes.asgi import ASGIApp
 from trading_engine.servers.tes.binance.account import AccountRequests
@@ -70,6 +77,7 @@ from trading_engine.servers.tes.services.private_streams import PrivateStreams
 from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
+from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.services.shared_limits import SharedLimits
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
@@ -142,17 +150,19 @@ class TradingEngineServer:
             self.decimals_of,
             time.time_ns,
         )
+        self._main_currency = next(iter(config.venue.currencies), "USD")
         self.readings = Readings(
             database.trading,
             projection,
             self.gateway,
             self.market_data,
             self.decimals_of,
-            next(iter(config.venue.currencies), "USD"),
+            self._main_currency,
         )
         self.history = History(lambda: open_history(config, threads=1), time.time_ns)
         self.analytics = Analytics(analytics_url(config), self.decimals_of)
         self._trading = database.trading
+        self.versions = Versions(database.trading)
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
         self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self.readings.reports)
         book_feed = BookFeed(self.market_data, config.obs.shard)
@@ -185,9 +195,10 @@ class TradingEngineServer:
                 tes.websocket_connections_max,
             )
         )
+        groups = OrderGroups(self.gateway, self._order_entry, self.readings)
         control = OrderControl(
             self._order_entry,
-            OrderGroups(self.gateway, self._order_entry, self.readings),
+            groups,
             Safeguards(self.gateway, self._order_entry),
             self.readings,
             self._order_limit,
@@ -210,12 +221,14 @@ class TradingEngineServer:
             self._order_entry, self.readings, self.authentication, self._order_limit, tes.request_bytes_max
         )
         binance, binance_sockets = self._binance()
+        alpaca = self._alpaca(groups)
         edge = Edge(
             front,
             api,
             self.websocket,
             binance,
             binance_sockets,
+            alpaca,
             mounts,
             self.authentication,
             self._request_limit,
@@ -248,6 +261,35 @@ class TradingEngineServer:
         rest = BinanceRest(services)
         sockets = SocketServices(rest, services, streams, user_data, tes.websocket_outbox_bytes_max)
         return rest, BinanceSockets(sockets, tes.websocket_connections_max)
+
+    def _alpaca(self, groups: OrderGroups) -> AlpacaRest:
+        tes, venue, utilities = self._config.tes, self._config.venue, self._utilities
+        sessions = TradingSessions(
+            venue.calendar, lambda: utilities.contents.own_holidays(venue.calendar), time.time_ns
+        )
+        assets = Assets(self.market_data, sessions, time.time_ns)
+        self.gateway.on_batch(self.versions.handle)
+        orders = Orders(
+            assets, self.versions, self._order_entry, groups, self.readings, self._trading, self.decimals_of
+        )
+        services = AlpacaServices(
+            Keys(self.authentication),
+            assets,
+            orders,
+            Positions(assets, orders, self.market_data, self.readings, self._trading, self.decimals_of, time.time_ns),
+            Account(
+                self.authentication,
+                self.market_data,
+                self.readings,
+                self._trading,
+                self._main_currency,
+                self.decimals_of,
+            ),
+            self._order_limit,
+            self._request_limit,
+            tes.request_bytes_max,
+        )
+        return AlpacaRest(services)
 
     # What runs as long as the process does
 
@@ -311,6 +353,7 @@ async def trading_engine_server(
             async with utilities_of(config) as utilities:
                 server = TradingEngineServer(config, broker, database, projection, start, utilities, mounts)
                 try:
+                    await server.versions.load()
                     await load_statistics(database, server.market_data, time.time_ns())
                     yield server
                 finally:

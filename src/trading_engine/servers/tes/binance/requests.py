@@ -26,8 +26,9 @@ from trading_engine.servers.tes.models.requests import (
 )
 from trading_engine.servers.tes.models.views import SELF_TRADE_PREVENTION_NAMES
 from trading_engine.servers.tes.services.market_data import Market
+from trading_engine.servers.tes.services.notional import lots_for_amount
+from trading_engine.servers.tes.services.order_entry import SIDES as SIDES_OF_NAMES
 from trading_engine.venue.conversion import NotADecimal, NotAMultiple, amount_to_minor, lots_to_quantity, parse_decimal
-from trading_engine.venue.terms import Side
 
 Parameters = Mapping[str, str]
 
@@ -167,22 +168,14 @@ def quantity_of(parameters: Parameters, market: Market, decimals: int, side: Sid
 
 
 def quantity_for(budget: str, market: Market, decimals: int, side: SideName) -> str:
-    """So much of the book as it is now as the amount buys, or fetches: whole lots, best price first."""
     try:
-        left = amount_to_minor(budget, decimals)
+        amount = amount_to_minor(budget, decimals)
     except NotAMultiple:
         raise BinanceError(-1111, "Parameter 'quoteOrderQty' has too much precision.") from None
-    instrument, lots = market.instrument, 0
-    opposite = market.sides[Side.SELL if side == "buy" else Side.BUY]
-    for price_ticks in opposite.prices(None):
-        value = price_ticks * instrument.tick_value
-        taken = min(opposite.levels[price_ticks][0], left // value)
-        lots, left = lots + taken, left - taken * value
-        if left < value:
-            break
+    lots = lots_for_amount(market, SIDES_OF_NAMES[side], amount)
     if lots <= 0:
         raise BinanceError(NEW_ORDER_REJECTED, "The book has nothing that this amount could trade.")
-    return lots_to_quantity(lots, instrument)
+    return lots_to_quantity(lots, market.instrument)
 
 
 def named_order(parameters: Parameters) -> tuple[int | None, str | None]:

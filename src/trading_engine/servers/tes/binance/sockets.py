@@ -1,13 +1,13 @@
 """The WebSockets: `/ws` and `/stream` for what is told, `/ws-api/v3` for what is asked."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
 
 from trading_engine.database.errors import DatabaseError
-from trading_engine.servers.tes.asgi import Receive, Scope, Send, client_address
+from trading_engine.servers.tes.asgi import Scope, client_address
 from trading_engine.servers.tes.binance.errors import BinanceError, translated
 from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices, Route, Security, Sender
 from trading_engine.servers.tes.binance.signing import sorted_bytes
@@ -17,12 +17,11 @@ from trading_engine.servers.tes.connections import DirectWebSocket, connection_o
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.views import encode
 from trading_engine.servers.tes.services.readings import database_unavailable
+from trading_engine.servers.tes.socket_sessions import Garbage, SocketEndpoint, SocketSession
 
 STREAM_PATH, RAW_PATH, API_PATH = "/stream", "/ws", "/ws-api/v3"
 STREAMS_MAX = 1024
 """Of one connection."""
-GARBAGE_MAX = 20
-CLOSE_POLICY, CLOSE_TRY_AGAIN = 1008, 1013
 
 METHODS: dict[str, tuple[str, str]] = {
     "ping": ("GET", "ping"),
@@ -77,58 +76,49 @@ class Request(msgspec.Struct, frozen=True):
 decode_request = msgspec.json.Decoder(Request)
 
 
-class Session:
-    """One connection; a subscriber."""
+class Session(SocketSession):
+    """What both kinds of connections have in common."""
 
     def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str) -> None:
+        super().__init__(connection, services.outbox_bytes_max)
         self.services = services
         self.address = address
-        self._connection = connection
-        self._garbage = 0
-
-    def send(self, frame: bytes) -> None:
-        if self._connection.waiting_bytes + len(frame) > self.services.outbox_bytes_max:
-            self._connection.cut_off(CLOSE_TRY_AGAIN, "too slow: more is waiting than the server keeps")
-        else:
-            self._connection.write_frame(frame)
 
     def answer(self, message: object) -> None:
         self.send(text_frame(encode(message)))
 
-    async def run(self, receive: Receive) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            try:
-                request = decode_request.decode(message.get("text") or message.get("bytes") or b"")
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                self._complain()
-                continue
-            self._garbage = 0
-            await self.handle(request)
+    async def take(self, payload: str | bytes) -> None:
+        try:
+            request = decode_request.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Garbage from None
+        await self.handle(request)
 
-    def _complain(self) -> None:
+    def complain(self) -> None:
         self.answer({"error": {"code": 3, "msg": "Invalid JSON: expected a request with a method."}, "id": None})
-        self._garbage += 1
-        if self._garbage >= GARBAGE_MAX:
-            self._connection.cut_off(CLOSE_POLICY, f"{GARBAGE_MAX} messages in a row could not be understood")
 
     async def handle(self, request: Request) -> None:
-        raise NotImplementedError
-
-    def end(self) -> None:
         raise NotImplementedError
 
 
 class StreamSession(Session):
     """What is subscribed is told, as it is or within the stream's name."""
 
-    def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str, form: Form) -> None:
+    def __init__(
+        self, services: SocketServices, connection: DirectWebSocket, address: str, form: Form, wanted: Sequence[str]
+    ) -> None:
         super().__init__(services, connection, address)
         self._form = form
+        self._wanted = wanted
         self._followed: dict[str, int | None] = {}
         """Stream → the account, where it is a listen key."""
+
+    async def begin(self) -> None:
+        for name in self._wanted:
+            try:
+                self.follow(name)
+            except BadStream as error:
+                self.answer({"error": {"code": 2, "msg": f"There is no stream {str(error)[:100]!r}."}, "id": None})
 
     def follow(self, name: str) -> None:
         """Raises `BadStream`."""
@@ -277,46 +267,27 @@ def parameters_of(params: Any) -> dict[str, str]:
     return {str(name): value if isinstance(value, str) else encode(value).decode() for name, value in params.items()}
 
 
-class BinanceSockets:
+class BinanceSockets(SocketEndpoint):
     """The ASGI application of the paths."""
 
     def __init__(self, services: SocketServices, connections_max: int) -> None:
+        super().__init__(self._session, connections_max)
         self._services = services
-        self._connections_max = connections_max
-        self._sessions: set[Session] = set()
 
     @staticmethod
     def handles(path: str) -> bool:
         return path in (STREAM_PATH, RAW_PATH, API_PATH) or path.startswith(RAW_PATH + "/")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        if len(self._sessions) >= self._connections_max:
-            await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN})
-            return
-        await send({"type": "websocket.accept"})
-        session = self._session(scope)
-        self._sessions.add(session)
-        try:
-            if isinstance(session, StreamSession):
-                self._follow_path(session, scope)
-            await session.run(receive)
-        finally:
-            self._sessions.discard(session)
-            session.end()
-
     def _session(self, scope: Scope) -> Session:
         connection, address = connection_of(scope), client_address(scope)
         if scope["path"] == API_PATH:
             return ApiSession(self._services, connection, address)
-        return StreamSession(self._services, connection, address, "combined" if scope["path"] == STREAM_PATH else "raw")
+        form: Form = "combined" if scope["path"] == STREAM_PATH else "raw"
+        return StreamSession(self._services, connection, address, form, streams_of(scope))
 
-    @staticmethod
-    def _follow_path(session: StreamSession, scope: Scope) -> None:
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        listed = scope["path"].removeprefix(RAW_PATH) if scope["path"] != STREAM_PATH else query.get("streams", [""])[0]
-        for name in filter(None, listed.split("/")):
-            try:
-                session.follow(name)
-            except BadStream as error:
-                session.answer({"error": {"code": 2, "msg": f"There is no stream {str(error)[:100]!r}."}, "id": None})
+
+def streams_of(scope: Scope) -> list[str]:
+    """Those that the address names."""
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    listed = scope["path"].removeprefix(RAW_PATH) if scope["path"] != STREAM_PATH else query.get("streams", [""])[0]
+    return [name for name in listed.split("/") if name]

@@ -139,6 +139,46 @@ def load_changes(
     return changes_of(sessions.values(), auctions)
 
 
+class TradingSession(NamedTuple):
+    """A day's trading from its first opening to its last close, and what the clocks of the venue show then."""
+
+    day: date
+    opens_ns: int
+    closes_ns: int
+    opens_at: str
+    closes_at: str
+
+
+def trading_sessions(name: str, around_ns: int, own_days: Iterable[Holiday] = ()) -> list[TradingSession]:
+    """In order, some weeks back and a year ahead. Raises `ConfigError` for a calendar that does not exist."""
+    if name == ALWAYS_OPEN:
+        zone: tzinfo = UTC
+        first_ns = (around_ns // DAY_NS - CALENDAR_PAST_DAYS) * DAY_NS
+        midnights = range(first_ns, around_ns + CALENDAR_FUTURE_DAYS * DAY_NS, DAY_NS)
+        sessions = {
+            datetime.fromtimestamp(midnight_ns // SECOND_NS, UTC).date(): {
+                "open": midnight_ns,
+                "close": midnight_ns + DAY_NS,
+            }
+            for midnight_ns in midnights
+        }
+    else:
+        calendar = load_calendar(name, around_ns)
+        zone, sessions = calendar.tz, sessions_of(calendar)
+    for own in own_days:
+        overrule(sessions, own, zone)
+    return [
+        TradingSession(
+            day,
+            session["open"],
+            session["close"],
+            local_time(session["open"], zone),
+            local_time(session["close"], zone),
+        )
+        for day, session in sorted(sessions.items())
+    ]
+
+
 def load_calendar(name: str, around_ns: int) -> Any:
     """Raises `ConfigError` for one that does not exist."""
     import exchange_calendars  # type: ignore[import-untyped]  # here, because it takes seconds

@@ -1,0 +1,11 @@
+"""Alpaca's trading and market data APIs over this venue: a translation of requests and answers, with no rules of its own.
+
+Made for what its clients send (alpaca-py first): `docs/api/alpaca.md` says what is offered and what is not.
+
+    rest.py           /v2 over HTTP                keys.py       whose request it is
+    orders.py         /v2/orders                   requests.py   bodies and queries to the venue's orders
+    positions.py      /v2/positions                views.py      orders as Alpaca shows them
+    account.py        /v2/account                  versions.py   what an order is called after a replace
+    assets.py         assets, clock, calendar      ids.py        UUIDs from numbers and back
+                                                   errors.py     refusals as its codes
+"""

@@ -1,0 +1,175 @@
+"""`/v2` over HTTP: a table of paths, and what answers each."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+
+from trading_engine.database.errors import DatabaseError
+from trading_engine.servers.tes.alpaca.account import Account
+from trading_engine.servers.tes.alpaca.assets import Assets
+from trading_engine.servers.tes.alpaca.errors import AlpacaError, not_found, translated
+from trading_engine.servers.tes.alpaca.keys import Keys
+from trading_engine.servers.tes.alpaca.orders import Orders
+from trading_engine.servers.tes.alpaca.positions import Positions
+from trading_engine.servers.tes.alpaca.requests import (
+    Parameters,
+    decode_order,
+    decode_replace,
+    read_body,
+    read_parameters,
+)
+from trading_engine.servers.tes.asgi import (
+    Header,
+    Receive,
+    Scope,
+    Send,
+    check_content_length,
+    client_address,
+    respond,
+)
+from trading_engine.servers.tes.asgi import read_body as read_bytes
+from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.rate_limits import RateLimit
+from trading_engine.servers.tes.services.readings import database_unavailable
+
+PREFIX = "/v2/"
+JSON: Header = (b"content-type", b"application/json")
+NAME = "*"
+"""Of a path: any one part, which is handed on."""
+MULTI_STATUS, NO_CONTENT = int(HTTPStatus.MULTI_STATUS), int(HTTPStatus.NO_CONTENT)
+
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Asked(NamedTuple):
+    """A request: who asks, what the path names, and what was sent."""
+
+    principal: Principal
+    name: str
+    parameters: Parameters
+    body: bytes
+
+
+class Route(NamedTuple):
+    answer: Callable[[Asked], Any]
+    """May be awaitable."""
+    status: int = 200
+    is_order: bool = False
+
+
+class AlpacaServices(NamedTuple):
+    """What the routes use."""
+
+    keys: Keys
+    assets: Assets
+    orders: Orders
+    positions: Positions
+    account: Account
+    order_limit: RateLimit
+    request_limit: RateLimit
+    request_bytes_max: int
+
+
+Path = tuple[str, ...]
+
+
+class AlpacaRest:
+    def __init__(self, services: AlpacaServices) -> None:
+        self._services = services
+        self._routes = self._order_routes() | self._account_routes()
+
+    @staticmethod
+    def handles(path: str) -> bool:
+        return path.startswith(PREFIX)
+
+    def _order_routes(self) -> dict[tuple[str, Path], Route]:
+        orders, positions = self._services.orders, self._services.positions
+        return {
+            ("POST", ("orders",)): Route(
+                lambda a: orders.place(a.principal, read_body(a.body, decode_order)), is_order=True
+            ),
+            ("GET", ("orders",)): Route(lambda a: orders.orders(a.principal, a.parameters)),
+            ("DELETE", ("orders",)): Route(lambda a: orders.cancel_all(a.principal), MULTI_STATUS),
+            ("GET", ("orders", NAME)): Route(lambda a: orders.order(a.principal, a.name, a.parameters)),
+            ("PATCH", ("orders", NAME)): Route(
+                lambda a: orders.replace(a.principal, a.name, read_body(a.body, decode_replace)), is_order=True
+            ),
+            ("DELETE", ("orders", NAME)): Route(lambda a: orders.cancel(a.principal, a.name), NO_CONTENT),
+            ("GET", ("orders:by_client_order_id",)): Route(
+                lambda a: orders.order_by_client_id(a.principal, a.parameters)
+            ),
+            ("GET", ("positions",)): Route(lambda a: positions.positions(a.principal)),
+            ("DELETE", ("positions",)): Route(
+                lambda a: positions.close_all(a.principal, a.parameters), MULTI_STATUS, is_order=True
+            ),
+            ("GET", ("positions", NAME)): Route(lambda a: positions.position(a.principal, a.name)),
+            ("DELETE", ("positions", NAME)): Route(
+                lambda a: positions.close(a.principal, a.name, a.parameters), is_order=True
+            ),
+        }
+
+    def _account_routes(self) -> dict[tuple[str, Path], Route]:
+        account, assets = self._services.account, self._services.assets
+        return {
+            ("GET", ("account",)): Route(lambda a: account.account(a.principal)),
+            ("GET", ("assets",)): Route(lambda a: assets.assets(a.parameters)),
+            ("GET", ("assets", NAME)): Route(lambda a: assets.asset(a.name)),
+            ("GET", ("clock",)): Route(lambda _: assets.clock()),
+            ("GET", ("calendar",)): Route(lambda a: assets.calendar(a.parameters)),
+        }
+
+    def _found(self, method: str, path: str) -> tuple[Route, str]:
+        """What answers, and what the path names. Raises `AlpacaError`."""
+        parts = tuple(path[len(PREFIX) :].split("/"))
+        if (route := self._routes.get((method, parts))) is not None:
+            return route, ""
+        for number, part in enumerate(parts):
+            pattern = (*parts[:number], NAME, *parts[number + 1 :])
+            if part and (route := self._routes.get((method, pattern))) is not None:
+                return route, part
+        raise not_found("endpoint not found")
+
+    # A request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:
+        """`headers` go out with every answer."""
+        try:
+            status, content = await self._answer(scope, receive, headers)
+        except AlpacaError as error:
+            status, content = error.status, error.to_json()
+            headers.extend(error.headers)
+        if status == NO_CONTENT:
+            await respond(send, status, headers, b"")
+            return
+        await respond(send, status, [JSON, (b"content-length", b"%d" % len(content)), *headers], content)
+
+    async def _answer(self, scope: Scope, receive: Receive, headers: list[Header]) -> tuple[int, bytes]:
+        try:
+            check_content_length(scope["headers"], self._services.request_bytes_max)
+            body = await read_bytes(receive, self._services.request_bytes_max)
+            principal = await self._principal(scope)
+            headers.extend(self._limited(principal))
+            route, name = self._found(scope["method"], scope["path"])
+            if route.is_order:
+                self._services.order_limit.take(principal.account_id)
+            answer = route.answer(Asked(principal, name, read_parameters(scope["query_string"]), body))
+            return route.status, encode(await answer if isinstance(answer, Awaitable) else answer)
+        except ApiError as error:
+            raise translated(error) from error
+        except DatabaseError as error:
+            raise translated(database_unavailable()) from error
+
+    def _limited(self, principal: Principal) -> list[Header]:
+        limit = self._services.request_limit
+        return limit.headers(limit.take(principal.user_id))
+
+    async def _principal(self, scope: Scope) -> Principal:
+        """Who is asking. Whoever sends wrong credentials is counted by address, so that guessing is slow."""
+        try:
+            return await self._services.keys.by_headers(scope["headers"])
+        except AlpacaError:
+            self._services.request_limit.take(client_address(scope))
+            raise

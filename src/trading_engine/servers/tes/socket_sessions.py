@@ -1,0 +1,102 @@
+"""What the WebSockets of other venues' APIs have in common: one session for each connection, its outbox, and who is cut off.
+
+A session reads its connection in order and writes straight to the transport (see `connections`). A client that leaves more unread than
+the server keeps is cut off, as is one that sends nothing but garbage.
+"""
+
+from collections.abc import Callable
+
+from trading_engine.servers.tes.asgi import Receive, Scope, Send
+from trading_engine.servers.tes.connections import DirectWebSocket
+
+GARBAGE_MAX = 20
+"""So many messages in a row that cannot be understood, and the connection is closed."""
+CLOSE_POLICY, CLOSE_TRY_AGAIN = 1008, 1013
+
+
+class Garbage(Exception):
+    """What came is no request."""
+
+
+class SocketSession:
+    """One connection; a subscriber."""
+
+    def __init__(self, connection: DirectWebSocket, outbox_bytes_max: int) -> None:
+        self._connection = connection
+        self._outbox_bytes_max = outbox_bytes_max
+        self._garbage = 0
+
+    # As a subscriber
+
+    def send(self, frame: bytes) -> None:
+        if self._connection.waiting_bytes + len(frame) > self._outbox_bytes_max:
+            self.cut_off(CLOSE_TRY_AGAIN, "too slow: more is waiting than the server keeps")
+        else:
+            self._connection.write_frame(frame)
+
+    async def drained(self) -> None:
+        await self._connection.drained()
+
+    def cut_off(self, code: int, reason: str) -> None:
+        self._connection.cut_off(code, reason)
+
+    # Reading
+
+    async def run(self, receive: Receive) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            try:
+                await self.take(message.get("text") or message.get("bytes") or b"")
+            except Garbage:
+                self._count_garbage()
+            else:
+                self._garbage = 0
+
+    def _count_garbage(self) -> None:
+        self.complain()
+        self._garbage += 1
+        if self._garbage >= GARBAGE_MAX:
+            self.cut_off(CLOSE_POLICY, f"{GARBAGE_MAX} messages in a row could not be understood")
+
+    # What an API makes of it
+
+    async def begin(self) -> None:
+        """The connection has been accepted."""
+
+    async def take(self, payload: str | bytes) -> None:
+        """A message. Raises `Garbage`."""
+        raise NotImplementedError
+
+    def complain(self) -> None:
+        """Say that a message could not be understood."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """The connection is gone."""
+        raise NotImplementedError
+
+
+class SocketEndpoint:
+    """An ASGI application, and the set of its sessions."""
+
+    def __init__(self, open_session: Callable[[Scope], SocketSession], connections_max: int) -> None:
+        self._open_session = open_session
+        self._connections_max = connections_max
+        self._sessions: set[SocketSession] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if len(self._sessions) >= self._connections_max:
+            await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN})
+            return
+        await send({"type": "websocket.accept"})
+        session = self._open_session(scope)
+        self._sessions.add(session)
+        try:
+            await session.begin()
+            await session.run(receive)
+        finally:
+            self._sessions.discard(session)
+            session.end()

@@ -1,0 +1,337 @@
+"""Alpaca's API as it is spoken: keys, orders and their ids, groups, positions, errors."""
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from support.tes_venue import Venue, running_venue, venue_config
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SYMBOL = "AAPL"
+
+
+class Account:
+    """One key, and requests made with it."""
+
+    def __init__(self, venue: Venue, key: dict[str, str]) -> None:
+        self.venue, self.key_id, self.secret = venue, key["key_id"], key["secret"]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"APCA-API-KEY-ID": self.key_id, "APCA-API-SECRET-KEY": self.secret}
+
+    async def send(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
+        return await self.venue.http.request(method, f"/v2/{path}", headers=self.headers, json=body, params=query)
+
+    async def ok(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        response = await self.send(method, path, body, **query)
+        assert response.is_success, response.text
+        return response.json() if response.content else None
+
+    async def error(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, int]:
+        response = await self.send(method, path, body, **query)
+        return response.status_code, response.json()["code"]
+
+    async def place(self, side: str, qty: Any, limit_price: Any = None, **fields: Any) -> Any:
+        kind = "market" if limit_price is None else "limit"
+        order = {"symbol": SYMBOL, "side": side, "type": kind, "time_in_force": "day", "qty": qty}
+        return await self.ok("POST", "orders", {**order, "limit_price": limit_price, **fields})
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
+    async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
+        yield venue
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def accounts(venue: Venue) -> tuple[Account, Account]:
+    made = []
+    for name in ("ann", "bob"):
+        trader = await venue.log_in(name)
+        made.append(Account(venue, (await trader.request("POST", "/v1/api-keys", json={"label": "a"})).json()))
+    return made[0], made[1]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ann(accounts: tuple[Account, Account]) -> AsyncIterator[Account]:
+    yield accounts[0]
+    await accounts[0].send("DELETE", "orders")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bob(accounts: tuple[Account, Account]) -> AsyncIterator[Account]:
+    yield accounts[1]
+    await accounts[1].send("DELETE", "orders")
+
+
+# Keys
+
+
+async def test_key_is_taken_in_headers_as_basic_and_as_a_token(venue: Venue, ann: Account) -> None:
+    basic = base64.b64encode(f"{ann.key_id}:{ann.secret}".encode()).decode()
+    trader = await venue.log_in("ann")
+    ids = set()
+    for headers in (ann.headers, {"Authorization": f"Basic {basic}"}, trader.headers):
+        response = await venue.http.get("/v2/account", headers=headers)
+        assert response.status_code == 200, response.text
+        ids.add(response.json()["id"])
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"APCA-API-KEY-ID": "k" + "0" * 24, "APCA-API-SECRET-KEY": "x"},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Basic " + base64.b64encode(b"nobody").decode()},
+        {"Authorization": "Bearer nonsense"},
+        {"Authorization": "Digest x"},
+    ],
+)
+async def test_request_without_a_right_key_is_not_authorized(venue: Venue, headers: dict[str, str]) -> None:
+    response = await venue.http.get("/v2/account", headers=headers)
+    assert (response.status_code, response.json()) == (
+        401,
+        {"code": 40110000, "message": "request is not authorized"},
+    )
+
+
+# Orders
+
+
+async def test_order_is_shown_with_strings_and_what_became_of_it(ann: Account, bob: Account) -> None:
+    await bob.place("sell", "2", "230.00")
+    await bob.place("sell", 2, 230.5)
+    placed = await ann.place("buy", 3.0, 231, client_order_id="mine-1")
+    assert (placed["status"], placed["qty"], placed["filled_qty"]) == ("filled", "3", "3")
+    assert (placed["filled_avg_price"], placed["limit_price"]) == ("230.166667", "231.00")
+    assert placed["filled_at"] == placed["updated_at"]
+    assert placed == await ann.ok("GET", f"orders/{placed['id']}")
+    assert placed == await ann.ok("GET", "orders:by_client_order_id", client_order_id="mine-1")
+    again = await ann.send(
+        "POST", "orders",
+        {"symbol": SYMBOL, "side": "buy", "type": "limit", "time_in_force": "day", "qty": 3, "limit_price": 231,
+         "client_order_id": "mine-1"},
+    )  # fmt: skip
+    assert (again.status_code, again.json()["message"]) == (422, "client_order_id must be unique")
+
+
+async def test_replaced_order_is_another_and_the_first_stays_as_it_was(ann: Account, bob: Account) -> None:
+    first = await ann.place("buy", "10", "220.00")
+    second = await ann.ok("PATCH", f"orders/{first['id']}", {"qty": "8"})
+    third = await ann.ok("PATCH", f"orders/{second['id']}", {"limit_price": "221.00"})
+    assert len({first["id"], second["id"], third["id"]}) == 3
+    assert (second["replaces"], third["replaces"]) == (first["id"], second["id"])
+    was = [await ann.ok("GET", f"orders/{order['id']}") for order in (first, second, third)]
+    assert [(order["status"], order["qty"], order["limit_price"], order["replaced_by"]) for order in was] == [
+        ("replaced", "10", "220.00", second["id"]),
+        ("replaced", "8", "220.00", third["id"]),
+        ("new", "8", "221.00", None),
+    ]
+    assert [order["id"] for order in await ann.ok("GET", "orders")] == [third["id"]]
+    assert await ann.error("PATCH", f"orders/{first['id']}", {"qty": "7"}) == (422, 42210000)
+    assert await ann.error("DELETE", f"orders/{first['id']}") == (422, 42210000)
+    assert await bob.error("GET", f"orders/{third['id']}") == (404, 40410000)
+    assert (await ann.send("DELETE", f"orders/{third['id']}")).status_code == 204
+    assert await ann.error("DELETE", f"orders/{third['id']}") == (422, 42210000)
+    ended = await ann.ok("GET", f"orders/{third['id']}")
+    assert (ended["status"], ended["replaces"], ended["canceled_at"]) == ("canceled", second["id"], ended["updated_at"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "shown"),
+    [
+        ("stop", {"stop_price": "240"}, {"stop_price": "240.00", "limit_price": None}),
+        ("stop_limit", {"stop_price": "240", "limit_price": "241"}, {"stop_price": "240.00", "limit_price": "241.00"}),
+        ("trailing_stop", {"trail_price": "2.50"}, {"trail_price": "2.50"}),
+        ("trailing_stop", {"trail_percent": "1"}, {"trail_price": "2.30"}),
+        ("limit", {"limit_price": 199.5}, {"limit_price": "199.50"}),
+    ],
+)
+async def test_every_type_of_order_is_placed_and_shown_as_it_was_sent(
+    ann: Account, bob: Account, kind: str, fields: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    await bob.place("sell", "1", "230.00")
+    await ann.place("buy", "1", "230.00")
+    order = await ann.place("buy", "1", type=kind, **fields)
+    assert {"type": kind, "status": "new", **shown}.items() <= order.items()
+    if kind == "trailing_stop":
+        assert float(order["stop_price"]) - float(order["trail_price"]) == float(order["hwm"]) == 230
+
+
+async def test_notional_order_is_so_many_whole_lots(ann: Account, bob: Account) -> None:
+    await bob.place("sell", "2", "230.00")
+    await bob.place("sell", "9", "232.00")
+    bought = await ann.place("buy", None, notional="1000")
+    assert (bought["qty"], bought["filled_qty"], bought["notional"]) == ("4", "4", None)
+    resting = await ann.place("buy", None, "200.00", notional=999.99)
+    assert resting["qty"] == "4"
+    order = {"symbol": SYMBOL, "side": "buy", "type": "market", "time_in_force": "day"}
+    for notional in ("100", "5.001"):
+        assert await ann.error("POST", "orders", {**order, "notional": notional}) == (422, 42210000)
+
+
+async def test_bracket_is_one_order_with_legs_that_wait(ann: Account, bob: Account) -> None:
+    legs = {"order_class": "bracket", "take_profit": {"limit_price": 240}, "stop_loss": {"stop_price": 220}}
+    placed = await ann.place("buy", "5", "229.00", **legs)
+    assert (placed["order_class"], placed["status"]) == ("bracket", "new")
+    shown = [(leg["type"], leg["side"], leg["qty"], leg["status"]) for leg in placed["legs"]]
+    assert shown == [("limit", "sell", "5", "held"), ("stop", "sell", "5", "held")]
+    await bob.place("sell", "5", "229.00")
+    nested = await ann.ok("GET", f"orders/{placed['id']}", nested="true")
+    assert [nested["status"], *(leg["status"] for leg in nested["legs"])] == ["filled", "new", "new"]
+    rolled_up = await ann.ok("GET", "orders", status="all", nested="true", limit=3)
+    assert next(order["id"] for order in rolled_up) == placed["id"]
+    assert rolled_up[0]["legs"] == nested["legs"]
+    flat = [order["id"] for order in await ann.ok("GET", "orders", nested="true")]
+    assert flat == [leg["id"] for leg in placed["legs"]][::-1]
+    await bob.place("buy", "5", "240.00")
+    ended = await ann.ok("GET", f"orders/{placed['id']}", nested="true")
+    assert [leg["status"] for leg in ended["legs"]] == ["filled", "canceled"]
+
+
+async def test_exits_alone_cancel_each_other(ann: Account) -> None:
+    exits = {
+        "order_class": "oco",
+        "take_profit": {"limit_price": 240},
+        "stop_loss": {"stop_price": 220, "limit_price": 219},
+    }
+    placed = await ann.place("sell", "5", None, type="limit", client_order_id="exits", **exits)
+    assert (placed["order_class"], placed["type"], placed["client_order_id"]) == ("oco", "limit", "exits")
+    assert [(leg["type"], leg["limit_price"]) for leg in placed["legs"]] == [("stop_limit", "219.00")]
+    await ann.ok("DELETE", f"orders/{placed['legs'][0]['id']}")
+    assert (await ann.ok("GET", f"orders/{placed['id']}"))["status"] == "canceled"
+
+
+async def test_order_triggers_one_other(ann: Account) -> None:
+    placed = await ann.place("buy", "5", "229.00", order_class="oto", stop_loss={"stop_price": 220})
+    assert (placed["order_class"], len(placed["legs"]), placed["legs"][0]["type"]) == ("oto", 1, "stop")
+    canceled = await ann.send("DELETE", "orders")
+    assert canceled.status_code == 207
+    assert {row["id"] for row in canceled.json()} == {placed["id"], placed["legs"][0]["id"]}
+    assert {row["status"] for row in canceled.json()} == {200}
+
+
+async def test_orders_are_filtered_and_put_in_order(ann: Account) -> None:
+    ids = [(await ann.place("buy", "1", f"20{n}.00"))["id"] for n in range(3)]
+    sell = await ann.place("sell", "1", "260.00")
+    times = {order["id"]: order["submitted_at"] for order in await ann.ok("GET", "orders")}
+    assert list(times) == [sell["id"], *ids[::-1]]
+    assert [order["id"] for order in await ann.ok("GET", "orders", side="buy", direction="asc")] == ids
+    assert [order["id"] for order in await ann.ok("GET", "orders", after=times[ids[0]], until=times[ids[2]])] == ids[
+        :0:-1
+    ]
+    assert [order["id"] for order in await ann.ok("GET", "orders", limit=1)] == [sell["id"]]
+    assert await ann.ok("GET", "orders", symbols="COIN,NOPE") == []
+    assert len(await ann.ok("GET", "orders", symbols="COIN,AAPL")) == 4
+    closed = await ann.ok("GET", "orders", status="closed", after=times[ids[0]])
+    assert closed == []
+
+
+REFUSED: list[tuple[dict[str, Any], int, int, str]] = [
+    ({"symbol": "NOPE"}, 422, 42210000, 'asset "NOPE" not found'),
+    ({"side": None}, 422, 40010001, "side"),
+    ({"side": "hold"}, 422, 40010001, "side"),
+    ({"type": "fancy"}, 422, 40010001, "type"),
+    ({"time_in_force": "gtx"}, 422, 40010001, "time_in_force"),
+    ({"qty": None}, 422, 40010001, "qty or notional"),
+    ({"notional": "5"}, 422, 40010001, "qty or notional"),
+    ({"qty": "x"}, 422, 40010001, "qty"),
+    ({"qty": "NaN"}, 422, 40010001, "qty"),
+    ({"qty": 1e300}, 422, 40010001, "qty"),
+    ({"qty": "1.5"}, 422, 42210000, "1.5"),
+    ({"qty": -1}, 422, 42210000, "quantity"),
+    ({"limit_price": "230.005"}, 422, 42210000, "230.005"),
+    ({"limit_price": None}, 422, 40010001, "price"),
+    ({"limit_price": "900"}, 422, 42210000, "900"),
+    ({"qty": "90000"}, 403, 40310000, "insufficient buying power"),
+    ({"side": "sell", "qty": "90000"}, 403, 40310000, "insufficient qty available"),
+    ({"client_order_id": "a b"}, 422, 40010001, "client_order_id"),
+    ({"order_class": "mleg"}, 422, 42210000, "mleg"),
+    ({"order_class": "bracket"}, 422, 40010001, "take_profit.limit_price and stop_loss.stop_price"),
+    ({"type": "trailing_stop", "limit_price": None}, 422, 40010001, "trail"),
+    ({"type": "stop", "limit_price": None}, 422, 40010001, "stop_price"),
+    ({"time_in_force": "opg"}, 422, 42210000, "phase"),
+]
+
+
+@pytest.mark.parametrize(("change", "status", "code", "words"), REFUSED, ids=[str(case[0])[:40] for case in REFUSED])
+async def test_order_that_cannot_be_is_refused_with_alpacas_code(
+    ann: Account, change: dict[str, Any], status: int, code: int, words: str
+) -> None:
+    order = {"symbol": SYMBOL, "side": "buy", "type": "limit", "time_in_force": "day", "qty": "1", "limit_price": "230"}
+    response = await ann.send("POST", "orders", {**order, **change})
+    error = response.json()
+    assert (response.status_code, error["code"], words in error["message"]) == (status, code, True), error
+
+
+# Positions
+
+
+async def test_position_is_shown_and_closed_in_parts(ann: Account, bob: Account) -> None:
+    held = await ann.ok("GET", f"positions/{SYMBOL}")
+    assert held == await ann.ok("GET", f"positions/{held['asset_id']}")
+    assert held in await ann.ok("GET", "positions")
+    assert (held["side"], held["qty"]) == ("long", held["qty_available"])
+    await bob.place("buy", held["qty"], "230.00")
+    part = await ann.ok("DELETE", f"positions/{SYMBOL}", qty="10")
+    assert (part["side"], part["type"], part["filled_qty"]) == ("sell", "market", "10")
+    tenth = await ann.ok("DELETE", f"positions/{SYMBOL}", percentage="10")
+    assert int(tenth["filled_qty"]) == (int(held["qty"]) - 10) // 10
+    assert await ann.error("DELETE", f"positions/{SYMBOL}", qty="1000000") == (422, 42210000)
+    assert await ann.error("DELETE", f"positions/{SYMBOL}", percentage="101") == (422, 42210000)
+    resting = await ann.place("sell", "5", "260.00")
+    closed = await ann.send("DELETE", "positions", cancel_orders="true")
+    assert closed.status_code == 207
+    outcome = {row["symbol"]: row["status"] for row in closed.json()}
+    assert outcome == {"AAPL": 200, "COIN": 422}  # nobody buys COIN
+    assert (await ann.ok("GET", f"orders/{resting['id']}"))["status"] == "canceled"
+    assert await ann.error("GET", f"positions/{SYMBOL}") == (404, 40410000)
+    await bob.place("sell", held["qty"], "230.00")
+    await ann.place("buy", held["qty"], "230.00")
+
+
+# The account, assets, the clock
+
+
+async def test_account_has_what_the_portfolio_has(venue: Venue, ann: Account) -> None:
+    await ann.place("buy", "10", "200.00")
+    account = await ann.ok("GET", "account")
+    portfolio = await (await venue.log_in("ann")).get("/v1/portfolio")
+    cash = portfolio["cash"][0]
+    assert (account["cash"], account["buying_power"], account["equity"]) == (
+        cash["balance"],
+        cash["available"],
+        portfolio["equity"],
+    )
+
+
+async def test_assets_are_the_instruments(ann: Account) -> None:
+    assets = await ann.ok("GET", "assets", status="active", asset_class="us_equity")
+    assert [(asset["symbol"], asset["fractionable"]) for asset in assets] == [("AAPL", False), ("COIN", True)]
+    assert await ann.ok("GET", f"assets/{assets[1]['id']}") == await ann.ok("GET", "assets/COIN") == assets[1]
+    assert await ann.error("GET", "assets/NOPE") == (404, 40410000)
+
+
+async def test_clock_and_calendar_of_a_market_that_never_closes(ann: Account) -> None:
+    clock = await ann.ok("GET", "clock")
+    assert clock["is_open"]
+    assert clock["next_open"] == clock["next_close"] > clock["timestamp"]
+    today = clock["timestamp"][:10]
+    assert [
+        (row["date"], row["open"], row["close"]) for row in await ann.ok("GET", "calendar", start=today, end=today)
+    ] == [(today, "00:00", "23:59")]
+
+
+async def test_path_that_is_not_there_is_not_found(ann: Account) -> None:
+    for method, path in (("GET", "nothing"), ("PUT", "orders"), ("GET", "orders/"), ("GET", "orders/x/y")):
+        assert await ann.error(method, path) == (404, 40410000)
+    for name in ("x", "00000000-0000-0000-0000-000000000000", "10000000-0000-8000-8000-00000000ffff"):
+        assert await ann.error("GET", f"orders/{name}") == (404, 40410000)
