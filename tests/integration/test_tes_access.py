@@ -147,7 +147,8 @@ async def test_api_key_trades_until_it_is_deleted(venue: Venue) -> None:
     placed = await venue.http.post("/v1/orders", headers=headers, json=order("buy", "1", "150.00"))
     assert placed.status_code == 201
     listed = (await bob.get("/v1/api-keys"))["api_keys"]
-    assert listed == [{name: key[name] for name in ("key_id", "label", "created_at")}]
+    assert listed == [{name: value for name, value in key.items() if name != "secret"}]
+    assert (key["scopes"], key["addresses"], key["rate_percent"]) == (["read", "trade"], [], 100)
     ann = await venue.log_in("ann")
     assert code_of(await ann.request("DELETE", f"/v1/api-keys/{key['key_id']}")) == (404, "NOT_FOUND")
     assert (await bob.request("DELETE", f"/v1/api-keys/{key['key_id']}")).status_code == 204
@@ -308,9 +309,15 @@ async def test_who_did_what_is_in_the_audit_log(venue: Venue) -> None:
     assert [(act.actor, act.action, act.subject, act.outcome, act.detail) for act in reversed(acts)] == [
         ("nobody", "login", "nobody", "INVALID_CREDENTIALS", {"address": "127.0.0.1"}),
         ("bob", "login", "bob", "OK", {"address": "127.0.0.1"}),
-        ("bob", "api_key.create", key["key_id"], "OK", {"label": "audited"}),
+        (
+            "bob",
+            "api_key.create",
+            key["key_id"],
+            "OK",
+            {"label": "audited", "scopes": "read trade", "addresses": "", "rate_percent": 100},
+        ),
         ("bob", "api_key.delete", key["key_id"], "OK", {}),
-        ("bob", "user.create", "", "NOT_ALLOWED", {}),
+        ("bob", "user.create", "audited", "NOT_ALLOWED", {}),
         ("admin", "login", "admin", "OK", {"address": "127.0.0.1"}),
         ("admin", "user.create", "audited", "OK", {"role": "trader"}),
     ]

@@ -1,11 +1,14 @@
-"""Secrets, tokens and limits, on a clock of the test's own."""
+"""Secrets, tokens, permissions and limits, on a clock of the test's own."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from trading_engine.database.transactional.records import Role
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services import credentials, rate_limits
+from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.credentials import (
     NO_PASSWORD,
     AccessTokens,
@@ -15,7 +18,8 @@ from trading_engine.servers.tes.services.credentials import (
     SecretError,
     load_master_secret,
 )
-from trading_engine.servers.tes.services.rate_limits import RateLimit
+from trading_engine.servers.tes.services.permissions import Permission, permissions_of_scopes
+from trading_engine.servers.tes.services.rate_limits import RateLimit, address_key
 
 ANN = Principal(1, "ann", "trader", 7)
 MASTER = b"m" * 40
@@ -155,3 +159,100 @@ def test_buckets_are_bounded_and_full_ones_go_first(monkeypatch: pytest.MonkeyPa
         limit.take(key)
     assert len(limit._buckets) == 3
     assert "old" not in limit._buckets
+
+
+# Allowances
+
+
+def principal(role: str = "trader", key_id: str = "", rate_percent: int = 100) -> Principal:
+    permissions = permissions_of_scopes(["trade"]) if key_id else None
+    return Principal(1, "ann", role, 7, key_id, permissions, rate_percent)
+
+
+def allowances(burst: int = 10) -> Allowances:
+    clock = Clock()
+    return Allowances(RateLimit("orders", 1, burst, clock), RateLimit("requests", 1, burst, clock), 3)
+
+
+def orders_until_refused(given: Allowances, sender: Principal) -> list[int]:
+    """What was left after each."""
+    left = []
+    while True:
+        try:
+            left.append(int(dict(given.take_orders(sender))[b"x-ratelimit-remaining"]))
+        except ApiError as error:
+            if error.code != "RATE_LIMITED":
+                raise
+            return left
+
+
+def test_market_maker_may_send_a_multiple() -> None:
+    assert orders_until_refused(allowances(), principal("market_maker")) == list(range(29, -1, -1))
+
+
+def test_key_has_a_share_of_what_its_account_has() -> None:
+    given = allowances()
+    assert orders_until_refused(given, principal(key_id="k1", rate_percent=40)) == [3, 2, 1, 0]
+    assert orders_until_refused(given, principal(key_id="k2", rate_percent=40)) == [3, 2, 1, 0]
+    assert orders_until_refused(given, principal()) == [1, 0]
+
+
+def test_orders_of_who_may_not_trade_cost_nothing() -> None:
+    given = allowances(burst=1)
+    with pytest.raises(ApiError) as error:
+        given.take_orders(principal("analyst"))
+    assert code_of(error) == "NOT_ALLOWED"
+    assert orders_until_refused(given, principal()) == [0]
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("no:address", "no:address"),
+    ],
+)
+def test_address_is_counted_as_what_one_client_has(address: str, key: str) -> None:
+    assert address_key(address) == key
+
+
+# Permissions
+
+
+def test_key_never_does_more_than_its_owner() -> None:
+    every_scope = permissions_of_scopes(["read", "trade", "admin"])
+    for role in Role:
+        key = Principal(1, "ann", role, 7, "k1", every_scope)
+        owner = Principal(1, "ann", role, 7)
+        assert {p for p in Permission if key.may(p)} < {p for p in Permission if owner.may(p)}
+
+
+def test_role_and_scope_that_are_not_known_may_nothing() -> None:
+    assert not any(Principal(1, "ann", "king", 7).may(permission) for permission in Permission)
+    assert permissions_of_scopes(["everything"]) == frozenset()
+
+
+def test_token_is_void_when_access_changed_after_it_was_issued() -> None:
+    clock = Clock()
+    tokens = AccessTokens(MASTER, 900, clock)
+    old = tokens.issue(ANN)
+    assert tokens.check(old) == ANN
+    clock.now += 1
+    assert tokens.void(ANN.user_id, clock.now)
+    assert not tokens.void(ANN.user_id, clock.now)
+    with pytest.raises(ApiError) as error:
+        tokens.check(old)
+    assert code_of(error) == "NOT_AUTHENTICATED"
+    assert tokens.check(tokens.issue(ANN)) == ANN
+
+
+async def test_passwords_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "PASSWORDS_WAITING_MAX", 3)
+    passwords = Passwords()
+    results = await asyncio.gather(*(passwords.verify(None, "x") for _ in range(5)), return_exceptions=True)
+    assert [isinstance(result, ApiError) for result in results] == [False, False, False, True, True]
+    assert not await passwords.verify(None, "x")

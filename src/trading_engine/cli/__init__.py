@@ -48,6 +48,10 @@ def run(arguments: Arguments) -> int:
             from trading_engine.cli.check import run_check
 
             return run_check(arguments.load_config())
+        case "users":
+            from trading_engine.cli.users import run_users
+
+            return run_users(arguments)
         case "utilities":
             from trading_engine.cli.utilities import run_utilities
 

@@ -34,8 +34,8 @@ recorded data through the same matching core:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What was asked for. `command` is up, OBS, TES, analytics, history, portal, trader, bots, databases, utilities, export,
-    import, compile or replay."""
+    """What was asked for. `command` is up, OBS, TES, analytics, history, portal, trader, bots, databases, utilities, users,
+    export, import, compile or replay."""
 
     command: str
     config_path: Path
@@ -165,6 +165,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     utilities.add_argument("--from", dest="active_from", metavar="TIME", help="when model parameters become active")
     add_common(utilities)
+    users = commands.add_parser("users", help="who may log in and what they may do: list, create, role, disable, …")
+    users.add_argument("words", nargs="+", metavar="WORD", help="see docs/security.md")
+    users.add_argument(
+        "--by", metavar="NAME", help="who does it, for the audit log (default: the user of this machine)"
+    )
+    add_common(users)
     replay = commands.add_parser("replay", help="replay recorded market data through the venue")
     formats = replay.add_subparsers(dest="format", required=True, metavar="FORMAT")
     lobster = formats.add_parser("lobster", help="LOBSTER message files")
@@ -196,7 +202,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     ]
     if len(asked) != 1:
         parser.error(
-            "say one thing to run: up, replay, databases, utilities, export, import, compile, -s OBS, -s TES, "
+            "say one thing to run: up, replay, databases, utilities, users, export, import, compile, -s OBS, -s TES, "
             "-s analytics, -s history, "
             "--frontend trader, -c trader or -c bots"
         )

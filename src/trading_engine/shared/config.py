@@ -153,6 +153,7 @@ class RateLimits(Section, frozen=True):
     requests_per_second: int = 200
     requests_burst: int = 400
     logins_per_minute: int = 60
+    market_maker_multiple: int = 5
 
 
 class TesConfig(Section, frozen=True):

@@ -40,9 +40,11 @@ class AuditLog:
         """Of an act that changes nothing in this database, or has failed."""
         await self._connections.run(Use.WRITE, lambda connection: insert_act(connection, act))
 
-    async def acts(self, *, before: int | None = None, limit: int = 100) -> Page[Act]:
-        """Newest first. `next` is the `before` of the next page."""
+    async def acts(self, *, actor: str | None = None, before: int | None = None, limit: int = 100) -> Page[Act]:
+        """Newest first, of everybody or of one actor. `next` is the `before` of the next page."""
         query = select(audit_log).order_by(audit_log.c.audit_id.desc()).limit(limit + 1)
+        if actor is not None:
+            query = query.where(audit_log.c.actor == actor)
         if before is not None:
             query = query.where(audit_log.c.audit_id < before)
 

@@ -1,8 +1,8 @@
 """The tables. Two owners share one database, and no foreign key crosses from one to the other:
 
-*Owned by the TES*: clients, users, portfolios, api_keys, refresh_tokens, audit_log. A client is the person or firm that owns
-portfolios; a user is somebody who logs in and acts for a client (or, as an operator, for none). These rows exist nowhere else, so
-their commits are synced to disk before anybody is told.
+*Owned by the TES*: clients, users, portfolios, api_keys, login_addresses, refresh_tokens, audit_log. A client is the person or firm
+that owns portfolios; a user is somebody who logs in and acts for a client (or, as an operator, for none). These rows exist nowhere
+else, so their commits are synced to disk before anybody is told.
 
 *Owned by the projection*: everything else, derived from the venue's events and rebuilt from them when lost. A portfolio's id is the
 venue's account id; still there is no foreign key, because events may be of accounts that other services opened.
@@ -14,7 +14,18 @@ a test compares the two.
 
 from typing import Annotated
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import Table
 
@@ -62,6 +73,9 @@ class UserRow(Base):
     role: Mapped[str]
     client_id: Mapped[int | None] = mapped_column(ForeignKey("clients.client_id"), index=True)
     created_ns: Mapped[int]
+    is_disabled: Mapped[bool] = mapped_column(server_default=false())
+    access_changed_ns: Mapped[int] = mapped_column(server_default=text("0"))
+    """Access tokens from before this are void: the role or the password changed, or the user was disabled."""
 
 
 class PortfolioRow(Base):
@@ -85,6 +99,22 @@ class ApiKeyRow(Base):
     secret_hash: Mapped[str]
     created_ns: Mapped[int]
     revoked_ns: Mapped[int | None]
+    scopes: Mapped[str] = mapped_column(server_default=text("'read trade'"))
+    """Separated by spaces."""
+    addresses: Mapped[str] = mapped_column(server_default=text("''"))
+    """Networks that the key may be used from, separated by spaces; empty: from anywhere."""
+    rate_percent: Mapped[int] = mapped_column(server_default=text("100"))
+
+
+class LoginAddressRow(Base):
+    """Where a user has logged in from: there a login is possible also while somebody elsewhere is guessing the password."""
+
+    __tablename__ = "login_addresses"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.user_id"), primary_key=True, autoincrement=False)
+    address: Mapped[str] = mapped_column(primary_key=True)
+    logged_in_ns: Mapped[int]
 
 
 class RefreshTokenRow(Base):

@@ -45,6 +45,7 @@ class User(msgspec.Struct, frozen=True):
     client_id: int | None
     """The client that the user acts for; None for those who run the venue."""
     created_ns: int
+    is_disabled: bool = False
 
 
 class Portfolio(msgspec.Struct, frozen=True):
@@ -67,6 +68,11 @@ class ApiKey(msgspec.Struct, frozen=True):
     label: str
     secret_hash: str
     created_ns: int
+    scopes: str = "read trade"
+    addresses: str = ""
+    """Networks that it may be used from; empty: from anywhere. Both are separated by spaces."""
+    rate_percent: int = 100
+    """How much of the account's rate limits it may use."""
 
 
 class RefreshToken(msgspec.Struct, frozen=True):
@@ -75,6 +81,13 @@ class RefreshToken(msgspec.Struct, frozen=True):
     user_id: int
     issued_ns: int
     expires_ns: int
+
+
+class AccessChanges(msgspec.Struct, frozen=True):
+    """`users`: when the access of each last changed; `revoked_keys`: ids."""
+
+    users: dict[int, int]
+    revoked_keys: frozenset[str]
 
 
 class InstrumentState(msgspec.Struct, frozen=True):

@@ -43,8 +43,9 @@ from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.routes.answers import PRINCIPAL_KEY
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
 from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, internal_error, refuse
+from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
-from trading_engine.servers.tes.services.rate_limits import RateLimit
+from trading_engine.servers.tes.services.credentials import Principal
 
 WEBSOCKET_PATH = "/v1/ws"
 HEALTH_PATH = "/v1/health"
@@ -80,7 +81,7 @@ class Edge:
         alpaca: AlpacaRest,
         mounts: Sequence[tuple[str, ASGIApp]],
         authentication: Authentication,
-        request_limit: RateLimit,
+        allowances: Allowances,
         request_bytes_max: int,
     ) -> None:
         self._orders_front = orders_front
@@ -91,7 +92,7 @@ class Edge:
         self._alpaca = alpaca
         self._mounts = sorted(mounts, key=lambda mount: len(mount[0]), reverse=True)
         self._authentication = authentication
-        self._request_limit = request_limit
+        self._allowances = allowances
         self._request_bytes_max = request_bytes_max
         self._request_prefix = secrets.token_hex(4).encode()
         self._request_numbers = itertools.count(1)
@@ -137,18 +138,18 @@ class Edge:
         path = scope["path"]
         scope[PRINCIPAL_KEY] = None
         if path.startswith("/v1/") and path != HEALTH_PATH:
-            if not is_public(path):
-                scope[PRINCIPAL_KEY] = await self._authenticated(scope)
-            key = client_address(scope) if scope[PRINCIPAL_KEY] is None else scope[PRINCIPAL_KEY].user_id
-            headers.extend(self._request_limit.headers(self._request_limit.take(key)))
+            principal = None if is_public(path) else await self._authenticated(scope)
+            scope[PRINCIPAL_KEY] = principal
+            headers.extend(self._allowances.take_request(principal, client_address(scope)))
         await self._pass_on(self._api, scope, receive, send, [*headers, *API_HEADERS])
 
-    async def _authenticated(self, scope: Scope) -> object:
+    async def _authenticated(self, scope: Scope) -> Principal | None:
         """Who is asking. Whoever sends wrong credentials is counted by address, so that guessing is slow."""
+        address = client_address(scope)
         try:
-            return await self._authentication.by_headers(scope["headers"])
+            return await self._authentication.by_headers(scope["headers"], address)
         except ApiError:
-            self._request_limit.take(client_address(scope))
+            self._allowances.take_request(None, address)
             raise
 
     async def _serve_mounted(self, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:

@@ -57,6 +57,8 @@ from trading_engine.servers.tes.routes.order_control import OrderControl
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
 from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, WebSocketServices
 from trading_engine.servers.tes.services.accounts import Accounts, UnsafeDemoUsers, check_demo_host
+from trading_engine.servers.tes.services.administration import Administration
+from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.analytics import Analytics
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.book_feed import BookFeed
@@ -76,6 +78,7 @@ from trading_engine.servers.tes.services.order_groups import OrderGroups
 from trading_engine.servers.tes.services.private_streams import PrivateStreams
 from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
+from trading_engine.servers.tes.services.revocation import Revocation
 from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
 from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.services.shared_limits import SharedLimits
@@ -141,7 +144,6 @@ class TradingEngineServer:
         )
         self.accounts = Accounts(
             database.access,
-            database.audit,
             passwords,
             self.authentication,
             key_secrets,
@@ -151,6 +153,9 @@ class TradingEngineServer:
             time.time_ns,
         )
         self._main_currency = next(iter(config.venue.currencies), "USD")
+        self.administration = Administration(
+            database.access, database.audit, self.authentication, self.accounts, self.gateway, time.time_ns
+        )
         self.readings = Readings(
             database.trading,
             projection,
@@ -161,6 +166,7 @@ class TradingEngineServer:
         )
         self.history = History(lambda: open_history(config, threads=1), time.time_ns)
         self.analytics = Analytics(analytics_url(config), self.decimals_of)
+        self.revocation = Revocation(database.access, self.authentication, time.time_ns)
         self._trading = database.trading
         self.versions = Versions(database.trading)
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
@@ -169,8 +175,11 @@ class TradingEngineServer:
         self.gateway.on_connection(book_feed.begin)
         self.gateway.on_batch(book_feed.handle)
         self.gateway.on_batch(self._private_streams.handle)
-        self._order_limit = RateLimit("orders", limits.orders_per_second, limits.orders_burst, time.monotonic)
-        self._request_limit = RateLimit("requests", limits.requests_per_second, limits.requests_burst, time.monotonic)
+        self._allowances = Allowances(
+            RateLimit("orders", limits.orders_per_second, limits.orders_burst, time.monotonic),
+            RateLimit("requests", limits.requests_per_second, limits.requests_burst, time.monotonic),
+            limits.market_maker_multiple,
+        )
         self.app = self._build_app(mounts)
 
     def decimals_of(self, currency: str) -> int:
@@ -188,8 +197,7 @@ class TradingEngineServer:
                 self._private_streams,
                 Presence(self.gateway),
                 self.authentication,
-                self._order_limit,
-                self._request_limit,
+                self._allowances,
                 time.time_ns,
                 tes.websocket_outbox_bytes_max,
                 tes.websocket_connections_max,
@@ -201,12 +209,12 @@ class TradingEngineServer:
             groups,
             Safeguards(self.gateway, self._order_entry),
             self.readings,
-            self._order_limit,
+            self._allowances,
         )
         api = build_api(
             ApiServices(
                 self.authentication,
-                self.accounts,
+                self.administration,
                 self.readings,
                 self.market_data,
                 self.history,
@@ -218,7 +226,7 @@ class TradingEngineServer:
             )
         )
         front = OrdersFront(
-            self._order_entry, self.readings, self.authentication, self._order_limit, tes.request_bytes_max
+            self._order_entry, self.readings, self.authentication, self._allowances, tes.request_bytes_max
         )
         binance, binance_sockets = self._binance()
         alpaca = self._alpaca(groups)
@@ -231,7 +239,7 @@ class TradingEngineServer:
             alpaca,
             mounts,
             self.authentication,
-            self._request_limit,
+            self._allowances,
             tes.request_bytes_max,
         )
         return create_app(edge, cors_origins(self._config))
@@ -252,15 +260,16 @@ class TradingEngineServer:
             Signatures(self.authentication),
             ListenKeys(time.monotonic),
             UsedLimits(limits.requests_per_second * 60, limits.orders_per_second * 10, time.time),
-            self._order_limit,
-            self._request_limit,
+            self._allowances,
             self.decimals_of,
             time.time_ns,
             tes.request_bytes_max,
         )
-        rest = BinanceRest(services)
+        self.binance = rest = BinanceRest(services)
         sockets = SocketServices(rest, services, streams, user_data, tes.websocket_outbox_bytes_max)
-        return rest, BinanceSockets(sockets, tes.websocket_connections_max)
+        binance_sockets = BinanceSockets(sockets, tes.websocket_connections_max)
+        self.authentication.on_access_ended(binance_sockets.end_access)
+        return rest, binance_sockets
 
     def _alpaca(self, groups: OrderGroups) -> AlpacaRest:
         tes, venue, utilities = self._config.tes, self._config.venue, self._utilities
@@ -285,16 +294,19 @@ class TradingEngineServer:
                 self._main_currency,
                 self.decimals_of,
             ),
-            self._order_limit,
-            self._request_limit,
+            self._allowances,
             tes.request_bytes_max,
         )
-        return AlpacaRest(services)
+        self.alpaca = AlpacaRest(services)
+        return self.alpaca
 
     # What runs as long as the process does
 
     async def follow_events(self) -> None:
         await self.gateway.run()
+
+    async def follow_access_changes(self) -> None:
+        await self.revocation.keep()
 
     async def share_limits(self) -> None:
         """Have the limits hold over all servers together, where there is a Redis."""
@@ -303,7 +315,7 @@ class TradingEngineServer:
             await asyncio.get_running_loop().create_future()  # never comes
             return
         venue = (await self._utilities.refreshed_at_last()).mark.epoch
-        await SharedLimits(redis.client, venue, (self._order_limit, self._request_limit)).keep()
+        await SharedLimits(redis.client, venue, (*self._allowances.limits, *self.authentication.limits)).keep()
 
     async def send_market_data(self) -> None:
         interval_s = self._config.tes.market_data_interval_ms / 1000
@@ -432,6 +444,7 @@ async def serve(
         asyncio.create_task(server.follow_events(), name="event stream"),
         asyncio.create_task(server.send_market_data(), name="market data"),
         asyncio.create_task(server.share_limits(), name="rate limits"),
+        asyncio.create_task(server.follow_access_changes(), name="access"),
         asyncio.create_task(server.set_up(f"http://{host}:{port}"), name="set-up"),
         asyncio.create_task(web.serve(sockets=[listener]), name="web"),
     ]

@@ -4,14 +4,16 @@ A session reads its connection in order and writes straight to the transport (se
 the server keeps is cut off, as is one that sends nothing but garbage.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from trading_engine.servers.tes.asgi import Receive, Scope, Send
 from trading_engine.servers.tes.connections import DirectWebSocket
+from trading_engine.servers.tes.services.credentials import Principal
 
 GARBAGE_MAX = 20
 """So many messages in a row that cannot be understood, and the connection is closed."""
 CLOSE_POLICY, CLOSE_TRY_AGAIN = 1008, 1013
+ACCESS_ENDED = "access was changed or has ended: authenticate again"
 
 
 class Garbage(Exception):
@@ -39,6 +41,11 @@ class SocketSession:
 
     def cut_off(self, code: int, reason: str) -> None:
         self._connection.cut_off(code, reason)
+
+    @property
+    def principals(self) -> Iterable[Principal]:
+        """Whose private messages are told here."""
+        raise NotImplementedError
 
     # Reading
 
@@ -79,12 +86,18 @@ class SocketSession:
 
 
 class SocketEndpoint:
-    """An ASGI application, and the set of its sessions."""
+    """An ASGI application, and the set of its sessions. `end_access` is for `Authentication.on_access_ended`."""
 
     def __init__(self, open_session: Callable[[Scope], SocketSession], connections_max: int) -> None:
         self._open_session = open_session
         self._connections_max = connections_max
         self._sessions: set[SocketSession] = set()
+
+    def end_access(self, has_ended: Callable[[Principal], bool]) -> None:
+        """Cut off those who are told what only an access that is no more may know."""
+        for session in tuple(self._sessions):
+            if any(has_ended(principal) for principal in session.principals):
+                session.cut_off(CLOSE_POLICY, ACCESS_ENDED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

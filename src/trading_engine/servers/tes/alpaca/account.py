@@ -11,6 +11,7 @@ from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.servers.tes.services.order_entry import require_portfolio
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import Readings, market_value_of
 from trading_engine.venue.conversion import minor_to_amount
 
@@ -38,7 +39,7 @@ class Account:
 
     async def account(self, principal: Principal) -> dict[str, Any]:
         """In the venue's main currency, with positions at the last price."""
-        require_portfolio(principal)
+        require_portfolio(principal, Permission.READ)
         await refusing(self._readings.barrier())
         state = await self._trading.account_state(principal.account_id)
         values = [

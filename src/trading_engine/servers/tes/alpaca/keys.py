@@ -16,7 +16,7 @@ class Keys:
     def __init__(self, authentication: Authentication) -> None:
         self._authentication = authentication
 
-    async def by_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+    async def by_headers(self, headers: Iterable[tuple[bytes, bytes]], address: str) -> Principal:
         """Raises `AlpacaError`."""
         sent = {name: value.decode("latin-1") for name, value in headers}
         scheme, _, credentials = sent.get(b"authorization", "").partition(" ")
@@ -25,16 +25,16 @@ class Keys:
                 case "bearer":
                     return self._authentication.by_token(credentials.strip())
                 case "basic":
-                    return await self.by_key(*basic_pair(credentials))
+                    return await self.by_key(*basic_pair(credentials), address)
                 case _:
-                    return await self.by_key(sent.get(KEY_HEADER, ""), sent.get(SECRET_HEADER, ""))
+                    return await self.by_key(sent.get(KEY_HEADER, ""), sent.get(SECRET_HEADER, ""), address)
         except ApiError as error:
             raise unauthorized() from error
 
-    async def by_key(self, key_id: str, secret: str) -> Principal:
+    async def by_key(self, key_id: str, secret: str, address: str) -> Principal:
         """Raises `AlpacaError`."""
         try:
-            return await self._authentication.by_key(key_id, secret)
+            return await self._authentication.by_key(key_id, secret, address)
         except ApiError as error:
             raise unauthorized() from error
 

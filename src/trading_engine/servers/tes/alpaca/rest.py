@@ -1,6 +1,6 @@
 """`/v2` over HTTP: a table of paths, and what answers each."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -31,8 +31,9 @@ from trading_engine.servers.tes.asgi import (
 )
 from trading_engine.servers.tes.asgi import read_body as read_bytes
 from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.rate_limits import RateLimit
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import database_unavailable
 
 PREFIX = "/v2/"
@@ -68,8 +69,7 @@ class AlpacaServices(NamedTuple):
     orders: Orders
     positions: Positions
     account: Account
-    order_limit: RateLimit
-    request_limit: RateLimit
+    allowances: Allowances
     request_bytes_max: int
 
 
@@ -121,6 +121,11 @@ class AlpacaRest:
             ("GET", ("calendar",)): Route(lambda a: assets.calendar(a.parameters)),
         }
 
+    @property
+    def routes(self) -> Mapping[tuple[str, Path], Route]:
+        """By method and path, without the prefix."""
+        return self._routes
+
     def _found(self, method: str, path: str) -> tuple[Route, str]:
         """What answers, and what the path names. Raises `AlpacaError`."""
         parts = tuple(path[len(PREFIX) :].split("/"))
@@ -151,10 +156,11 @@ class AlpacaRest:
             check_content_length(scope["headers"], self._services.request_bytes_max)
             body = await read_bytes(receive, self._services.request_bytes_max)
             principal = await self._principal(scope)
-            headers.extend(self._limited(principal))
+            headers.extend(self._services.allowances.take_request(principal, client_address(scope)))
             route, name = self._found(scope["method"], scope["path"])
+            principal.require(permission_of(scope["method"]))
             if route.is_order:
-                self._services.order_limit.take(principal.account_id)
+                self._services.allowances.take_orders(principal)
             answer = route.answer(Asked(principal, name, read_parameters(scope["query_string"]), body))
             return route.status, encode(await answer if isinstance(answer, Awaitable) else answer)
         except ApiError as error:
@@ -162,14 +168,16 @@ class AlpacaRest:
         except DatabaseError as error:
             raise translated(database_unavailable()) from error
 
-    def _limited(self, principal: Principal) -> list[Header]:
-        limit = self._services.request_limit
-        return limit.headers(limit.take(principal.user_id))
-
     async def _principal(self, scope: Scope) -> Principal:
         """Who is asking. Whoever sends wrong credentials is counted by address, so that guessing is slow."""
+        address = client_address(scope)
         try:
-            return await self._services.keys.by_headers(scope["headers"])
+            return await self._services.keys.by_headers(scope["headers"], address)
         except AlpacaError:
-            self._services.request_limit.take(client_address(scope))
+            self._services.allowances.take_request(None, address)
             raise
+
+
+def permission_of(method: str) -> Permission:
+    """Of a route: what changes something is about orders here."""
+    return Permission.READ if method == "GET" else Permission.TRADE

@@ -37,6 +37,7 @@ from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.market_data import Market, MarketData
 from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio
 from trading_engine.servers.tes.services.order_terms import lots_of
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import OrderState
@@ -207,7 +208,7 @@ class AccountRequests:
         return [own_trade(fill, instrument, decimals) for fill in ordered if within(parameters, fill.time_ns)]
 
     async def account(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
-        require_portfolio(principal)
+        require_portfolio(principal, Permission.READ)
         await self._readings.barrier()
         state = await self._trading.account_state(principal.account_id)
         decimals = {cash.currency: self._decimals_of(cash.currency) for cash in state.cash}
@@ -220,7 +221,7 @@ class AccountRequests:
             "buyerCommission": 0,
             "sellerCommission": 0,
             "commissionRates": dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000"),
-            "canTrade": True,
+            "canTrade": principal.may(Permission.TRADE),
             "canWithdraw": False,
             "canDeposit": False,
             "brokered": False,

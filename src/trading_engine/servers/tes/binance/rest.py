@@ -1,6 +1,6 @@
 """`/api/v3` over HTTP: a table of paths, and what each needs of its sender."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -22,12 +22,13 @@ from trading_engine.servers.tes.binance.errors import BinanceError, translated
 from trading_engine.servers.tes.binance.limits import UsedLimits
 from trading_engine.servers.tes.binance.market import MarketQueries, book_ticker, price_ticker
 from trading_engine.servers.tes.binance.requests import Parameters
-from trading_engine.servers.tes.binance.signing import Signatures, key_of, read_parameters, signed_bytes
+from trading_engine.servers.tes.binance.signing import Asked, Signatures, key_of, read_parameters, signed_bytes
 from trading_engine.servers.tes.binance.symbols import Symbols, exchange_information, symbol_of
 from trading_engine.servers.tes.binance.user_data import ListenKeys
 from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.rate_limits import RateLimit
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import database_unavailable
 
 PREFIX = "/api/v3/"
@@ -55,6 +56,8 @@ class Route(NamedTuple):
     weight: int
     answer: Callable[[Any], Any]
     """Of the parameters, or with a key of a `Sender`; may be awaitable."""
+    permission: Permission = Permission.READ
+    """What the sender has to have, where there is one."""
     is_order: bool = False
 
 
@@ -67,8 +70,7 @@ class BinanceServices(NamedTuple):
     signatures: Signatures
     listen_keys: ListenKeys
     used: UsedLimits
-    order_limit: RateLimit
-    request_limit: RateLimit
+    allowances: Allowances
     decimals_of: Callable[[str], int]
     now_ns: Callable[[], int]
     request_bytes_max: int
@@ -104,16 +106,18 @@ class BinanceRest:
 
     def _account_routes(self) -> dict[tuple[str, str], Route]:
         account, keys = self._services.account, self._services.listen_keys
-        signed = Security.SIGNED
+        signed, trade = Security.SIGNED, Permission.TRADE
         return {
-            ("POST", "order"): Route(signed, 1, lambda s: account.place(*s), is_order=True),
-            ("POST", "order/test"): Route(signed, 1, lambda s: account.test(*s)),
-            ("DELETE", "order"): Route(signed, 1, lambda s: account.cancel(*s)),
+            ("POST", "order"): Route(signed, 1, lambda s: account.place(*s), trade, is_order=True),
+            ("POST", "order/test"): Route(signed, 1, lambda s: account.test(*s), trade),
+            ("DELETE", "order"): Route(signed, 1, lambda s: account.cancel(*s), trade),
             ("GET", "order"): Route(signed, 4, lambda s: account.order(*s)),
-            ("POST", "order/cancelReplace"): Route(signed, 1, lambda s: account.cancel_replace(*s), is_order=True),
-            ("PUT", "order/amend/keepPriority"): Route(signed, 4, lambda s: account.amend(*s)),
+            ("POST", "order/cancelReplace"): Route(
+                signed, 1, lambda s: account.cancel_replace(*s), trade, is_order=True
+            ),
+            ("PUT", "order/amend/keepPriority"): Route(signed, 4, lambda s: account.amend(*s), trade),
             ("GET", "openOrders"): Route(signed, 6, lambda s: account.open_orders(*s)),
-            ("DELETE", "openOrders"): Route(signed, 1, lambda s: account.cancel_all(*s)),
+            ("DELETE", "openOrders"): Route(signed, 1, lambda s: account.cancel_all(*s), trade),
             ("GET", "allOrders"): Route(signed, 20, lambda s: account.all_orders(*s)),
             ("GET", "myTrades"): Route(signed, 20, lambda s: account.trades(*s)),
             ("GET", "myPreventedMatches"): Route(signed, 20, lambda _: []),
@@ -126,6 +130,11 @@ class BinanceRest:
             ("PUT", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.keep(*s)),
             ("DELETE", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.close(*s)),
         }
+
+    @property
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        """By method and path, without the prefix."""
+        return self._routes
 
     def route(self, method: str, path: str) -> Route | None:
         return self._routes.get((method, path))
@@ -161,7 +170,6 @@ class BinanceRest:
             body = await read_body(receive, self._services.request_bytes_max)
             address = client_address(scope)
             headers.extend(self._services.used.count_request(address, route.weight))
-            self._services.request_limit.take(address)
             answer = route.answer(await self._argument(route, scope, body, headers))
             return await answer if isinstance(answer, Awaitable) else answer
         except ApiError as error:
@@ -172,17 +180,33 @@ class BinanceRest:
     async def _argument(self, route: Route, scope: Scope, body: bytes, headers: list[Header]) -> Parameters | Sender:
         query: bytes = scope["query_string"]
         parameters = read_parameters(query, body)
+        asked = Asked(key_of(scope["headers"]), parameters, signed_bytes(query, body), client_address(scope))
+        return await self.argument(route, asked, headers)
+
+    async def argument(self, route: Route, asked: Asked, headers: list[Header]) -> Parameters | Sender:
+        """What the route answers, if it may be asked and is not too much. Raises `BinanceError` or `ApiError`."""
         if route.security is Security.NONE:
-            return parameters
-        signatures, key_id = self._services.signatures, key_of(scope["headers"])
-        if route.security is Security.KEY:
-            return Sender(await signatures.by_key(key_id), parameters)
-        payload = signed_bytes(query, body)
-        principal = await signatures.check(key_id, parameters, payload, self._services.now_ns())
+            self._services.allowances.take_request(None, asked.address)
+            return asked.parameters
+        principal = await self.sender(asked, is_signed=route.security is Security.SIGNED)
+        principal.require(route.permission)
         if route.is_order:
-            self._services.order_limit.take(principal.account_id)
+            self._services.allowances.take_orders(principal)
             headers.extend(self._services.used.count_order(principal.account_id))
-        return Sender(principal, parameters)
+        else:
+            self._services.allowances.take_request(principal, asked.address)
+        return Sender(principal, asked.parameters)
+
+    async def sender(self, asked: Asked, *, is_signed: bool) -> Principal:
+        """Whoever proves nothing is counted by address."""
+        signatures = self._services.signatures
+        try:
+            if is_signed:
+                return await signatures.check(asked, self._services.now_ns())
+            return await signatures.by_key(asked)
+        except BinanceError:
+            self._services.allowances.take_request(None, asked.address)
+            raise
 
 
 def symbol_name(market: Any) -> Any:

@@ -7,6 +7,7 @@ The signature covers the query string followed by the body, byte for byte and wi
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from trading_engine.servers.tes.binance.errors import (
@@ -67,30 +68,40 @@ def key_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return next((value.decode("latin-1") for name, value in headers if name == KEY_HEADER), None)
 
 
+class Asked(NamedTuple):
+    """A request, as far as it says whose it is."""
+
+    key_id: str | None
+    parameters: Parameters
+    payload: bytes
+    """What the signature covers."""
+    address: str
+
+
 class Signatures:
     def __init__(self, authentication: Authentication) -> None:
         self._authentication = authentication
 
-    async def by_key(self, key_id: str | None) -> Principal:
+    async def by_key(self, asked: Asked) -> Principal:
         """Of a request that needs a key and no signature."""
-        if not key_id:
+        if not asked.key_id:
             raise BinanceError(BAD_KEY_FORMAT, "API-key format invalid.", 401)
         try:
-            return await self._authentication.by_key_id(key_id)
+            return await self._authentication.by_key_id(asked.key_id, asked.address)
         except ApiError:
             raise BinanceError(REJECTED_KEY, "Invalid API-key, IP, or permissions for action.", 401) from None
 
-    async def check(self, key_id: str | None, parameters: Parameters, payload: bytes, now_ns: int) -> Principal:
+    async def check(self, asked: Asked, now_ns: int) -> Principal:
         """Who signed this. Raises `BinanceError`."""
-        signature = parameters.get("signature")
-        if not key_id:
+        signature = asked.parameters.get("signature")
+        if not asked.key_id:
             raise BinanceError(BAD_KEY_FORMAT, "API-key format invalid.", 401)
         if not signature:
             raise missing("signature")
-        check_time(parameters, now_ns // NANOSECONDS_PER_MS)
-        if not self._authentication.is_signature(key_id, payload, signature):
+        check_time(asked.parameters, now_ns // NANOSECONDS_PER_MS)
+        if not self._authentication.is_signature(asked.key_id, asked.payload, signature):
             raise BinanceError(INVALID_SIGNATURE, "Signature for this request is not valid.")
-        return await self.by_key(key_id)
+        return await self.by_key(asked)
 
 
 def check_time(parameters: Parameters, now_ms: int) -> None:

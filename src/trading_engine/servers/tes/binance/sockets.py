@@ -1,6 +1,7 @@
 """The WebSockets: `/ws` and `/stream` for what is told, `/ws-api/v3` for what is asked."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -9,13 +10,16 @@ import msgspec
 from trading_engine.database.errors import DatabaseError
 from trading_engine.servers.tes.asgi import Scope, client_address
 from trading_engine.servers.tes.binance.errors import BinanceError, translated
-from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices, Route, Security, Sender
-from trading_engine.servers.tes.binance.signing import sorted_bytes
+from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices
+from trading_engine.servers.tes.binance.signing import Asked, sorted_bytes
 from trading_engine.servers.tes.binance.streams import BadStream, Form, MarketStreams
 from trading_engine.servers.tes.binance.user_data import UserDataStreams
 from trading_engine.servers.tes.connections import DirectWebSocket, connection_of, text_frame
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.views import encode
+from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.order_entry import require_portfolio
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import database_unavailable
 from trading_engine.servers.tes.socket_sessions import Garbage, SocketEndpoint, SocketSession
 
@@ -110,8 +114,8 @@ class StreamSession(Session):
         super().__init__(services, connection, address)
         self._form = form
         self._wanted = wanted
-        self._followed: dict[str, int | None] = {}
-        """Stream → the account, where it is a listen key."""
+        self._followed: dict[str, Principal | None] = {}
+        """Stream → who opened it, where it is a listen key."""
 
     async def begin(self) -> None:
         for name in self._wanted:
@@ -126,12 +130,12 @@ class StreamSession(Session):
             return
         if len(self._followed) >= STREAMS_MAX:
             raise BadStream(name)
-        account_id = self.services.rest_services.listen_keys.account_of(name)
-        if account_id is None:
+        opener = self.services.rest_services.listen_keys.opener_of(name)
+        if opener is None:
             self.services.streams.follow(name, self, self._form)
         else:
-            self.services.user_data.follow(account_id, self, name, self._wrap(name))
-        self._followed[name] = account_id
+            self.services.user_data.follow(opener.account_id, self, name, self._wrap(name))
+        self._followed[name] = opener
 
     def _wrap(self, name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         if self._form == "raw":
@@ -141,16 +145,20 @@ class StreamSession(Session):
     def leave(self, name: str) -> None:
         if name not in self._followed:
             return
-        account_id = self._followed.pop(name)
-        if account_id is None:
+        opener = self._followed.pop(name)
+        if opener is None:
             self.services.streams.leave(name, self, self._form)
         else:
-            self.services.user_data.leave(account_id, self, name)
+            self.services.user_data.leave(opener.account_id, self, name)
+
+    @property
+    def principals(self) -> Iterable[Principal]:
+        return [opener for opener in self._followed.values() if opener is not None]
 
     async def handle(self, request: Request) -> None:
         names = request.params if isinstance(request.params, list) else []
         try:
-            self.services.rest_services.request_limit.take(self.address)
+            self.services.rest_services.allowances.take_request(None, self.address)
             match request.method:
                 case "SUBSCRIBE":
                     for name in names:
@@ -184,8 +192,8 @@ class ApiSession(Session):
 
     def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str) -> None:
         super().__init__(services, connection, address)
-        self._subscriptions: dict[int, int] = {}
-        """Number → account."""
+        self._subscriptions: dict[int, Principal] = {}
+        self._numbers = itertools.count()
 
     async def handle(self, request: Request) -> None:
         try:
@@ -201,7 +209,6 @@ class ApiSession(Session):
         services = self.services.rest_services
         match request.method:
             case "userDataStream.subscribe.signature":
-                services.request_limit.take(self.address)
                 return await self._subscribe(parameters)
             case "userDataStream.unsubscribe":
                 return self._unsubscribe(parameters)
@@ -209,30 +216,21 @@ class ApiSession(Session):
         if route is None:
             raise BinanceError(-1000, f"There is no method {request.method[:100]!r} here.", 404)
         services.used.count_request(self.address, route.weight)
-        services.request_limit.take(self.address)
-        answer = route.answer(await self._argument(route, parameters))
+        answer = route.answer(await self.services.rest.argument(route, self._asked(parameters), []))
         return await answer if isinstance(answer, Awaitable) else answer
 
-    async def _argument(self, route: Route, parameters: dict[str, str]) -> Any:
-        services = self.services.rest_services
-        if route.security is Security.NONE:
-            return parameters
-        key_id = parameters.get("apiKey")
-        if route.security is Security.KEY:
-            return Sender(await services.signatures.by_key(key_id), parameters)
-        principal = await services.signatures.check(key_id, parameters, sorted_bytes(parameters), services.now_ns())
-        if route.is_order:
-            services.order_limit.take(principal.account_id)
-            services.used.count_order(principal.account_id)
-        return Sender(principal, parameters)
+    def _asked(self, parameters: dict[str, str]) -> Asked:
+        return Asked(parameters.get("apiKey"), parameters, sorted_bytes(parameters), self.address)
 
     async def _subscribe(self, parameters: dict[str, str]) -> dict[str, int]:
         services = self.services.rest_services
-        principal = await services.signatures.check(
-            parameters.get("apiKey"), parameters, sorted_bytes(parameters), services.now_ns()
-        )
-        number = len(self._subscriptions)
-        self._subscriptions[number] = principal.account_id
+        principal = await self.services.rest.sender(self._asked(parameters), is_signed=True)
+        services.allowances.take_request(principal, self.address)
+        require_portfolio(principal, Permission.READ)
+        if len(self._subscriptions) >= STREAMS_MAX:
+            raise BinanceError(-1000, f"A connection has at most {STREAMS_MAX} subscriptions.")
+        number = next(self._numbers)
+        self._subscriptions[number] = principal
         self.services.user_data.follow(
             principal.account_id,
             self,
@@ -245,8 +243,12 @@ class ApiSession(Session):
         wanted = parameters.get("subscriptionId")
         for number in tuple(self._subscriptions):
             if wanted is None or wanted == str(number):
-                self.services.user_data.leave(self._subscriptions.pop(number), self, str(number))
+                self.services.user_data.leave(self._subscriptions.pop(number).account_id, self, str(number))
         return {}
+
+    @property
+    def principals(self) -> Iterable[Principal]:
+        return self._subscriptions.values()
 
     def end(self) -> None:
         self._unsubscribe({})
@@ -273,6 +275,10 @@ class BinanceSockets(SocketEndpoint):
     def __init__(self, services: SocketServices, connections_max: int) -> None:
         super().__init__(self._session, connections_max)
         self._services = services
+
+    def end_access(self, has_ended: Callable[[Principal], bool]) -> None:
+        self._services.rest_services.listen_keys.end(has_ended)
+        super().end_access(has_ended)
 
     @staticmethod
     def handles(path: str) -> bool:

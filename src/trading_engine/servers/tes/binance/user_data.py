@@ -49,36 +49,41 @@ class ListenKeys:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
-        self._keys: dict[str, tuple[int, float]] = {}
+        self._keys: dict[str, tuple[Principal, float]] = {}
 
     def open(self, principal: Principal) -> dict[str, str]:
         """The account's key: one at a time, as long as it lives."""
-        for key, (account_id, until_s) in self._keys.items():
-            if account_id == principal.account_id and until_s > self._now_s():
-                self._keys[key] = (account_id, self._now_s() + LISTEN_KEY_SECONDS)
+        for key, (opener, until_s) in self._keys.items():
+            if opener.account_id == principal.account_id and until_s > self._now_s():
+                self._keys[key] = (opener, self._now_s() + LISTEN_KEY_SECONDS)
                 return {"listenKey": key}
         if len(self._keys) >= LISTEN_KEYS_MAX:
             del self._keys[next(iter(self._keys))]
         key = secrets.token_hex(30)
-        self._keys[key] = (principal.account_id, self._now_s() + LISTEN_KEY_SECONDS)
+        self._keys[key] = (principal, self._now_s() + LISTEN_KEY_SECONDS)
         return {"listenKey": key}
 
     def keep(self, principal: Principal, parameters: Parameters) -> dict[str, str]:
         key = self._checked(principal, parameters)
-        self._keys[key] = (principal.account_id, self._now_s() + LISTEN_KEY_SECONDS)
+        self._keys[key] = (self._keys[key][0], self._now_s() + LISTEN_KEY_SECONDS)
         return {}
 
     def close(self, principal: Principal, parameters: Parameters) -> dict[str, str]:
         del self._keys[self._checked(principal, parameters)]
         return {}
 
-    def account_of(self, key: str) -> int | None:
-        account_id, until_s = self._keys.get(key, (0, 0.0))
-        return account_id if until_s > self._now_s() else None
+    def opener_of(self, key: str) -> Principal | None:
+        opener, until_s = self._keys.get(key, (None, 0.0))
+        return opener if until_s > self._now_s() else None
+
+    def end(self, has_ended: Callable[[Principal], bool]) -> None:
+        """Forget the keys that were opened with an access that is no more."""
+        self._keys = {key: (opener, until_s) for key, (opener, until_s) in self._keys.items() if not has_ended(opener)}
 
     def _checked(self, principal: Principal, parameters: Parameters) -> str:
         key = required(parameters, "listenKey")
-        if self.account_of(key) != principal.account_id:
+        opener = self.opener_of(key)
+        if opener is None or opener.account_id != principal.account_id:
             raise BinanceError(BAD_LISTEN_KEY, "This listenKey does not exist.")
         return key
 

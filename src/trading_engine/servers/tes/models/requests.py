@@ -20,6 +20,8 @@ TypeName = Literal["limit", "market", "stop", "stop_limit", "market_to_limit", "
 TimeInForceName = Literal["day", "gtc", "ioc", "fok", "gtd", "opg", "cls"]
 PegName = Literal["primary", "market", "mid"]
 SelfTradePreventionName = Literal["none", "cancel_incoming", "cancel_resting", "cancel_both", "decrement"]
+RoleName = Literal["trader", "market_maker", "operator", "analyst", "admin"]
+ScopeName = Literal["read", "trade", "admin"]
 ContingencyName = Literal["oco", "oto", "bracket"]
 RequestId = str | int | msgspec.UnsetType
 
@@ -83,16 +85,39 @@ class RefreshRequest(Request, frozen=True):
     refresh_token: str
 
 
+class PasswordRequest(Request, frozen=True, kw_only=True):
+    current_password: str
+    new_password: str
+
+
 class ApiKeyRequest(Request, frozen=True):
     label: str = ""
+    scopes: tuple[ScopeName, ...] = ("read", "trade")
+    addresses: tuple[str, ...] = ()
+    rate_percent: int = 100
 
 
 class UserRequest(Request, frozen=True, kw_only=True):
     username: str
     password: str
-    role: Literal["trader", "market_maker", "operator", "analyst", "admin"] = "trader"
+    role: RoleName = "trader"
     cash: dict[str, str] = {}
     positions: dict[str, str] = {}
+
+
+class ChangeUserRequest(Request, frozen=True, kw_only=True):
+    role: RoleName | None = None
+    disabled: bool | None = None
+
+
+class SuspensionRequest(Request, frozen=True):
+    suspended: bool
+
+
+class KillSwitchRequest(Request, frozen=True, kw_only=True):
+    active: bool
+    portfolio_id: str | None = None
+    """None: everybody's."""
 
 
 # WebSocket requests: the operation is the tag.

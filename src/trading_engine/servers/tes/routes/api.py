@@ -13,13 +13,14 @@ from trading_engine.servers.tes.errors import ApiError, invalid_request
 from trading_engine.servers.tes.models.views import encode
 from trading_engine.servers.tes.routes import openapi
 from trading_engine.servers.tes.routes.account import account_router
+from trading_engine.servers.tes.routes.administration import administration_router
 from trading_engine.servers.tes.routes.analytics import analytics_router
 from trading_engine.servers.tes.routes.auth import auth_router
 from trading_engine.servers.tes.routes.history import history_router
 from trading_engine.servers.tes.routes.market_data import market_data_router
 from trading_engine.servers.tes.routes.order_control import OrderControl, order_control_router
 from trading_engine.servers.tes.routes.order_documentation import order_documentation_router
-from trading_engine.servers.tes.services.accounts import Accounts
+from trading_engine.servers.tes.services.administration import Administration
 from trading_engine.servers.tes.services.analytics import Analytics
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.health import Health
@@ -32,7 +33,7 @@ CODE_OF_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 class ApiServices(msgspec.Struct, frozen=True):
     authentication: Authentication
-    accounts: Accounts
+    administration: Administration
     readings: Readings
     market_data: MarketData
     history: History
@@ -52,7 +53,8 @@ def build_api(services: ApiServices) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    app.include_router(auth_router(services.authentication, services.accounts))
+    app.include_router(auth_router(services.authentication))
+    app.include_router(administration_router(services.administration))
     app.include_router(order_documentation_router())
     app.include_router(order_control_router(services.order_control))
     app.include_router(account_router(services.readings, services.authentication))

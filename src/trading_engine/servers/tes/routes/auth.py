@@ -5,17 +5,21 @@ from fastapi import APIRouter, Request, Response
 
 from trading_engine.database.transactional.records import ApiKey
 from trading_engine.servers.tes.asgi import client_address
-from trading_engine.servers.tes.models.requests import ApiKeyRequest, LoginRequest, RefreshRequest, UserRequest
+from trading_engine.servers.tes.models.requests import (
+    ApiKeyRequest,
+    LoginRequest,
+    PasswordRequest,
+    RefreshRequest,
+)
 from trading_engine.servers.tes.models.views import rfc3339
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, answer, body_of, no_content
 from trading_engine.servers.tes.routes.openapi import described
-from trading_engine.servers.tes.services.accounts import Accounts
 from trading_engine.servers.tes.services.authentication import Authentication, TokenPair
 
 decode_login = msgspec.json.Decoder(LoginRequest)
 decode_refresh = msgspec.json.Decoder(RefreshRequest)
 decode_key = msgspec.json.Decoder(ApiKeyRequest)
-decode_user = msgspec.json.Decoder(UserRequest)
+decode_password = msgspec.json.Decoder(PasswordRequest)
 
 EXAMPLE_TIME = "2026-01-05T14:30:00.123456789Z"
 TOKENS = {
@@ -24,7 +28,15 @@ TOKENS = {
     "expires_in": 900,
     "refresh_token": "q2w3e4r5…",
 }
-KEY = {"key_id": "k4f1d…", "label": "my bot", "created_at": EXAMPLE_TIME}
+KEY = {
+    "key_id": "k4f1d…",
+    "label": "my bot",
+    "created_at": EXAMPLE_TIME,
+    "scopes": ["read", "trade"],
+    "addresses": ["192.0.2.0/24"],
+    "rate_percent": 50,
+}
+BODY_ERRORS = ("MALFORMED_JSON", "INVALID_REQUEST", "REQUEST_TOO_LARGE")
 
 
 class PortfolioName(msgspec.Struct, frozen=True):
@@ -39,35 +51,29 @@ class MeView(msgspec.Struct, frozen=True):
     portfolios: list[PortfolioName]
 
 
-class ApiKeyView(msgspec.Struct, frozen=True):
+class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
     label: str
     created_at: str
+    scopes: list[str]
+    addresses: list[str]
+    """Networks that it may be used from; none: from anywhere."""
+    rate_percent: int
 
 
-class NewApiKeyView(msgspec.Struct, frozen=True):
-    key_id: str
+class NewApiKeyView(ApiKeyView, frozen=True, kw_only=True):
     secret: str
-    label: str
-    created_at: str
 
 
 class ApiKeysView(msgspec.Struct, frozen=True):
     api_keys: list[ApiKeyView]
 
 
-class UserView(msgspec.Struct, frozen=True):
-    user_id: str
-    username: str
-    role: str
-    portfolio_id: str
-
-
-def auth_router(authentication: Authentication, accounts: Accounts) -> APIRouter:
+def auth_router(authentication: Authentication) -> APIRouter:
     router = APIRouter(prefix="/v1")
     add_login_routes(router, authentication)
     add_key_routes(router, authentication)
-    add_user_routes(router, authentication, accounts)
+    add_own_routes(router, authentication)
     return router
 
 
@@ -137,14 +143,19 @@ def add_key_routes(router: APIRouter, authentication: Authentication) -> None:
             {**KEY, "secret": "mN3x…"},
             status=201,
             body=ApiKeyRequest,
-            body_example={"label": "my bot"},
-            errors=("TOO_MANY_API_KEYS",),
+            body_example={
+                "label": "my bot",
+                "scopes": ["read", "trade"],
+                "addresses": ["192.0.2.0/24"],
+                "rate_percent": 50,
+            },
+            errors=("TOO_MANY_API_KEYS", *BODY_ERRORS),
         ),
     )
     async def create_api_key(request: Request, principal: CurrentPrincipal) -> Response:
         body = await body_of(request, decode_key)
-        key, secret = await authentication.create_api_key(principal.user_id, principal.username, body.label)
-        return answer(NewApiKeyView(key.key_id, secret, key.label, rfc3339(key.created_ns)), 201)
+        key, secret = await authentication.create_own_api_key(principal, body)
+        return answer(NewApiKeyView(secret=secret, **msgspec.structs.asdict(key_view(key))), 201)
 
     @router.delete(
         "/api-keys/{key_id}",
@@ -157,7 +168,7 @@ def add_key_routes(router: APIRouter, authentication: Authentication) -> None:
         return no_content()
 
 
-def add_user_routes(router: APIRouter, authentication: Authentication, accounts: Accounts) -> None:
+def add_own_routes(router: APIRouter, authentication: Authentication) -> None:
     @router.get(
         "/me",
         tags=["Authentication"],
@@ -177,31 +188,31 @@ def add_user_routes(router: APIRouter, authentication: Authentication, accounts:
         names = [PortfolioName(str(portfolio.portfolio_id), portfolio.name) for portfolio in portfolios]
         return answer(MeView(str(principal.user_id), principal.username, principal.role, names))
 
-    @router.post(
-        "/users",
-        tags=["Administration"],
-        summary="Make a user with a portfolio and an account (role admin)",
+    @router.put(
+        "/me/password",
+        tags=["Authentication"],
+        summary="Change your password; all your logins end, and a new one begins",
         **described(
-            UserView,
-            {"user_id": "9", "username": "ann", "role": "trader", "portfolio_id": "9"},
-            status=201,
-            body=UserRequest,
-            body_example={
-                "username": "ann",
-                "password": "correct horse battery",
-                "role": "trader",
-                "cash": {"USD": "100000.00"},
-                "positions": {"AAPL": "100"},
-            },
-            errors=("NOT_ALLOWED", "USERNAME_TAKEN", "MATCHING_UNAVAILABLE"),
+            TokenPair,
+            TOKENS,
+            body=PasswordRequest,
+            body_example={"current_password": "correct horse battery", "new_password": "staple of another kind"},
+            errors=("INVALID_CREDENTIALS", *BODY_ERRORS),
         ),
     )
-    async def create_user(request: Request, principal: CurrentPrincipal) -> Response:
-        if principal.role != "admin":
-            raise await accounts.refuse_to_create(principal.username)
-        user, portfolio_id = await accounts.create(await body_of(request, decode_user), principal.username)
-        return answer(UserView(str(user.user_id), user.username, user.role, str(portfolio_id)), 201)
+    async def change_password(request: Request, principal: CurrentPrincipal) -> Response:
+        body = await body_of(request, decode_password)
+        address = client_address(request.scope)
+        tokens = await authentication.change_password(principal, body.current_password, body.new_password, address)
+        return answer(tokens)
 
 
 def key_view(key: ApiKey) -> ApiKeyView:
-    return ApiKeyView(key.key_id, key.label, rfc3339(key.created_ns))
+    return ApiKeyView(
+        key_id=key.key_id,
+        label=key.label,
+        created_at=rfc3339(key.created_ns),
+        scopes=key.scopes.split(),
+        addresses=key.addresses.split(),
+        rate_percent=key.rate_percent,
+    )

@@ -82,7 +82,7 @@ def described(
         responses[code] = {"description": words}
         if answer is not None:
             responses[code]["content"] = {"application/json": {"schema": reference(answer), "example": example}}
-    codes = errors if public else ("NOT_AUTHENTICATED", *errors)
+    codes = errors if public else ("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "NOT_ALLOWED", *errors)
     for code_name in (*codes, "RATE_LIMITED"):
         add_error(responses, code_name)
     extra: dict[str, Any] = {"security": [] if public else NEEDS_LOGIN}

@@ -19,10 +19,10 @@ from trading_engine.servers.tes.routes.examples import ORDER, PLACE, TIME
 from trading_engine.servers.tes.routes.openapi import described
 from trading_engine.servers.tes.routes.order_documentation import REFUSALS, WAYS_DOWN
 from trading_engine.servers.tes.routes.orders_front import MassCancelView
+from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.order_entry import OrderEntry
 from trading_engine.servers.tes.services.order_groups import OrderGroups, OrderGroupView
-from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.servers.tes.services.safeguards import CancelOnDisconnectView, CountdownView, Safeguards
 
@@ -61,7 +61,7 @@ class OrderControl(msgspec.Struct, frozen=True):
     order_groups: OrderGroups
     safeguards: Safeguards
     readings: Readings
-    order_limit: RateLimit
+    allowances: Allowances
 
 
 def order_control_router(control: OrderControl) -> APIRouter:
@@ -89,7 +89,7 @@ def add_group_routes(router: APIRouter, control: OrderControl) -> None:
     )
     async def place_group(request: Request, principal: CurrentPrincipal) -> Response:
         body = await body_of(request, decode_group)
-        control.order_limit.take(principal.account_id, max(1, len(body.orders)))
+        control.allowances.take_orders(principal, max(1, len(body.orders)))
         placed = await control.order_groups.place(principal, body)
         return answer(placed.view, 201 if placed.is_new else 200)
 
@@ -100,7 +100,7 @@ def add_group_routes(router: APIRouter, control: OrderControl) -> None:
         **described(MassCancelView, {"canceled": 2}, errors=("UNKNOWN_ORDER", "UNKNOWN_ORDER_GROUP", *WAYS_DOWN)),
     )
     async def cancel_group(group_id: str, principal: CurrentPrincipal) -> Response:
-        control.order_limit.take(principal.account_id)
+        control.allowances.take_orders(principal)
         return answer(MassCancelView(await control.order_groups.cancel(principal, group_id)))
 
 
@@ -123,7 +123,7 @@ def add_batch_routes(router: APIRouter, control: OrderControl) -> None:
             raise invalid_request(
                 f"A batch has 1 to {BATCH_ORDERS_MAX} orders; this one has {len(body.orders)}.", "orders"
             )
-        control.order_limit.take(principal.account_id, len(body.orders))
+        control.allowances.take_orders(principal, len(body.orders))
         # Tasks begin in the order in which they are made, and an order is handed over before it is first waited for.
         placing = [asyncio.create_task(place_one(control, principal, order)) for order in body.orders]
         return answer(BatchView(list(await asyncio.gather(*placing))))
@@ -153,7 +153,7 @@ def add_safeguard_routes(router: APIRouter, control: OrderControl) -> None:
     )
     async def set_countdown(request: Request, principal: CurrentPrincipal) -> Response:
         body = await body_of(request, decode_countdown)
-        control.order_limit.take(principal.account_id)
+        control.allowances.take_orders(principal)
         return answer(await control.safeguards.set_countdown(principal, body))
 
     @router.put(
@@ -170,5 +170,5 @@ def add_safeguard_routes(router: APIRouter, control: OrderControl) -> None:
     )
     async def set_cancel_on_disconnect(request: Request, principal: CurrentPrincipal) -> Response:
         body = await body_of(request, decode_cancel_on_disconnect)
-        control.order_limit.take(principal.account_id)
+        control.allowances.take_orders(principal)
         return answer(await control.safeguards.set_cancel_on_disconnect(principal, body))

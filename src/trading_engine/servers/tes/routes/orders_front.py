@@ -8,14 +8,23 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from trading_engine.servers.tes.asgi import Header, Receive, Scope, Send, check_content_length, read_body, respond
-from trading_engine.servers.tes.errors import invalid_request, not_authenticated
+from trading_engine.servers.tes.asgi import (
+    Header,
+    Receive,
+    Scope,
+    Send,
+    check_content_length,
+    client_address,
+    read_body,
+    respond,
+)
+from trading_engine.servers.tes.errors import ApiError, invalid_request, not_authenticated
 from trading_engine.servers.tes.models.requests import SideName, decode_body, decode_place, decode_replace
 from trading_engine.servers.tes.models.views import encode
+from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.order_entry import OrderEntry
-from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
 
 ORDERS_PATH = "/v1/orders"
@@ -36,13 +45,13 @@ class OrdersFront:
         order_entry: OrderEntry,
         readings: Readings,
         authentication: Authentication,
-        order_limit: RateLimit,
+        allowances: Allowances,
         request_bytes_max: int,
     ) -> None:
         self._order_entry = order_entry
         self._readings = readings
         self._authentication = authentication
-        self._order_limit = order_limit
+        self._allowances = allowances
         self._request_bytes_max = request_bytes_max
 
     @staticmethod
@@ -55,16 +64,25 @@ class OrdersFront:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:
         """`headers` go out with every answer; the limits are added to them. Raises `ApiError`."""
-        principal = await self._authentication.by_headers(scope["headers"])
-        if principal is None:
-            raise not_authenticated()
-        remaining = self._order_limit.take(principal.account_id)
-        headers.extend(self._order_limit.headers(remaining))
+        principal = await self._sender(scope)
+        headers.extend(self._allowances.take_orders(principal))
         check_content_length(scope["headers"], self._request_bytes_max)
         body = await read_body(receive, self._request_bytes_max)
         status, answer = await self._answer(scope, principal, body)
         content = encode(answer)
         await respond(send, status, [JSON, (b"content-length", b"%d" % len(content)), *headers], content)
+
+    async def _sender(self, scope: Scope) -> Principal:
+        """Whoever sends wrong credentials, or none, is counted by address."""
+        address = client_address(scope)
+        try:
+            principal = await self._authentication.by_headers(scope["headers"], address)
+            if principal is None:
+                raise not_authenticated()
+        except ApiError:
+            self._allowances.take_request(None, address)
+            raise
+        return principal
 
     async def _answer(self, scope: Scope, principal: Principal, body: bytes) -> tuple[int, object]:
         method, path = scope["method"], scope["path"]

@@ -26,15 +26,17 @@ from trading_engine.servers.tes.models.views import (
     encode,
     rfc3339,
 )
+from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.market_data import Market, MarketData
 from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams
-from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
 from trading_engine.servers.tes.services.safeguards import Presence
+from trading_engine.servers.tes.socket_sessions import ACCESS_ENDED
 
 IN_FLIGHT_MAX = 500
 GARBAGE_MAX = 20
@@ -66,8 +68,7 @@ class WebSocketServices(msgspec.Struct, frozen=True):
     private_streams: PrivateStreams
     presence: Presence
     authentication: Authentication
-    order_limit: RateLimit
-    request_limit: RateLimit
+    allowances: Allowances
     now_ns: Callable[[], int]
     outbox_bytes_max: int
     connections_max: int
@@ -80,6 +81,7 @@ class WebSocketEndpoint:
         self._services = services
         self._sessions: set[Session] = set()
         services.gateway.on_status(self._tell_status)
+        services.authentication.on_access_ended(self._end_access)
 
     @property
     def sessions(self) -> "Collection[Session]":
@@ -98,6 +100,11 @@ class WebSocketEndpoint:
         finally:
             self._sessions.discard(session)
             session.end()
+
+    def _end_access(self, has_ended: Callable[[Principal], bool]) -> None:
+        for session in tuple(self._sessions):
+            if session.principal is not None and has_ended(session.principal):
+                session.cut_off(CLOSE_POLICY, ACCESS_ENDED)
 
     def _tell_status(self, is_ready: bool) -> None:
         frame = text_frame(encode(StatusMessage("ok" if is_ready else "unavailable")))
@@ -137,6 +144,11 @@ class Session:
             r.CancelOperation: self._cancel,
             r.CancelAllOperation: self._cancel_all,
         }
+
+    @property
+    def principal(self) -> Principal | None:
+        """Who has authenticated here."""
+        return self._principal
 
     # As a subscriber
 
@@ -178,11 +190,11 @@ class Session:
         try:
             order_handler = self._order_handlers.get(type(operation))
             if order_handler is None:
-                self._services.request_limit.take(self._limit_key())
+                self._services.allowances.take_request(self._principal, self._address)
                 await self._handlers[type(operation)](operation)
             else:
                 principal = self._authenticated()
-                self._services.order_limit.take(principal.account_id)
+                self._services.allowances.take_orders(principal)
                 await self._start(order_handler(principal, operation), str(op), operation.id)
         except ApiError as error:
             self._send_error(error, str(op), operation.id)
@@ -232,9 +244,6 @@ class Session:
             raise not_authenticated("This needs a login: send an 'auth' request first.")
         return self._principal
 
-    def _limit_key(self) -> object:
-        return self._address if self._principal is None else self._principal.user_id
-
     # Operations
 
     async def _authenticate(self, operation: r.AuthOperation) -> None:
@@ -242,7 +251,7 @@ class Session:
         if operation.token is not None and operation.key is None and operation.secret is None:
             principal = authentication.by_token(operation.token)
         elif operation.token is None and operation.key is not None and operation.secret is not None:
-            principal = await authentication.by_key(operation.key, operation.secret)
+            principal = await authentication.by_key(operation.key, operation.secret, self._address)
         else:
             raise invalid_request("Send either 'token', or 'key' and 'secret'.")
         if self._principal is not None and self._principal.user_id != principal.user_id:
@@ -304,7 +313,7 @@ class Session:
     def _follow_orders(self, operation: r.SubscribeOperation) -> None:
         """Between taking `handled` and opening the stream nothing is awaited: that is the seam."""
         principal = self._authenticated()
-        require_portfolio(principal)
+        require_portfolio(principal, Permission.READ)
         if operation.symbol is not None:
             raise invalid_request("Channel 'orders' has no symbol.", "symbol", operation.symbol)
         since = None if operation.since is None else r.sequence_of(operation.since, "since")

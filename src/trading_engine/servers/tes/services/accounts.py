@@ -13,15 +13,14 @@ from pathlib import Path
 import msgspec
 
 from trading_engine.database.transactional.access import AccessRepository
-from trading_engine.database.transactional.audit import Act, AuditLog
+from trading_engine.database.transactional.audit import Act
 from trading_engine.database.transactional.errors import AlreadyExists
 from trading_engine.database.transactional.records import Role, User
-from trading_engine.servers.tes.errors import ApiError, invalid_request, not_allowed, refusal, unlisted_symbol
+from trading_engine.servers.tes.errors import ApiError, invalid_request, refusal, unlisted_symbol
 from trading_engine.servers.tes.models.requests import USERNAME, UserRequest
-from trading_engine.servers.tes.services.authentication import Authentication
+from trading_engine.servers.tes.services.authentication import Authentication, check_password
 from trading_engine.servers.tes.services.credentials import (
     NO_PASSWORD,
-    PASSWORD_CHARACTERS_MAX,
     ApiKeySecrets,
     Passwords,
     write_private_file,
@@ -36,7 +35,6 @@ from trading_engine.venue.events import CommandRefused
 from trading_engine.venue.instrument import MONEY_MAX
 from trading_engine.venue.reasons import Reason
 
-PASSWORD_CHARACTERS_MIN = 8
 BOTS_FILE = "bots.json"
 BOT_KEY_LABEL = "simulated trader"
 OPEN_ORDERS_MAX = 1000
@@ -77,7 +75,6 @@ class Accounts:
     def __init__(
         self,
         access: AccessRepository,
-        audit: AuditLog,
         passwords: Passwords,
         authentication: Authentication,
         key_secrets: ApiKeySecrets,
@@ -87,7 +84,6 @@ class Accounts:
         now_ns: Callable[[], int],
     ) -> None:
         self._access = access
-        self._audit = audit
         self._passwords = passwords
         self._authentication = authentication
         self._key_secrets = key_secrets
@@ -97,12 +93,6 @@ class Accounts:
         self._now_ns = now_ns
 
     # One user
-
-    async def refuse_to_create(self, actor: str) -> ApiError:
-        """What somebody is told who may not make users."""
-        refusal = not_allowed("Only an administrator may make users.")
-        await self._audit.record(Act(self._now_ns(), actor, "user.create", "", refusal.code))
-        return refusal
 
     async def create(self, request: UserRequest, actor: str) -> tuple[User, int]:
         """A user with a portfolio and its account at the venue; the same request again finishes what was interrupted."""
@@ -253,14 +243,6 @@ def within_money(count: int, field: str, text: str) -> int:
 def check_username(username: str) -> None:
     if not USERNAME.fullmatch(username):
         raise invalid_request("A user name has 1 to 64 characters of A-Z a-z 0-9 . _ -", "username", username)
-
-
-def check_password(password: str) -> None:
-    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
-        raise invalid_request(
-            f"A password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters; this one has {len(password)}.",
-            "password",
-        )
 
 
 def bot_names(bots: BotsConfig) -> list[tuple[str, str]]:

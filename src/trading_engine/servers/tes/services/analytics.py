@@ -11,11 +11,9 @@ import msgspec
 
 from trading_engine.database.analytics.database import AnalyticsDatabase, Ranking
 from trading_engine.database.analytics.records import DayTotal, Standing, TraderMetrics
-from trading_engine.database.transactional.records import Role
 from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.venue.conversion import minor_to_amount
-
-SEES_EVERYBODY = frozenset({Role.ANALYST, Role.OPERATOR, Role.ADMIN})
 
 
 class TraderMetricsView(msgspec.Struct, frozen=True):
@@ -91,21 +89,24 @@ class Analytics:
 
     async def metrics(self, principal: Principal) -> AnalyticsView:
         """Raises `DatabaseError`, like all of these."""
+        principal.require(Permission.READ)
         database = await self._opened()
         progress = await database.progress()
         currencies = await database.trader(principal.account_id)
         return AnalyticsView(str(progress.event_sequence), [self._metrics_view(metrics) for metrics in currencies])
 
     async def days(self, principal: Principal, first_day: str, last_day: str, limit: int) -> DaysView:
+        principal.require(Permission.READ)
         database = await self._opened()
         totals = await database.day_totals(principal.account_id, first_day=first_day, last_day=last_day, limit=limit)
         return DaysView([self._day_view(total) for total in totals])
 
     async def leaderboard(self, principal: Principal, currency: str, by: Ranking, limit: int) -> LeaderboardView:
         """All places for those who may see everybody's; for others their own."""
+        principal.require(Permission.READ)
         database = await self._opened()
         progress = await database.progress()
-        account_id = None if principal.role in SEES_EVERYBODY else principal.account_id
+        account_id = None if principal.may(Permission.READ_ALL) else principal.account_id
         standings = await database.leaderboard(currency, by, account_id=account_id, limit=limit)
         return LeaderboardView(
             currency, by, str(progress.event_sequence), [self._standing_view(standing) for standing in standings]

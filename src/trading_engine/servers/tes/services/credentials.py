@@ -17,12 +17,14 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import argon2
 import jwt
 import msgspec
 
-from trading_engine.servers.tes.errors import ApiError, not_authenticated
+from trading_engine.servers.tes.errors import ApiError, not_allowed, not_authenticated
+from trading_engine.servers.tes.services.permissions import Permission, permissions_of_role
 
 SECRET_VARIABLE = "TRADING_ENGINE_SECRET"  # noqa: S105 - the name of a variable
 SECRET_CHARACTERS_MIN = 32
@@ -31,12 +33,18 @@ TOKEN_ISSUER = "py-trading-engine"  # noqa: S105
 TOKEN_CHARACTERS_MAX = 2048
 VERIFIED_TOKENS_MAX = 10_000
 PASSWORD_HASHES_AT_ONCE = 2
+PASSWORD_CHARACTERS_MIN = 8
+PASSWORDS_WAITING_MAX = 200
+"""About five seconds of work; whoever comes then is asked to come again."""
 PASSWORD_CHARACTERS_MAX = 256
 """OWASP's second recommendation for argon2id: 19 MiB, two passes, one lane."""
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
 NO_PASSWORD = "!"  # noqa: S105 - no hash has this form
 """Stands for a hash where nobody is to log in with a password."""
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 class SecretError(Exception):
@@ -50,12 +58,33 @@ class Principal(msgspec.Struct, frozen=True):
     username: str
     role: str
     account_id: int
+    key_id: str = ""
+    """The API key that is used; empty with a login."""
+    key_permissions: frozenset[Permission] | None = None
+    """What the key's scopes have; None with a login, which has all that the role has."""
+    rate_percent: int = 100
+    """How much of the account's rate limits the key may use."""
+
+    def may(self, permission: Permission) -> bool:
+        return permission in permissions_of_role(self.role) and (
+            self.key_permissions is None or permission in self.key_permissions
+        )
+
+    def require(self, permission: Permission) -> None:
+        """Raises `ApiError`."""
+        if self.may(permission):
+            return
+        if permission in permissions_of_role(self.role):
+            raise not_allowed(f"This API key may not {permission}: its scopes do not include that.")
+        raise not_allowed(f"The role {self.role} may not {permission}.")
 
 
 class AccessClaims(msgspec.Struct, frozen=True):
+    """Times are Unix seconds."""
+
     principal: Principal
-    expires_at: int
-    """Unix seconds."""
+    expires_at: float
+    issued_at: float
 
 
 def load_master_secret(data_path: Path) -> bytes:
@@ -111,16 +140,32 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = argon2.PasswordHasher(time_cost=ARGON2_PASSES, memory_cost=ARGON2_MEMORY_KIB, parallelism=1)
         self._slots = asyncio.Semaphore(PASSWORD_HASHES_AT_ONCE)
+        self._waiting = 0
         self._nobody = self._hasher.hash(secrets.token_hex(16))
 
     async def hash(self, password: str) -> str:
-        async with self._slots:
-            return await asyncio.to_thread(self._hasher.hash, password)
+        return await self._in_thread(self._hasher.hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether the password is right; None stands for a user that does not exist."""
-        async with self._slots:
-            return await asyncio.to_thread(self._verify, password_hash, password)
+        return await self._in_thread(self._verify, password_hash, password)
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether it was made with other parameters than hashes are made with now."""
+        return self._hasher.check_needs_rehash(password_hash)
+
+    async def _in_thread(self, work: Callable[P, Result], *arguments: P.args, **named: P.kwargs) -> Result:
+        """Raises `ApiError` where too many are waiting: a flood of logins must not pile up."""
+        if self._waiting >= PASSWORDS_WAITING_MAX:
+            raise ApiError(
+                "RATE_LIMITED", "Too many logins at once. Try again in a moment.", headers=((b"retry-after", b"1"),)
+            )
+        self._waiting += 1
+        try:
+            async with self._slots:
+                return await asyncio.to_thread(work, *arguments, **named)
+        finally:
+            self._waiting -= 1
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         can_match = password_hash is not None and password_hash != NO_PASSWORD
@@ -139,9 +184,11 @@ class AccessTokens:
         self.lifetime_s = lifetime_s
         self._now = now
         self._verified: dict[str, AccessClaims] = {}
+        self._void_before: dict[int, float] = {}
+        """By user: tokens that were issued before this time are void."""
 
     def issue(self, principal: Principal) -> str:
-        now = int(self._now())
+        now = self._now()
         claims = {
             "iss": TOKEN_ISSUER,
             "sub": str(principal.user_id),
@@ -165,7 +212,19 @@ class AccessTokens:
         if claims.expires_at <= self._now():
             self._verified.pop(token, None)
             raise token_expired()
+        if claims.issued_at < self._void_before.get(claims.principal.user_id, 0.0):
+            self._verified.pop(token, None)
+            raise not_authenticated("The access token is void: the user's access was changed. Log in again.")
         return claims.principal
+
+    def void(self, user_id: int, issued_before: float) -> bool:
+        """Whether that is news. What is older than any token can be is forgotten."""
+        if issued_before <= self._void_before.get(user_id, 0.0):
+            return False
+        oldest = self._now() - self.lifetime_s
+        self._void_before = {user: time for user, time in self._void_before.items() if time >= oldest}
+        self._void_before[user_id] = issued_before
+        return True
 
     def _verify(self, token: str) -> AccessClaims:
         if len(token) > TOKEN_CHARACTERS_MAX:
@@ -177,13 +236,13 @@ class AccessTokens:
                 algorithms=["HS256"],
                 issuer=TOKEN_ISSUER,
                 options={
-                    "require": ["exp", "sub", "account", "role", "name"],
+                    "require": ["exp", "iat", "sub", "account", "role", "name"],
                     "verify_exp": False,
                     "verify_iat": False,
                 },
             )
             principal = Principal(int(claims["sub"]), str(claims["name"]), str(claims["role"]), int(claims["account"]))
-            return AccessClaims(principal, int(claims["exp"]))
+            return AccessClaims(principal, float(claims["exp"]), float(claims["iat"]))
         except (jwt.InvalidTokenError, ValueError, TypeError) as error:
             raise not_authenticated("The access token is not valid.") from error
 

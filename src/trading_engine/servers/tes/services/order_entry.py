@@ -35,6 +35,7 @@ from trading_engine.servers.tes.services.order_terms import (
     special_terms,
     ticks_of,
 )
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.venue.commands import CancelOrder, MassCancel, PlaceOrder, ReplaceOrder
 from trading_engine.venue.events import (
     CancelRejected,
@@ -284,8 +285,9 @@ def last_state(outcome: Outcome, order_id: int) -> OrderState:
     raise unexpected(outcome)
 
 
-def require_portfolio(principal: Principal) -> None:
-    """Account 0 is the venue's own: a user without a portfolio must never reach it."""
+def require_portfolio(principal: Principal, permission: Permission = Permission.TRADE) -> None:
+    """Raises `ApiError`. Account 0 is the venue's own: a user without a portfolio must never reach it."""
+    principal.require(permission)
     if principal.account_id <= 0:
         raise not_allowed("This user has no portfolio and cannot trade.")
 

@@ -27,6 +27,7 @@ from trading_engine.servers.tes.models.views import (
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.market_data import Market, MarketData, TradeView
+from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
 from trading_engine.venue.order_state import OrderReport, OrderState
 
@@ -142,6 +143,7 @@ class Readings:
     async def orders(
         self, principal: Principal, status: OrderFilter, symbol: str | None, before: int | None, limit: int
     ) -> OrdersPage:
+        principal.require(Permission.READ)
         await self.barrier()
         page = await self._trading.orders(
             principal.account_id,
@@ -153,12 +155,14 @@ class Readings:
         return OrdersPage([self._order_view(order) for order in page.items], next_of(page))
 
     async def order(self, principal: Principal, order_id: str) -> OrderView:
+        principal.require(Permission.READ)
         number = order_id_of(order_id)
         if number is None:
             raise unknown_order(order_id)
         return self._order_view(await self.own_order(principal, number))
 
     async def own_order(self, principal: Principal, order_id: int) -> OrderState:
+        """Also for those who may trade and not read: it is the answer to an order that was sent again."""
         order = self._gateway.live_orders.live.get(order_id)
         if order is None:
             await self.barrier()
@@ -168,6 +172,7 @@ class Readings:
         return order
 
     async def order_by_client_id(self, principal: Principal, client_order_id: str) -> OrderView:
+        principal.require(Permission.READ)
         name = checked_client_order_id(client_order_id)
         await self.barrier()
         order = await self._trading.order_by_client_id(principal.account_id, name) if name else None
@@ -178,6 +183,7 @@ class Readings:
     async def fills(
         self, principal: Principal, symbol: str | None, order_id: str | None, before: int | None, limit: int
     ) -> FillsPage:
+        principal.require(Permission.READ)
         number = None
         if order_id is not None:
             number = order_id_of(order_id)
@@ -223,6 +229,7 @@ class Readings:
 
         The totals are of the currency that the venue's instruments trade in; with several currencies, of the first one.
         """
+        principal.require(Permission.READ)
         await self.barrier()
         state = await self._trading.account_state(principal.account_id)
         currency = self._currency
@@ -255,6 +262,7 @@ class Readings:
         )
 
     async def positions(self, principal: Principal) -> PositionsView:
+        principal.require(Permission.READ)
         await self.barrier()
         state = await self._trading.account_state(principal.account_id)
         return PositionsView([self._position_view(position) for position in state.positions])
