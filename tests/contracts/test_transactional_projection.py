@@ -35,7 +35,8 @@ from trading_engine.venue.reasons import EndReason
 PROJECTED_TABLES = [
     table
     for table in Base.metadata.sorted_tables
-    if table.name not in ("clients", "users", "portfolios", "api_keys", "refresh_tokens", "audit_log")
+    if table.name
+    not in ("clients", "users", "portfolios", "api_keys", "login_addresses", "refresh_tokens", "audit_log")
 ]
 
 Rows = dict[str, list[tuple[Any, ...]]]

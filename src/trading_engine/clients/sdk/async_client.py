@@ -10,7 +10,7 @@ import httpx
 
 from trading_engine.clients.sdk import calls
 from trading_engine.clients.sdk.async_stream import AsyncStream
-from trading_engine.clients.sdk.calls import Number, OrderTerms
+from trading_engine.clients.sdk.calls import KeyTerms, Number, OrderTerms
 from trading_engine.clients.sdk.client import BASE_URL, PAGE, READY_POLL_S, READY_TIMEOUT_S, credentials_of
 from trading_engine.clients.sdk.errors import Disconnected, MatchingUnavailable
 from trading_engine.clients.sdk.session import REPEAT_FOR_S, Exchange, NoReply, Reply, Session, Steps
@@ -94,9 +94,9 @@ class AsyncClient:
     async def api_keys(self) -> list[ApiKey]:
         return await self._run(self._session.perform(calls.api_keys()))
 
-    async def create_api_key(self, label: str) -> ApiKey:
+    async def create_api_key(self, label: str, **terms: Unpack[KeyTerms]) -> ApiKey:
         """The answer holds the secret; it is not shown again."""
-        return await self._run(self._session.perform(calls.create_api_key(label)))
+        return await self._run(self._session.perform(calls.create_api_key(label, terms)))
 
     async def delete_api_key(self, key_id: str) -> None:
         await self._run(self._session.perform(calls.delete_api_key(key_id)))

@@ -245,8 +245,17 @@ def api_keys() -> Call[list[ApiKey]]:
     return Call("GET", "/v1/api-keys", lambda content: _read_keys(content).api_keys)
 
 
-def create_api_key(label: str) -> Call[ApiKey]:
-    return Call("POST", "/v1/api-keys", _read_key, body=_json({"label": label}), is_repeatable=False)
+class KeyTerms(TypedDict, total=False):
+    """What an API key may be told apart from its label; without them it reads and trades, from anywhere."""
+
+    scopes: Sequence[str]
+    """Of "read", "trade" and "admin"."""
+    addresses: Sequence[str]
+    rate_percent: int
+
+
+def create_api_key(label: str, terms: KeyTerms) -> Call[ApiKey]:
+    return Call("POST", "/v1/api-keys", _read_key, body=_json({"label": label, **terms}), is_repeatable=False)
 
 
 def delete_api_key(key_id: str) -> Call[None]:

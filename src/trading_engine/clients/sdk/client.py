@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, Unpack, cast
 import httpx
 
 from trading_engine.clients.sdk import calls
-from trading_engine.clients.sdk.calls import Number, OrderTerms
+from trading_engine.clients.sdk.calls import KeyTerms, Number, OrderTerms
 from trading_engine.clients.sdk.errors import Disconnected, MatchingUnavailable
 from trading_engine.clients.sdk.session import (
     REPEAT_FOR_S,
@@ -117,9 +117,9 @@ class Client:
     def api_keys(self) -> list[ApiKey]:
         return self._run(self._session.perform(calls.api_keys()))
 
-    def create_api_key(self, label: str) -> ApiKey:
+    def create_api_key(self, label: str, **terms: Unpack[KeyTerms]) -> ApiKey:
         """The answer holds the secret; it is not shown again."""
-        return self._run(self._session.perform(calls.create_api_key(label)))
+        return self._run(self._session.perform(calls.create_api_key(label, terms)))
 
     def delete_api_key(self, key_id: str) -> None:
         self._run(self._session.perform(calls.delete_api_key(key_id)))

@@ -57,6 +57,11 @@ class ApiKey(View, frozen=True, kw_only=True):
     created_at: datetime
     secret: str | None = None
     """Only in the answer to its creation."""
+    scopes: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """Networks that it may be used from; none: from anywhere."""
+    rate_percent: int = 100
+    """Of the account's rate limits."""
 
 
 class Order(View, frozen=True, kw_only=True):
