@@ -133,6 +133,34 @@ PUT    userDataStream            x - x - -
 DELETE userDataStream            x - x - -
 """
 
+# Of Alpaca's trading API, the same.
+ALPACA = """
+POST   orders                      - x - - -
+GET    orders                      x - x - -
+DELETE orders                      - x - - -
+GET    orders/*                    x - x - -
+PATCH  orders/*                    - x - - -
+DELETE orders/*                    - x - - -
+GET    orders:by_client_order_id   x - x - -
+GET    positions                   x - x - -
+DELETE positions                   - x - - -
+GET    positions/*                 x - x - -
+DELETE positions/*                 - x - - -
+GET    account                     x - x - -
+GET    assets                      x - x - -
+GET    assets/*                    x - x - -
+GET    clock                       x - x - -
+GET    calendar                    x - x - -
+"""
+ALPACA_ORDER = {
+    "symbol": "AAPL",
+    "qty": "1",
+    "side": "buy",
+    "type": "limit",
+    "limit_price": "150.00",
+    "time_in_force": "day",
+}
+
 
 def marks(text: str) -> list[bool]:
     return [mark == "x" for mark in text.replace("|", "").split()]
@@ -148,9 +176,9 @@ def endpoint_table() -> dict[tuple[str, str], dict[str, bool]]:
     return table
 
 
-def binance_table() -> dict[tuple[str, str], dict[str, bool]]:
+def key_table(text: str) -> dict[tuple[str, str], dict[str, bool]]:
     table = {}
-    for line in BINANCE.strip().splitlines():
+    for line in text.strip().splitlines():
         method, path, allowed = line.split(maxsplit=2)
         table[method, path] = dict(zip(KEYS, marks(allowed), strict=True))
     return table
@@ -262,17 +290,38 @@ async def test_every_operation_is_in_the_matrix() -> None:
 
 async def test_every_route_of_binance_is_in_the_matrix(senders: Senders) -> None:
     private = {key for key, route in senders.venue.server.binance.routes.items() if route.security is not Security.NONE}
-    assert private == set(binance_table())
+    assert private == set(key_table(BINANCE))
     assert set(METHODS.values()) <= set(senders.venue.server.binance.routes)
 
 
 @pytest.mark.parametrize("sender", KEYS)
 async def test_route_of_binance_does_for_a_key_what_the_matrix_says(senders: Senders, sender: str) -> None:
     wrong = []
-    for (method, path), allowed in binance_table().items():
+    for (method, path), allowed in key_table(BINANCE).items():
         response = await senders.signed(sender, method, path)
         answer = response.json()
         is_refused = isinstance(answer, dict) and answer.get("code") == -2015
         if is_refused is allowed[sender]:
             wrong.append((method, path, answer))
+    assert wrong == []
+
+
+async def test_every_route_of_alpaca_is_in_the_matrix(senders: Senders) -> None:
+    served = {(method, "/".join(path)) for method, path in senders.venue.server.alpaca.routes}
+    assert served == set(key_table(ALPACA))
+
+
+@pytest.mark.parametrize("sender", KEYS)
+async def test_route_of_alpaca_does_for_a_key_what_the_matrix_says(senders: Senders, sender: str) -> None:
+    wrong = []
+    key_id, secret = senders.keys[sender]
+    headers = {"APCA-API-KEY-ID": key_id, "APCA-API-SECRET-KEY": secret}
+    for (method, path), allowed in key_table(ALPACA).items():
+        body = ALPACA_ORDER if method == "POST" else {"qty": "1"} if method == "PATCH" else None
+        url = f"/v2/{path.replace('*', 'AAPL')}"
+        response = await senders.venue.http.request(method, url, headers=headers, json=body)
+        assert response.status_code < 500, (method, path, response.text)
+        is_refused = response.status_code in (401, 403) and "may not" in response.text
+        if is_refused is allowed[sender]:
+            wrong.append((method, path, response.status_code, response.text))
     assert wrong == []
