@@ -26,6 +26,7 @@ class Up:
         self.url = f"http://127.0.0.1:{port}"
         self.output = folder / "up.txt"
         command = [sys.executable, str(ROOT / "main.py"), "up", "--no-browser", "--port", str(port)]
+        command += ["--fix-port", str(free_port())]
         command += ["--data-dir", str(folder / "data"), "--config", str(ROOT / "config" / "dev.yaml"), *arguments]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
@@ -129,6 +130,8 @@ def test_up_on_a_data_directory_in_use_ends_and_says_why(tmp_path: Path) -> None
                 "up",
                 "--no-bots",
                 "--port",
+                str(free_port()),
+                "--fix-port",
                 str(free_port()),
                 "--data-dir",
                 str(tmp_path / "data"),

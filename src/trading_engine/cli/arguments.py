@@ -15,12 +15,13 @@ DEFAULT_CONFIG = Path("config/dev.yaml")
 EXAMPLES = """
 the whole venue in one go:
   python main.py up                         with a live simulated market
-  python main.py up --no-bots --no-browser --port 9000 --data-dir /tmp/venue
+  python main.py up --no-bots --no-browser --port 9000 --fix-port 9001 --data-dir /tmp/venue
 
 service by service, each in a terminal of its own, in any order:
   python main.py -s OBS                     order book server
   python main.py -s OBS --standby           another one, which takes over when the first is dead
   python main.py -s TES                     trading engine server: the API on http://127.0.0.1:8000
+  python main.py -s FIX                     FIX gateway, on 127.0.0.1:9878
   python main.py -s analytics               keeps the analytics database up to date
   python main.py -s history                 keeps trades, quotes and books
   python main.py --frontend trader          the Trader Portal alone on http://127.0.0.1:8080
@@ -34,7 +35,7 @@ recorded data through the same matching core:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What was asked for. `command` is up, OBS, TES, analytics, history, portal, trader, bots, databases, utilities, users,
+    """What was asked for. `command` is up, OBS, TES, FIX, analytics, history, portal, trader, bots, databases, utilities, users,
     export, import, compile or replay."""
 
     command: str
@@ -42,6 +43,7 @@ class Arguments:
     config_given: bool
     data_dir: str | None = None
     port: int | None = None
+    fix_port: int | None = None
     no_browser: bool = False
     no_bots: bool = False
     with_portal: bool = False
@@ -74,6 +76,8 @@ class Arguments:
             config = msgspec.structs.replace(config, frontend=msgspec.structs.replace(config.frontend, trader=trader))
         elif self.port is not None:
             config = msgspec.structs.replace(config, tes=msgspec.structs.replace(config.tes, port=self.port))
+        if self.fix_port is not None:
+            config = msgspec.structs.replace(config, fix=msgspec.structs.replace(config.fix, port=self.fix_port))
         if self.url is not None:
             trader = msgspec.structs.replace(config.frontend.trader, api_url=self.url)
             config = msgspec.structs.replace(config, frontend=msgspec.structs.replace(config.frontend, trader=trader))
@@ -86,6 +90,8 @@ class Arguments:
             options += ["--data-dir", self.data_dir]
         if self.port is not None:
             options += ["--port", str(self.port)]
+        if self.fix_port is not None:
+            options += ["--fix-port", str(self.fix_port)]
         return options
 
 
@@ -109,7 +115,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--data-dir", metavar="DIR", default=argparse.SUPPRESS, help="where everything is kept (default: var)"
     )
     parser.add_argument(
-        "--port", type=port_number, default=argparse.SUPPRESS, help="port of the API and the page (default: 8000)"
+        "--port",
+        type=port_number,
+        default=argparse.SUPPRESS,
+        help="port of the API and the page (default: 8000)",
+    )
+    parser.add_argument(
+        "--fix-port", type=port_number, default=argparse.SUPPRESS, help="port of the FIX gateway (default: 9878)"
     )
 
 
@@ -121,7 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("-s", "--server", choices=["OBS", "TES", "analytics", "history"], help="run one server")
+    parser.add_argument("-s", "--server", choices=["OBS", "TES", "FIX", "analytics", "history"], help="run one server")
     parser.add_argument("--frontend", choices=["trader"], help="serve one front end by itself")
     parser.add_argument(
         "-c",
@@ -203,7 +215,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     if len(asked) != 1:
         parser.error(
             "say one thing to run: up, replay, databases, utilities, users, export, import, compile, -s OBS, -s TES, "
-            "-s analytics, -s history, "
+            "-s FIX, -s analytics, -s history, "
             "--frontend trader, -c trader or -c bots"
         )
     if (options.standby or options.shard is not None) and options.server != "OBS":
@@ -214,6 +226,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         config_given=hasattr(options, "config"),
         data_dir=getattr(options, "data_dir", None),
         port=getattr(options, "port", None),
+        fix_port=getattr(options, "fix_port", None),
         no_browser=getattr(options, "no_browser", False),
         no_bots=getattr(options, "no_bots", False),
         with_portal=options.with_portal,

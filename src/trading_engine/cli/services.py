@@ -52,6 +52,10 @@ def _service(command: str, arguments: Arguments, config: Config) -> Coroutine[No
         from trading_engine.frontend.trader_portal.app import create_portal_app
 
         return run_tes(config, mounts=[("/", create_portal_app(api_url=None))])
+    if command == "FIX":
+        from trading_engine.servers.fix.server import run_fix
+
+        return run_fix(config)
     if command == "analytics":
         from trading_engine.database.analytics.projection import open_analytics_projection
         from trading_engine.servers.projections.server import run_projection

@@ -2,7 +2,7 @@
 
 Each service is a process of its own, as in production, and logs to a file in the data directory. A service that dies is started again
 with a growing delay; one that cannot start (status 2), or dies again and again, ends the whole with what it last said. They stop in
-the order clients, projections, TES, OBS, so that nobody is left talking to nothing.
+the order clients, projections, FIX, TES, OBS, so that nobody is left talking to nothing.
 """
 
 import asyncio
@@ -113,7 +113,8 @@ def say(text: str) -> None:
 def run_up(arguments: Arguments) -> int:
     """Run the venue until SIGINT or SIGTERM. Raises `ConfigError`."""
     config = arguments.load_config()
-    check_port_free(config.tes.host, config.tes.port)
+    check_port_free(config.tes.host, config.tes.port, "--port")
+    check_port_free(config.fix.host, config.fix.port, "--fix-port")
     logs = config.data_path / "logs"
     try:
         logs.mkdir(parents=True, exist_ok=True)
@@ -129,13 +130,15 @@ def run_up(arguments: Arguments) -> int:
     return status
 
 
-def check_port_free(host: str, port: int) -> None:
+def check_port_free(host: str, port: int, option: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise ConfigError(f"{host}:{port} cannot be used ({error.strerror}): choose another with --port") from error
+            raise ConfigError(
+                f"{host}:{port} cannot be used ({error.strerror}): choose another with {option}"
+            ) from error
 
 
 def services_of(arguments: Arguments, logs: Path) -> list[Service]:
@@ -144,6 +147,7 @@ def services_of(arguments: Arguments, logs: Path) -> list[Service]:
     services = [
         Service("obs", "order book server", [*start, "-s", "OBS"], logs / "obs.log"),
         Service("tes", "trading engine server", [*start, "-s", "TES", "--with-portal"], logs / "tes.log"),
+        Service("fix", "FIX gateway", [*start, "-s", "FIX"], logs / "fix.log"),
         Service("analytics", "analytics projection", [*start, "-s", "analytics"], logs / "analytics.log"),
         Service("history", "history projection", [*start, "-s", "history"], logs / "history.log"),
     ]
@@ -232,5 +236,6 @@ def reachable_url(host: str, port: int) -> str:
 def addresses(config: Config, url: str) -> str:
     lines = ["", "The venue is open.", "", f"  Trader Portal   {url}/", f"  API             {url}/v1/   ({url}/docs)"]
     lines += [f"  Log in          {user.username} / {user.password}" for user in config.demo.users]
+    lines.append(f"  FIX 4.4, 4.2    {config.fix.host}:{config.fix.port}, TargetCompID {config.fix.comp_id}")
     lines += ["  In a terminal   python main.py -c trader", "", "Ctrl-C stops it; everything is kept.", ""]
     return "\n".join(lines)

@@ -170,6 +170,21 @@ class TesConfig(Section, frozen=True):
     rate_limits: RateLimits = RateLimits()
 
 
+class FixConfig(Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: int = 9878
+    api_url: str = ""
+    """The TES that sessions log in at; empty: the one of this configuration."""
+    comp_id: str = "VENUE"
+    drop_copy_comp_id: str = "DROPCOPY"
+    heartbeat_s_min: int = 1
+    connections_max: int = 1000
+    message_bytes_max: int = 64 << 10
+    outbox_bytes_max: int = 4 << 20
+    messages_kept: int = 100_000
+    """Of each session, to be sent again when they are asked for."""
+
+
 class RabbitMQConfig(Section, frozen=True):
     url: str = "amqp://127.0.0.1:5672/"
     """Without a password: that is in `TRADING_ENGINE_RABBITMQ_URL`, which is used instead of this one."""
@@ -240,6 +255,7 @@ class Config(Section, frozen=True):
     venue: VenueConfig = VenueConfig()
     obs: ObsConfig = ObsConfig()
     tes: TesConfig = TesConfig()
+    fix: FixConfig = FixConfig()
     messaging: MessagingConfig = MessagingConfig()
     database: DatabaseConfig = DatabaseConfig()
     frontend: FrontendConfig = FrontendConfig()

@@ -1,0 +1,347 @@
+"""The FIX gateway's process: sessions over TCP in front of the native API of a TES.
+
+It holds nothing of the venue: each session logs in at the TES with what its Logon carries, and is a client like any other. The gateway
+may come, go and be killed; what its sessions were told is in its store, and what happened meanwhile the TES tells when they are back.
+
+What goes wrong and is nobody's fault who is connected, above all a store that cannot be written, ends the process with the reason.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from trading_engine.clients.sdk.async_client import AsyncClient
+from trading_engine.clients.sdk.async_stream import AsyncStream
+from trading_engine.clients.sdk.errors import NotAuthenticated, TradingError
+from trading_engine.clients.sdk.views import Me
+from trading_engine.servers.fix.clock import Clock
+from trading_engine.servers.fix.connection import Connection
+from trading_engine.servers.fix.market_data import MarketFeed, MarketRequests
+from trading_engine.servers.fix.session import Logon, Phase, Session
+from trading_engine.servers.fix.store import SessionStore, StoreUnusable
+from trading_engine.servers.fix.trading import Trading
+from trading_engine.servers.fix.wire import Message
+from trading_engine.shared.config import Config, ConfigError
+from trading_engine.shared.log import fields, setup_logging
+
+EXIT_FAILED = 1
+EXIT_CANNOT_START = 2
+TICK_S = 0.5
+API_KEY_CHARACTERS = 25
+"""A Username that has so many and begins with `k` is an API key's id."""
+REPEAT_FOR_S = 5.0
+"""How long a call to the TES is repeated while it cannot be reached."""
+STOP_S = 3.0
+"""How long Logouts are waited for when the process stops."""
+LISTEN_BACKLOG = 1024
+STORE = "fix/sessions.sqlite"
+
+log = logging.getLogger(__name__)
+
+
+class FixServer:
+    """All sessions of one process."""
+
+    def __init__(self, config: Config, store: SessionStore, clock: Clock) -> None:
+        self._config = config.fix
+        self._api_url = api_url_of(config)
+        self._store = store
+        self._clock = clock
+        self._feed = MarketFeed(self._api_url)
+        self._connections: set[Connection] = set()
+        self._all_gone = asyncio.Event()
+        self._logged_on: dict[str, Connection] = {}
+        self._to_flush: dict[Connection, None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def serve(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        """Take connections until `stop`. Raises `StoreUnusable`."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._new_connection, sock=listener)
+        ticking = asyncio.create_task(self._tick())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            ends: list[asyncio.Future[Any]] = [ticking, stopping, self._failure]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                self._failure.result()
+            if ticking.done():
+                ticking.result()
+        finally:
+            server.close()
+            stopping.cancel()
+            if not self._failure.done():
+                await self._log_all_out()
+            ticking.cancel()
+            await self._close()
+
+    def _new_connection(self) -> Connection:
+        config = self._config
+        return Connection(
+            self,
+            lambda connection: Session(
+                (config.comp_id, config.drop_copy_comp_id), config.heartbeat_s_min, self._store, connection, self._clock
+            ),
+            config.message_bytes_max,
+            config.outbox_bytes_max,
+        )
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for connection in tuple(self._connections):
+                with self.guarded():
+                    connection.tick()
+
+    async def _log_all_out(self) -> None:
+        for connection in tuple(self._connections):
+            with self.guarded():
+                connection.session.leave("The gateway is being stopped")
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), STOP_S)
+
+    async def _close(self) -> None:
+        for connection in tuple(self._connections):
+            connection.abort()
+        for _ in range(2):  # Ending a session makes a task of its own.
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            await asyncio.sleep(0)
+        await self._feed.close()
+
+    # For connections
+
+    def arrive(self, connection: Connection) -> bool:
+        if len(self._connections) >= self._config.connections_max:
+            return False
+        self._connections.add(connection)
+        self._all_gone.clear()
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._all_gone.set()
+        self._to_flush.pop(connection, None)
+
+    def will_write(self, connection: Connection) -> None:
+        if not self._to_flush:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._to_flush[connection] = None
+
+    def _flush(self) -> None:
+        """Everything of this turn of the loop: safe first, then sent."""
+        with self.guarded():
+            self._store.commit()
+            connections, self._to_flush = self._to_flush, {}
+            for connection in connections:
+                connection.flush()
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnusable as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    def log_on(self, connection: Connection, logon: Logon) -> None:
+        self.start_task(self._log_on(connection, logon))
+
+    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    async def _log_on(self, connection: Connection, logon: Logon) -> None:
+        upstream = Upstream(self._api_url, logon)
+        try:
+            await upstream.open()
+        except TradingError as error:
+            wrong = "Username(553) or Password(554) is wrong" if isinstance(error, NotAuthenticated) else str(error)
+            log.warning(
+                "logon refused", extra=fields(address=connection.address, comp_id=logon.sender_comp_id, reason=error)
+            )
+            self._refuse(connection, wrong)
+            return
+        if connection.session.phase is not Phase.AUTHENTICATING:
+            await upstream.close()  # It is gone.
+            return
+        identity = f"{logon.begin_string}:{upstream.me.user_id}:{logon.sender_comp_id}->{logon.target_comp_id}"
+        if identity in self._logged_on:
+            await upstream.close()
+            self._refuse(connection, "This session is logged on already")
+            return
+        with self.guarded():
+            await self._begin(connection, logon, upstream, identity)
+
+    def _refuse(self, connection: Connection, reason: str) -> None:
+        if connection.session.phase is Phase.AUTHENTICATING:
+            connection.session.refuse(reason)
+
+    async def _begin(self, connection: Connection, logon: Logon, upstream: "Upstream", identity: str) -> None:
+        self._logged_on[identity] = connection
+        is_copy = logon.target_comp_id == self._config.drop_copy_comp_id
+        trading = Trading(
+            connection.session,
+            upstream.client,
+            upstream.stream,
+            upstream.me,
+            self._store,
+            self._clock,
+            connection.answered,
+            is_copy=is_copy,
+        )
+        market = MarketRequests(connection.session, upstream.client, self._feed, connection.answered)
+        application = SessionApplication(self, connection.session, identity, upstream, trading, market)
+        upstream.stream.on_event = trading.on_event
+        connection.session.accept(self._store.session(identity))
+        log.info("logged on", extra=fields(address=connection.address, session=identity))
+        try:
+            await self._set_safeguard(logon, upstream)
+            if upstream.me.portfolios:
+                await trading.start()
+        except TradingError as error:
+            connection.session.leave(str(error))
+        # Only now are orders taken: what becomes of them is told by the stream.
+        connection.begin(application)
+        self.start_task(application.watch())
+
+    async def _set_safeguard(self, logon: Logon, upstream: "Upstream") -> None:
+        if logon.cancel_on_disconnect:
+            await upstream.client.set_cancel_on_disconnect("all" if logon.cancel_on_disconnect == "Y" else "none")
+
+    def session_ended(self, identity: str) -> None:
+        del self._logged_on[identity]
+
+
+class Upstream:
+    """A session's client of the native API."""
+
+    def __init__(self, api_url: str, logon: Logon) -> None:
+        is_key = len(logon.username) == API_KEY_CHARACTERS and logon.username.startswith("k")
+        names = ("api_key", "api_secret") if is_key else ("username", "password")
+        self._has_credentials = bool(logon.username and logon.password)
+        credentials = dict(zip(names, (logon.username, logon.password), strict=True)) if self._has_credentials else {}
+        self.client = AsyncClient(api_url, repeat_for_s=REPEAT_FOR_S, **credentials)
+        self.stream: AsyncStream = self.client.stream()
+        self.me: Me
+
+    async def open(self) -> None:
+        """Log in. Raises `TradingError`; then nothing is open."""
+        try:
+            if not self._has_credentials:
+                raise NotAuthenticated("Username(553) and Password(554) are missing")
+            self.me = await self.client.me()
+            self.stream.on_event = lambda _: None
+            await self.stream.__aenter__()
+        except BaseException:
+            await self.client.close()
+            raise
+
+    async def close(self) -> None:
+        await self.stream.close()
+        await self.client.close()
+
+
+class SessionApplication:
+    """The layer above one session, and its end: only when all of it has ended may the session log on again."""
+
+    def __init__(
+        self,
+        server: FixServer,
+        session: Session,
+        identity: str,
+        upstream: Upstream,
+        trading: Trading,
+        market: MarketRequests,
+    ) -> None:
+        self._server = server
+        self._session = session
+        self._identity = identity
+        self._upstream = upstream
+        self._trading = trading
+        self._market = market
+
+    def deliver(self, message: Message) -> None:
+        if message.msg_type in self._market.message_types:
+            self._market.deliver(message)
+        else:
+            self._trading.deliver(message)
+
+    def end(self) -> None:
+        self._server.start_task(self._close())
+
+    async def _close(self) -> None:
+        try:
+            await self._trading.end()
+            await self._market.end()
+        finally:
+            await self._upstream.close()
+            self._server.session_ended(self._identity)
+
+    async def watch(self) -> None:
+        """Log out when the stream has ended for good: its login no longer holds. Raises what else went wrong in there."""
+        try:
+            async for _ in self._upstream.stream:
+                pass  # Events go to `Trading.on_event`.
+        except TradingError as error:
+            self._session.leave(str(error))
+
+
+def api_url_of(config: Config) -> str:
+    """The TES: as configured for the gateway, or the one of this configuration."""
+    host = config.tes.host
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
+    return config.fix.api_url or f"http://{reachable}:{config.tes.port}"
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Raises `ConfigError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigError(f"{host}:{port}: {error.strerror or error}") from error
+    return listener
+
+
+async def run_fix(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
+    setup_logging(config.log.level, config.log.format)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        listener = listening_socket(config.fix.host, config.fix.port)
+        store = SessionStore(config.data_path / STORE, config.fix.messages_kept)
+    except (ConfigError, StoreUnusable) as error:
+        log.critical("FIX cannot start: %s", error)
+        raise SystemExit(EXIT_CANNOT_START) from error
+    try:
+        log.info("FIX ready %s:%d", *listener.getsockname()[:2], extra=fields(api=api_url_of(config)))
+        await FixServer(config, store, Clock()).serve(listener, stop)
+        store.close()
+    except StoreUnusable as error:
+        log.critical("FIX stops: %s", error)
+        raise SystemExit(EXIT_FAILED) from error

@@ -1,0 +1,422 @@
+"""What a session that is logged on does with orders: requests go to the venue's native API, its events come back as reports.
+
+Each session is one client of the native API with its own login and WebSocket, and so has exactly the rights, limits and safeguards that
+this login has there. Requests are sent in the order in which they came and not waited for one by one. **What happened to an order is told
+from the event stream alone**, also to who asked for it: there is one source and one order of things, and after a break it goes on at the
+event that was told last. Answers to requests only tell what was refused.
+
+A report has to name the request that brought it about, which the venue's events do not know. So what was asked for an order is
+remembered until its answer has come: the events of a request always come before its answer, on the same connection.
+
+ClOrdIDs: the venue knows an order by the one it was entered with. The names that replaces give are the gateway's, and kept in its store.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from trading_engine.clients.sdk.async_client import AsyncClient
+from trading_engine.clients.sdk.async_stream import AsyncStream
+from trading_engine.clients.sdk.errors import (
+    FellBehind,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    ServerFailed,
+    TradingError,
+)
+from trading_engine.clients.sdk.views import Me, Order, OrderUpdate, StreamEvent
+from trading_engine.servers.fix import reports
+from trading_engine.servers.fix.clock import Clock
+from trading_engine.servers.fix.orders import Unsupported, check_replace, order_terms, replace_terms, side_of
+from trading_engine.servers.fix.session import Session
+from trading_engine.servers.fix.store import SessionStore, StoreUnusable
+from trading_engine.servers.fix.tags import MsgType, Tag
+from trading_engine.servers.fix.wire import Message
+
+CANCEL, REPLACE = "1", "2"
+"""CxlRejResponseTo(434)."""
+APPLICATION_NOT_AVAILABLE, FIELD_MISSING, NOT_AUTHORIZED = "4", "5", "6"
+"""BusinessRejectReason(380)."""
+OF_SECURITY, OF_ALL = "1", "7"
+"""MassCancelRequestType(530), MassStatusReqType(585)."""
+ORDERS_REMEMBERED_MAX = 10_000
+"""Open orders that a session knows by heart; others it asks for."""
+
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[dict[int, str]], Coroutine[Any, Any, None]]
+
+
+@dataclass
+class Asked:
+    """A cancel or replace whose answer has not come."""
+
+    response_to: str
+    cl_ord_id: str
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+
+    def explains(self, update: OrderUpdate) -> bool:
+        """Whether this is what brought the change about."""
+        order = update.order
+        if self.response_to == CANCEL:
+            return update.event == "canceled" and order.reason == "REQUESTED"
+        if update.event == "canceled":
+            return order.reason == "REDUCED_TO_FILLED"
+        is_as_asked = self.quantity in (None, order.quantity) and (
+            self.price in (None, order.price) or order.type == "pegged"
+        )
+        return update.event == "replaced" and is_as_asked
+
+
+class Trading:
+    """The orders of one session."""
+
+    def __init__(
+        self,
+        session: Session,
+        client: AsyncClient,
+        stream: AsyncStream,
+        me: Me,
+        store: SessionStore,
+        clock: Clock,
+        answered: Callable[[Message], None],
+        *,
+        is_copy: bool,
+    ) -> None:
+        self._session = session
+        self._client = client
+        self._stream = stream
+        self._account_id = me.portfolios[0].portfolio_id if me.portfolios else ""
+        self._accounts = {name for folder in me.portfolios for name in (folder.portfolio_id, folder.name)}
+        self._store = store
+        self._clock = clock
+        self._answered = answered
+        self._is_copy = is_copy
+        self._orders: dict[str, Order] = {}
+        self._ids: dict[str, str] = {}
+        """ClOrdID with which it was entered → id, of those orders."""
+        self._placing: dict[str, bool] = {}
+        """ClOrdIDs of orders on their way → whether the venue has told of the order."""
+        self._naming: dict[str, asyncio.Event] = {}
+        """ClOrdIDs that a request on its way gives, for those that refer to it."""
+        self._asked: dict[str, deque[Asked]] = {}
+        """By order id."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers: dict[str, Handler] = {
+            MsgType.NEW_ORDER_SINGLE: self._place,
+            MsgType.ORDER_CANCEL_REQUEST: self._cancel,
+            MsgType.ORDER_CANCEL_REPLACE_REQUEST: self._replace,
+            MsgType.ORDER_STATUS_REQUEST: self._tell_status,
+            MsgType.ORDER_MASS_STATUS_REQUEST: self._tell_mass_status,
+            MsgType.ORDER_MASS_CANCEL_REQUEST: self._cancel_all,
+        }
+
+    # Life
+
+    async def start(self) -> None:
+        """Tell what happened since the session was here last, and go on live. Raises `TradingError`."""
+        record = self._session.record
+        since = record.event_sequence
+        if since is not None and record.orders_seen:
+            since -= 1  # Some reports of that event may not have been sent.
+        await self._stream.subscribe_orders(since)
+        if record.event_sequence is None:
+            record.event_sequence = self._stream.order_sequence
+            self._session.remember()
+
+    async def end(self) -> None:
+        """The session is over: what is on its way runs on at the venue, and nobody is there to be told."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def deliver(self, message: Message) -> None:
+        name = message.get(Tag.CL_ORD_ID)
+        refers_to = name if message.msg_type == MsgType.ORDER_STATUS_REQUEST else message.get(Tag.ORIG_CL_ORD_ID)
+        task = asyncio.create_task(self._handle(message, self._naming.get(refers_to)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if message.msg_type in (MsgType.NEW_ORDER_SINGLE, MsgType.ORDER_CANCEL_REPLACE_REQUEST):
+            done = self._naming[name] = asyncio.Event()
+            task.add_done_callback(lambda _: self._named(name, done))
+
+    def _named(self, name: str, done: asyncio.Event) -> None:
+        done.set()
+        if self._naming.get(name) is done:
+            del self._naming[name]
+
+    async def _handle(self, message: Message, earlier: asyncio.Event | None) -> None:
+        """`earlier` is done when the request has been answered that gives the name to which this one refers."""
+        asked = dict(reversed(message.fields))
+        try:
+            if earlier is not None:
+                await earlier.wait()
+            if self._is_copy:
+                self.refuse_message(
+                    message, NOT_AUTHORIZED, "This session is a copy of what happens: it takes no orders"
+                )
+            else:
+                await self._handlers[message.msg_type](asked)
+        except OutcomeUnknown as error:
+            self.refuse_message(
+                message, APPLICATION_NOT_AVAILABLE, f"Whether it was carried out is not known: {error.message}"
+            )
+        except (ServerFailed, FellBehind) as error:
+            self.refuse_message(message, APPLICATION_NOT_AVAILABLE, str(error))
+        except MissingField as missing:
+            self.refuse_message(message, FIELD_MISSING, str(missing))
+        except StoreUnusable:
+            raise
+        except Exception:
+            log.exception("request failed")
+            self.refuse_message(message, APPLICATION_NOT_AVAILABLE, "Internal error")
+        self._answered(message)
+
+    def refuse_message(self, message: Message, reason: str, text: str) -> None:
+        """BusinessMessageReject."""
+        answer = [(Tag.REF_SEQ_NUM, message.get(Tag.MSG_SEQ_NUM)), (Tag.REF_MSG_TYPE, message.msg_type)]
+        if Tag.CL_ORD_ID in message:
+            answer.append((Tag.BUSINESS_REJECT_REF_ID, message.get(Tag.CL_ORD_ID)))
+        self._session.send(
+            MsgType.BUSINESS_MESSAGE_REJECT, [*answer, (Tag.BUSINESS_REJECT_REASON, reason), (Tag.TEXT, text)]
+        )
+
+    # Events
+
+    def on_event(self, event: StreamEvent) -> None:
+        """From the stream, in its order."""
+        if not isinstance(event, OrderUpdate):
+            return
+        record, order = self._session.record, event.order
+        if event.event_sequence == record.event_sequence:
+            if order.order_id in record.orders_seen or not record.orders_seen:
+                return
+            record.orders_seen = (*record.orders_seen, order.order_id)
+        else:
+            record.event_sequence, record.orders_seen = event.event_sequence, (order.order_id,)
+        self._report(event)
+
+    def _report(self, update: OrderUpdate) -> None:
+        order = update.order
+        name, original = self.name_of(order), ""
+        asked = self._explanation(update)
+        if asked is not None:
+            name, original = asked.cl_ord_id, name
+            if update.event == "replaced":
+                self._store.name_order(self._account_id, name, order.order_id)
+        if update.event == "new" and order.client_order_id in self._placing:
+            self._placing[order.client_order_id] = True
+        self._remember(order)
+        self._session.send(
+            MsgType.EXECUTION_REPORT,
+            reports.execution_report(self._session.begin_string, update, name, original, is_copy=self._is_copy),
+        )
+
+    def _explanation(self, update: OrderUpdate) -> Asked | None:
+        waiting = self._asked.get(update.order.order_id)
+        if not waiting:
+            return None
+        for asked in waiting:
+            if asked.explains(update):
+                waiting.remove(asked)
+                return asked
+        return None
+
+    def _remember(self, order: Order) -> None:
+        if not order.is_open:
+            self._forget(order)
+            return
+        self._orders[order.order_id] = order
+        self._ids[order.client_order_id] = order.order_id
+        if len(self._orders) > ORDERS_REMEMBERED_MAX:
+            self._forget(next(iter(self._orders.values())))
+
+    def _forget(self, order: Order) -> None:
+        self._orders.pop(order.order_id, None)
+        if self._ids.get(order.client_order_id) == order.order_id:
+            del self._ids[order.client_order_id]
+
+    def name_of(self, order: Order) -> str:
+        """What the order is called now."""
+        named = self._store.name_of(self._account_id, order.order_id)
+        return named or order.client_order_id or reports.NONE
+
+    # New orders
+
+    async def _place(self, asked: dict[int, str]) -> None:
+        name = asked[Tag.CL_ORD_ID]
+        if Tag.ORDER_QTY not in asked:
+            raise MissingField("OrderQty(38) is missing")
+        if not self._is_own(asked):
+            self._reject_order(asked, "UNKNOWN_ACCOUNT", f"Account(1) {asked[Tag.ACCOUNT]} is not yours")
+            return
+        if self._store.order_named(self._account_id, name) is not None:
+            self._reject_order(asked, "DUPLICATE_CLIENT_ORDER_ID", "A replace gave an order this ClOrdID")
+            return
+        self._placing[name] = False
+        try:
+            order = await self._stream.place(**order_terms(asked))
+            if not self._placing[name]:  # It was entered before: the same order came again.
+                self._send_status(order, [])
+        except Unsupported as error:
+            self._reject_order(asked, "UNSUPPORTED", str(error))
+        except (OutcomeUnknown, ServerFailed):
+            raise
+        except TradingError as error:
+            self._reject_order(asked, error.code, str(error))
+        finally:
+            self._placing.pop(name, None)
+
+    def _is_own(self, asked: dict[int, str]) -> bool:
+        return asked.get(Tag.ACCOUNT) in (None, *self._accounts)
+
+    def _reject_order(self, asked: dict[int, str], code: str, text: str) -> None:
+        self._session.send(
+            MsgType.EXECUTION_REPORT,
+            reports.rejected_order(self._session.begin_string, asked, code, text, self._now()),
+        )
+
+    # Changes of orders
+
+    async def _cancel(self, asked: dict[int, str]) -> None:
+        await self._change(
+            asked, Asked(CANCEL, asked[Tag.CL_ORD_ID]), lambda order: self._stream.cancel(order.order_id)
+        )
+
+    async def _replace(self, asked: dict[int, str]) -> None:
+        name = asked[Tag.CL_ORD_ID]
+
+        async def replace(order: Order) -> None:
+            named = self._store.order_named(self._account_id, name)
+            if named not in (None, order.order_id):
+                raise Refused("A replace gave another order this ClOrdID", code="DUPLICATE_CLIENT_ORDER_ID")
+            check_replace(asked, order)
+            terms = replace_terms(asked, order)
+            wanted.quantity = Decimal(terms["quantity"]) if "quantity" in terms else None
+            wanted.price = Decimal(terms["price"]) if "price" in terms else None
+            await self._stream.replace(order.order_id, **terms)
+
+        wanted = Asked(REPLACE, name)
+        await self._change(asked, wanted, replace)
+
+    async def _change(self, asked: dict[int, str], wanted: Asked, change: Callable[[Order], Awaitable[object]]) -> None:
+        """Have a change made and told by its event, or refuse it."""
+        order: Order | None = None
+        try:
+            if wanted.cl_ord_id == asked[Tag.ORIG_CL_ORD_ID]:
+                raise Refused("ClOrdID and OrigClOrdID are the same", code="DUPLICATE_CLIENT_ORDER_ID")
+            order = await self._order_called(asked[Tag.ORIG_CL_ORD_ID])
+            if order is None:
+                self._refuse_change(asked, None, wanted, reports.CXL_UNKNOWN, "UNKNOWN_ORDER: no such order is open")
+                return
+            if not self._is_own(asked) or asked[Tag.SYMBOL] != order.symbol:
+                raise Unsupported("Account(1) or Symbol(55) is not the order's")
+            waiting = self._asked.setdefault(order.order_id, deque())
+            waiting.append(wanted)
+            try:
+                await change(order)
+            finally:
+                if wanted in waiting:
+                    waiting.remove(wanted)
+                if not waiting:
+                    self._asked.pop(order.order_id, None)
+        except Unsupported as error:
+            self._refuse_change(asked, order, wanted, reports.CXL_VENUE_OPTION, str(error))
+        except NotFound as error:
+            self._refuse_change(asked, order, wanted, reports.CXL_TOO_LATE, str(error))
+        except (OutcomeUnknown, ServerFailed):
+            raise
+        except TradingError as error:
+            duplicate = error.code == "DUPLICATE_CLIENT_ORDER_ID"
+            reason = reports.CXL_DUPLICATE if duplicate else reports.CXL_VENUE_OPTION
+            self._refuse_change(asked, order, wanted, reason, str(error))
+
+    def _refuse_change(self, asked: dict[int, str], order: Order | None, wanted: Asked, reason: str, text: str) -> None:
+        if order is not None:
+            order = self._orders.get(order.order_id, order)
+        self._session.send(
+            MsgType.ORDER_CANCEL_REJECT, reports.cancel_reject(asked, order, wanted.response_to, reason, text)
+        )
+
+    async def _cancel_all(self, asked: dict[int, str]) -> None:
+        kind = asked[Tag.MASS_CANCEL_REQUEST_TYPE]
+        symbol = asked.get(Tag.SYMBOL) if kind == OF_SECURITY else None
+        answer = [
+            (Tag.CL_ORD_ID, asked[Tag.CL_ORD_ID]),
+            (Tag.ORDER_ID, reports.refusal_id()),
+            (Tag.MASS_CANCEL_REQUEST_TYPE, kind),
+        ]
+        side = asked.get(Tag.SIDE)
+        try:
+            if kind not in (OF_SECURITY, OF_ALL) or (kind == OF_SECURITY and symbol is None) or not self._is_own(asked):
+                raise Unsupported("all orders (7), or those in a Symbol (1), of one's own account can be canceled")
+            count = await self._stream.cancel_all(symbol, None if side is None else side_of(side))
+            answer += [(Tag.MASS_CANCEL_RESPONSE, kind), (Tag.TOTAL_AFFECTED_ORDERS, str(count))]
+        except (OutcomeUnknown, ServerFailed):
+            raise
+        except (Unsupported, TradingError) as error:
+            answer += [(Tag.MASS_CANCEL_RESPONSE, "0"), (Tag.MASS_CANCEL_REJECT_REASON, "99"), (Tag.TEXT, str(error))]
+        self._session.send(MsgType.ORDER_MASS_CANCEL_REPORT, answer)
+
+    # Questions
+
+    async def _order_called(self, name: str, order_id: str = "") -> Order | None:
+        """An order by any name that it has had, as it was told last; None where there is none."""
+        order_id = order_id or self._store.order_named(self._account_id, name) or self._ids.get(name, "")
+        if order_id in self._orders:
+            return self._orders[order_id]
+        try:
+            return await self._client.order(order_id) if order_id else await self._client.order(client_order_id=name)
+        except (NotFound, InvalidRequest):
+            return None
+
+    async def _tell_status(self, asked: dict[int, str]) -> None:
+        extra = [(Tag.ORD_STATUS_REQ_ID, asked[Tag.ORD_STATUS_REQ_ID])] if Tag.ORD_STATUS_REQ_ID in asked else []
+        try:
+            order = await self._order_called(asked[Tag.CL_ORD_ID], asked.get(Tag.ORDER_ID, ""))
+        except TradingError as error:
+            raise ServerFailed(str(error)) from error
+        if order is None:
+            unknown = reports.unknown_order(self._session.begin_string, asked, extra, self._now())
+            self._session.send(MsgType.EXECUTION_REPORT, unknown)
+        else:
+            self._send_status(order, extra)
+
+    async def _tell_mass_status(self, asked: dict[int, str]) -> None:
+        request = (Tag.MASS_STATUS_REQ_ID, asked[Tag.MASS_STATUS_REQ_ID])
+        symbol = asked.get(Tag.SYMBOL) if asked[Tag.MASS_STATUS_REQ_TYPE] == OF_SECURITY else None
+        try:
+            orders = [order async for order in self._client.all_orders("open", symbol=symbol)]
+        except NotFound:
+            orders = []
+        except TradingError as error:
+            raise ServerFailed(str(error)) from error
+        for index, order in enumerate(orders):
+            is_last = "Y" if index == len(orders) - 1 else "N"
+            extra = [request, (Tag.TOT_NUM_REPORTS, str(len(orders))), (Tag.LAST_RPT_REQUESTED, is_last)]
+            self._send_status(order, extra)
+        if not orders:
+            extra = [request, (Tag.TOT_NUM_REPORTS, "0"), (Tag.LAST_RPT_REQUESTED, "Y")]
+            unknown = reports.unknown_order(self._session.begin_string, asked, extra, self._now())
+            self._session.send(MsgType.EXECUTION_REPORT, unknown)
+
+    def _send_status(self, order: Order, extra: reports.FieldList) -> None:
+        report = reports.status_report(self._session.begin_string, order, self.name_of(order), extra)
+        self._session.send(MsgType.EXECUTION_REPORT, report)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.utc(), UTC)
+
+
+class MissingField(Exception):
+    """A field that FIX requires under these circumstances."""

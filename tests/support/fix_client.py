@@ -1,0 +1,201 @@
+"""A FIX client for tests: it speaks the wire, keeps its numbers, and shows every message that it is sent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Self
+
+from msgspec.structs import replace
+
+from support.tes_venue import DEADLINE_S, PASSWORD, Venue
+from trading_engine.servers.fix.clock import Clock, utc_timestamp
+from trading_engine.servers.fix.dictionary import HEADER
+from trading_engine.servers.fix.server import STORE, FixServer, listening_socket
+from trading_engine.servers.fix.store import SessionStore
+from trading_engine.servers.fix.wire import Framer, Message, body_of, decode, frame_of
+from trading_engine.shared.config import Config, FixConfig
+
+CLOCK = Clock()
+
+
+class FixGateway:
+    """A gateway in the test's process in front of a running venue, to be stopped and started again."""
+
+    def __init__(self, venue: Venue, **fix: object) -> None:
+        self._venue = venue
+        fix.setdefault("api_url", venue.tes.url)
+        self.config: Config = replace(venue.config, fix=FixConfig(port=0, **fix))  # type: ignore[arg-type]
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.server: FixServer
+        self.store: SessionStore
+        self.port = 0
+
+    async def start(self) -> Self:
+        listener = listening_socket("127.0.0.1", self.port)
+        self.port = listener.getsockname()[1]
+        self.store = SessionStore(self.config.data_path / STORE, self.config.fix.messages_kept)
+        self.server = FixServer(self.config, self.store, CLOCK)
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self.server.serve(listener, self._stop))
+        await asyncio.sleep(0)
+        return self
+
+    async def stop(self) -> None:
+        assert self._task is not None
+        self._stop.set()
+        await self._task
+        self.store.close()
+
+    async def outcome(self) -> BaseException | None:
+        """What it failed with."""
+        assert self._task is not None
+        await asyncio.wait([self._task])
+        return self._task.exception()
+
+    @asynccontextmanager
+    async def client(self, name: str = "ann", **options: str) -> AsyncIterator["FixClient"]:
+        client = FixClient(self.port, name, **options)
+        try:
+            yield client
+        finally:
+            client.drop()
+
+
+@asynccontextmanager
+async def fix_gateway(venue: Venue, **fix: object) -> AsyncIterator[FixGateway]:
+    gateway = await FixGateway(venue, **fix).start()
+    try:
+        yield gateway
+    finally:
+        await gateway.stop()
+
+
+class FixClient:
+    """One initiator; its numbers outlive its connections."""
+
+    def __init__(
+        self,
+        port: int,
+        username: str,
+        password: str = PASSWORD,
+        *,
+        begin_string: str = "FIX.4.4",
+        comp_id: str = "",
+        target: str = "VENUE",
+    ) -> None:
+        self._port = port
+        self._username = username
+        self._password = password
+        self._begin_string = begin_string
+        self._comp_id = comp_id or username.upper()
+        self._target = target
+        self.next_out = 1
+        self.next_in = 1
+        self.seen: list[Message] = []
+        """Messages that came and were not asked for yet."""
+        self._framer = Framer(1 << 20)
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def connect(self) -> None:
+        self._framer = Framer(1 << 20)
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+
+    async def log_on(self, *more: tuple[int, str], heartbeat_s: int = 30) -> Message:
+        """Connect and log on; the answer."""
+        await self.connect()
+        self.send("A", (98, "0"), (108, str(heartbeat_s)), (553, self._username), (554, self._password), *more)
+        return await self.next("A", "5")
+
+    async def log_out(self) -> None:
+        self.send("5")
+        await self.next("5")
+        self.drop()
+
+    def drop(self) -> None:
+        """Lose the connection."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+
+    def frame(self, msg_type: str, *body: tuple[int, str], number: int | None = None) -> bytes:
+        if number is None:
+            number, self.next_out = self.next_out, self.next_out + 1
+        header = [(35, msg_type), (34, str(number)), (49, self._comp_id), (52, self.now()), (56, self._target)]
+        header += [field for field in body if field[0] in HEADER]
+        return frame_of(self._begin_string, header, body_of(field for field in body if field[0] not in HEADER))
+
+    def send(self, msg_type: str, *body: tuple[int, str], number: int | None = None) -> None:
+        self.send_bytes(self.frame(msg_type, *body, number=number))
+
+    def send_bytes(self, data: bytes) -> None:
+        assert self._writer is not None
+        self._writer.write(data)
+
+    def now(self) -> str:
+        return utc_timestamp(CLOCK.utc())
+
+    async def receive(self) -> Message | None:
+        """The next message; None when the connection is closed."""
+        async with asyncio.timeout(DEADLINE_S):
+            while (frame := self._framer.next_frame()) is None:
+                data = await self._reader.read(1 << 16)
+                if not data:
+                    return None
+                self._framer.feed(data)
+        message = decode(frame)
+        number = int(message.get(34))
+        if message.get(43) != "Y":
+            self.next_in = max(self.next_in, number + 1)
+        return message
+
+    async def next(self, *msg_types: str) -> Message:
+        """The next message of one of these types, or of any; others are kept in `seen`."""
+        return await self.until(lambda message: not msg_types or message.msg_type in msg_types)
+
+    async def until(self, is_wanted: Callable[[Message], bool]) -> Message:
+        for index, earlier in enumerate(self.seen):
+            if is_wanted(earlier):
+                return self.seen.pop(index)
+        while (message := await self.receive()) is not None:
+            if is_wanted(message):
+                return message
+            self.seen.append(message)
+        raise AssertionError(f"closed; seen: {self.seen}")
+
+    async def closed(self) -> None:
+        while (message := await self.receive()) is not None:
+            self.seen.append(message)
+
+    # Orders
+
+    def order(self, name: str, side: str, quantity: str, price: str = "", *more: tuple[int, str]) -> None:
+        body = [(11, name), (55, "AAPL"), (54, side), (60, self.now()), (38, quantity)]
+        body += [(40, "2"), (44, price)] if price else [(40, "1")]
+        said = dict(more)
+        self.send("D", *[(tag, value) for tag, value in body if tag not in said], *more)
+
+    def cancel(self, name: str, original: str, side: str = "1") -> None:
+        self.send("F", (11, name), (41, original), (55, "AAPL"), (54, side), (60, self.now()))
+
+    def replace(self, name: str, original: str, quantity: str, price: str, side: str = "1") -> None:
+        self.send(
+            "G",
+            (11, name),
+            (41, original),
+            (55, "AAPL"),
+            (54, side),
+            (60, self.now()),
+            (40, "2"),
+            (38, quantity),
+            (44, price),
+        )
+
+    async def report(self) -> dict[int, str]:
+        """The next execution report."""
+        return dict((await self.next("8")).fields)
+
+
+def shown(report: dict[int, str], *tags: int) -> list[str]:
+    return [report.get(tag, "-") for tag in tags]
