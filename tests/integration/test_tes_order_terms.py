@@ -252,6 +252,18 @@ async def test_group_is_canceled_as_one(traders: tuple[Trader, Trader]) -> None:
     assert again.json()["error"]["code"] == "UNKNOWN_ORDER_GROUP"
 
 
+@pytest.mark.parametrize("leg", [0, 1])
+async def test_order_of_a_group_that_is_canceled_is_the_one_in_the_answer(
+    traders: tuple[Trader, Trader], leg: int
+) -> None:
+    ann, _ = traders
+    exits = {"contingency": "oco", "orders": bracket("1")["orders"][1:]}
+    group = (await ann.request("POST", "/v1/order-groups", json=exits)).json()
+    order_id = group["orders"][leg]["order_id"]
+    canceled = (await ann.request("DELETE", f"/v1/orders/{order_id}")).json()
+    assert (canceled["order_id"], canceled["reason"]) == (order_id, "REQUESTED")
+
+
 async def test_group_with_a_wrong_order_is_refused_whole_and_names_it(traders: tuple[Trader, Trader]) -> None:
     ann, _ = traders
     body = bracket("1")

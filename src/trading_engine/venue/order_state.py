@@ -127,6 +127,8 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     fee: int
     is_maker: bool
     time_ns: int
+    group_id: int = 0
+    """The group that the order was entered with."""
 
 
 ReportKind = Literal[
@@ -247,6 +249,7 @@ class LiveOrders:
             fee=fee,
             is_maker=is_maker,
             time_ns=time_ns,
+            group_id=order.group_id,
         )
         return OrderReport(sequence, "trade", order, fill)
 

@@ -86,6 +86,8 @@ class OrderSelection(NamedTuple):
     after_ns: int | None = None
     until_ns: int | None = None
     """Entered after the one time, and not after the other."""
+    is_first_of_group: bool = False
+    """Whether only orders by which groups are named."""
 
     def conditions(self) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -97,6 +99,8 @@ class OrderSelection(NamedTuple):
             found.append(orders.c.created_ns > self.after_ns)
         if self.until_ns is not None:
             found.append(orders.c.created_ns <= self.until_ns)
+        if self.is_first_of_group:
+            found.append(orders.c.group_id == orders.c.order_id)
         return found
 
 
@@ -202,9 +206,14 @@ class TradingRepository:
         order_id: int | None = None,
         before: int | None = None,
         from_trade_id: int | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
         limit: int = 100,
     ) -> Page[Fill]:
-        """Newest first, with `next` as the `before` of the next page: an event sequence. From a trade on, oldest first."""
+        """Newest first, with `next` as the `before` of the next page: an event sequence. From a trade on, oldest first.
+
+        With `since_ns` and `until_ns`, those of since_ns <= time < until_ns.
+        """
         query = _reports().where(order_events.c.account_id == account_id, order_events.c.trade_id.is_not(None))
         if from_trade_id is None:
             query = query.order_by(desc(order_events.c.event_sequence), order_events.c.is_maker)
@@ -217,6 +226,10 @@ class TradingRepository:
             query = query.where(order_events.c.order_id == order_id)
         if before is not None:
             query = query.where(order_events.c.event_sequence < before)
+        if since_ns is not None:
+            query = query.where(order_events.c.time_ns >= since_ns)
+        if until_ns is not None:
+            query = query.where(order_events.c.time_ns < until_ns)
         return await self._page(query, limit, _fill, "event_sequence")
 
     async def order_reports(self, account_id: int, *, after: int, limit: int = 100) -> Page[OrderReport]:
@@ -516,6 +529,7 @@ def _fill(row: Row[Any]) -> Fill:
         fee=row.fee,
         is_maker=row.is_maker,
         time_ns=row.time_ns,
+        group_id=row.group_id,
     )
 
 

@@ -42,6 +42,7 @@ from trading_engine.venue.events import (
     CommandRefused,
     MassCancelCompleted,
     OrderAccepted,
+    OrderCanceled,
     OrderRejected,
     OrderRepeated,
     ReplaceRejected,
@@ -123,9 +124,13 @@ class OrderEntry:
         number, name = named_order(order_id, client_order_id)
         outcome = await self._gateway.submit(CancelOrder(principal.account_id, number, name))
         event = outcome.batch.events[0]
-        if isinstance(event, CancelRejected):
-            raise order_refused(event.reason, order_id, client_order_id)
-        return outcome.reports[-1].order
+        match event:
+            case OrderCanceled():  # Of several, where the order was one of a group: the first is the one that was named.
+                return last_state(outcome, event.order_id)
+            case CancelRejected():
+                raise order_refused(event.reason, order_id, client_order_id)
+            case _:
+                raise unexpected(outcome)
 
     async def replace(self, principal: Principal, order_id: str, request: ReplaceRequest) -> OrderState:
         require_portfolio(principal)

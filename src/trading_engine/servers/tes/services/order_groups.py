@@ -1,5 +1,7 @@
 """Orders that depend on each other: one cancels the other, one triggers the other, brackets (`venue/groups.py` has the rules)."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from trading_engine.servers.tes.errors import ApiError, invalid_request, refusal, unknown_order
@@ -26,7 +28,7 @@ from trading_engine.venue.events import (
     OrderGroupRejected,
     OrderRepeated,
 )
-from trading_engine.venue.order_state import OrderState
+from trading_engine.venue.order_state import OrderReport, OrderState
 from trading_engine.venue.terms import Contingency
 
 CONTINGENCIES: dict[str, Contingency] = {
@@ -50,6 +52,15 @@ class PlacedGroup(msgspec.Struct, frozen=True):
     is_new: bool
 
 
+class EnteredGroup(msgspec.Struct, frozen=True):
+    """The same as states."""
+
+    orders: Sequence[OrderState]
+    is_new: bool
+    reports: Sequence[OrderReport] = ()
+    """What the command brought about, of these orders and others."""
+
+
 class OrderGroups:
     def __init__(self, gateway: Gateway, order_entry: OrderEntry, readings: Readings) -> None:
         self._gateway = gateway
@@ -58,6 +69,11 @@ class OrderGroups:
 
     async def place(self, principal: Principal, request: OrderGroupRequest) -> PlacedGroup:
         """The group as it is after all that it brought about at once. Raises `ApiError`; then none of it is in."""
+        entered = await self.enter(principal, request)
+        return PlacedGroup(self._view(request, entered.orders), entered.is_new)
+
+    async def enter(self, principal: Principal, request: OrderGroupRequest) -> EnteredGroup:
+        """As `place`."""
         require_portfolio(principal)
         if not 0 < len(request.orders) <= LEGS_MAX:
             raise invalid_request(f"A group has 1 to {LEGS_MAX} orders; this one has {len(request.orders)}.", "orders")
@@ -68,9 +84,9 @@ class OrderGroups:
         match event:
             case OrderGroupAccepted():
                 orders = [last_state(outcome, order_id) for order_id in event.order_ids]
-                return PlacedGroup(self._view(request, orders), is_new=True)
+                return EnteredGroup(orders, True, outcome.reports)
             case OrderRepeated():
-                return PlacedGroup(await self._repeated(principal, request, outcome), is_new=False)
+                return EnteredGroup(await self._repeated(principal, outcome), is_new=False)
             case OrderGroupRejected():
                 raise self._refused(event, request)
             case _:
@@ -88,13 +104,13 @@ class OrderGroups:
             raise refusal(event.reason)
         return sum(isinstance(event, OrderCanceled) for event in outcome.batch.events)
 
-    def _view(self, request: OrderGroupRequest, orders: list[OrderState]) -> OrderGroupView:
+    def _view(self, request: OrderGroupRequest, orders: Sequence[OrderState]) -> OrderGroupView:
         views = [self._order_entry.view(order) for order in orders]
         return OrderGroupView(views[0].order_id, request.contingency, views)
 
-    async def _repeated(self, principal: Principal, request: OrderGroupRequest, outcome: Outcome) -> OrderGroupView:
+    async def _repeated(self, principal: Principal, outcome: Outcome) -> list[OrderState]:
         order_ids = [event.order_id for event in outcome.batch.events if isinstance(event, OrderRepeated)]
-        return self._view(request, [await self._readings.own_order(principal, order_id) for order_id in order_ids])
+        return [await self._readings.own_order(principal, order_id) for order_id in order_ids]
 
     def _leg(self, principal: Principal, index: int, request: PlaceRequest) -> PlaceOrder:
         try:
