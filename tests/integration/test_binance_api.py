@@ -44,6 +44,12 @@ class Account:
         response = await self.send(method, path, **parameters)
         return response.status_code, response.json()["code"]
 
+    async def venue_ms_after(self, time_ms: int) -> int:
+        """A millisecond that is later by the venue's clock, so that what follows is told apart by its time."""
+        while (now_ms := (await self.venue.http.get("/api/v3/time")).json()["serverTime"]) <= time_ms:
+            pass
+        return int(now_ms)
+
     async def place(self, side: str, quantity: str, price: str, **parameters: Any) -> Any:
         order = {"symbol": SYMBOL, "side": side, "type": "LIMIT", "timeInForce": "GTC", "quantity": quantity}
         return await self.ok("POST", "order", **{**order, "price": price, **parameters})
@@ -177,7 +183,8 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"symbol": "NOPE"}, -1121, "Invalid symbol."),
     ({"side": "HOLD"}, -1117, "Invalid side."),
     ({"type": "FANCY"}, -1116, "Invalid orderType."),
-    ({"type": "TAKE_PROFIT"}, -1116, "not offered"),
+    ({"type": "TAKE_PROFIT", "stopPrice": "240"}, -2010, "Take profit orders are not supported for this symbol."),
+    ({"type": "TAKE_PROFIT_LIMIT"}, -2010, "Take profit limit orders are not supported"),
     ({"timeInForce": "GTX"}, -1115, "Invalid timeInForce."),
     ({"quantity": ""}, -1102, "'quantity'"),
     ({"quantity": "x"}, -1100, "'quantity'"),
@@ -190,8 +197,12 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"newClientOrderId": "a b"}, -1100, "'newClientOrderId'"),
     ({"newOrderRespType": "LONG"}, -1100, "'newOrderRespType'"),
     ({"selfTradePreventionMode": "X"}, -1100, "selfTradePreventionMode"),
-    ({"trailingDelta": "100"}, -1128, "not offered"),
+    ({"trailingDelta": "100"}, -2010, "Unsupported order combination"),
+    ({"stopPrice": "240"}, -2010, "Unsupported order combination"),
     ({"type": "STOP_LOSS"}, -1102, "'stopPrice'"),
+    ({"type": "STOP_LOSS", "trailingDelta": "0"}, -1013, "TRAILING_DELTA"),
+    ({"type": "STOP_LOSS", "trailingDelta": "2001"}, -1013, "TRAILING_DELTA"),
+    ({"type": "STOP_LOSS", "trailingDelta": "100", "stopPrice": "240"}, -2010, "Unsupported order combination"),
     ({"type": "MARKET", "quoteOrderQty": "5.005", "quantity": None}, -1111, "precision"),
 ]
 
@@ -278,9 +289,247 @@ async def test_answers_count_what_was_used(ann: Account) -> None:
 async def test_commission_and_balances_are_those_of_the_venue(ann: Account) -> None:
     rates = (await ann.ok("GET", "account/commission", symbol=SYMBOL))["standardCommission"]
     assert (rates["maker"], rates["taker"]) == ("0.00010000", "0.00030000")
+    fee = {"symbol": SYMBOL, "makerCommission": "0.00010000", "takerCommission": "0.00030000"}
+    response = await ann.venue.http.get(
+        f"/sapi/v1/asset/tradeFee?{ann.query(symbol=SYMBOL)}", headers={"X-MBX-APIKEY": ann.key_id}
+    )
+    assert response.json() == [fee]
+    assert (await ann.venue.http.get("/sapi/v1/asset/tradeFee")).status_code == 401
+    assert (await ann.venue.http.get("/sapi/v1/system/status")).json()["status"] == 0
     await ann.place("BUY", "10", "200.00")
     usd = next(row for row in (await ann.ok("GET", "account"))["balances"] if row["asset"] == "USD")
     assert usd["locked"] == "2000.60"
+
+
+async def test_orders_and_trades_are_listed_from_a_time_on(ann: Account, bob: Account) -> None:
+    first = await ann.place("BUY", "1", "199.00")
+    start = await ann.venue_ms_after(first["transactTime"])
+    await bob.place("SELL", "1", "230.00")
+    ids = [(await ann.place("BUY", "1", price))["orderId"] for price in ("230.00", "200.00")]
+    listed = await ann.ok("GET", "allOrders", symbol=SYMBOL, startTime=start, limit=2)
+    assert [order["orderId"] for order in listed] == ids
+    assert [trade["orderId"] for trade in await ann.ok("GET", "myTrades", symbol=SYMBOL, startTime=start)] == ids[:1]
+    before = await ann.ok("GET", "allOrders", symbol=SYMBOL, endTime=first["transactTime"], limit=1)
+    assert before[0]["orderId"] == first["orderId"]
+    assert await ann.ok("GET", "myTrades", symbol=SYMBOL, startTime=1, endTime=2) == []
+
+
+async def test_cancel_with_a_restriction_that_cannot_be_kept_is_refused(ann: Account) -> None:
+    order = await ann.place("BUY", "1", "200.00")
+    restricted = {"symbol": SYMBOL, "orderId": order["orderId"], "cancelRestrictions": "ONLY_NEW"}
+    assert await ann.error("DELETE", "order", **restricted) == (400, -1128)
+    assert len(await ann.ok("GET", "openOrders")) == 1
+
+
+# Stops and order lists
+
+
+async def trade_at(price: str, ann: Account, bob: Account) -> None:
+    """So that the last price is known."""
+    await bob.place("SELL", "1", price)
+    await ann.place("BUY", "1", price, timeInForce="IOC")
+
+
+async def test_trailing_stop_follows_the_market_at_its_distance(ann: Account, bob: Account) -> None:
+    await trade_at("230.00", ann, bob)
+    stop = {"symbol": SYMBOL, "side": "SELL", "quantity": "1", "newOrderRespType": "RESULT"}
+    placed = await ann.ok("POST", "order", **stop, type="STOP_LOSS", trailingDelta="100")
+    assert (placed["stopPrice"], placed["trailingDelta"], placed["workingTime"]) == ("227.70", 100, -1)
+    await trade_at("232.00", ann, bob)
+    moved = await ann.ok("GET", "order", symbol=SYMBOL, orderId=placed["orderId"])
+    assert (moved["stopPrice"], moved["isWorking"]) == ("229.70", False)
+
+
+OCO = {"symbol": SYMBOL, "side": "SELL", "quantity": "2", "aboveType": "LIMIT_MAKER", "abovePrice": "240.00"}
+OCO |= {"belowType": "STOP_LOSS_LIMIT", "belowStopPrice": "225.00", "belowPrice": "224.00", "belowTimeInForce": "GTC"}
+
+
+async def test_oco_is_one_list_of_which_one_order_cancels_the_other(ann: Account, bob: Account) -> None:
+    await trade_at("230.00", ann, bob)
+    placed = await ann.ok("POST", "orderList/oco", **OCO, listClientOrderId="list-1", belowClientOrderId="below-1")
+    number = placed["orderListId"]
+    assert (placed["contingencyType"], placed["listStatusType"], placed["listOrderStatus"]) == (
+        "OCO", "EXEC_STARTED", "EXECUTING",
+    )  # fmt: skip
+    assert [order["clientOrderId"] for order in placed["orders"]] == ["list-1", "below-1"]
+    above, below = placed["orderReports"]
+    assert [(report["type"], report["status"], report["orderListId"]) for report in (above, below)] == [
+        ("LIMIT_MAKER", "NEW", number),
+        ("STOP_LOSS_LIMIT", "NEW", number),
+    ]
+    assert (below["stopPrice"], below["price"], below["workingTime"]) == ("225.00", "224.00", -1)
+    assert [row["orderListId"] for row in await ann.ok("GET", "openOrderList")] == [number]
+    assert (await ann.ok("GET", "orderList", origClientOrderId="list-1"))["listOrderStatus"] == "EXECUTING"
+    await bob.place("BUY", "2", "240.00")
+    done = await ann.ok("GET", "orderList", orderListId=number)
+    assert (done["listStatusType"], done["listOrderStatus"]) == ("ALL_DONE", "ALL_DONE")
+    statuses = [
+        (await ann.ok("GET", "order", symbol=SYMBOL, orderId=leg["orderId"]))["status"] for leg in (above, below)
+    ]
+    assert statuses == ["FILLED", "CANCELED"]
+    assert (await ann.ok("GET", "myTrades", symbol=SYMBOL))[-1]["orderListId"] == number
+    assert await ann.ok("GET", "openOrderList") == []
+
+
+async def test_order_lists_are_found_by_id_and_time_and_only_by_their_owner(ann: Account, bob: Account) -> None:
+    await trade_at("230.00", ann, bob)
+    numbers = [(await ann.ok("POST", "orderList/oco", **OCO))["orderListId"] for _ in range(2)]
+    listed = await ann.ok("GET", "allOrderList", fromId=numbers[0])
+    assert [row["orderListId"] for row in listed] == numbers
+    assert [row["orderListId"] for row in await ann.ok("GET", "allOrderList", limit=1)] == numbers[1:]
+    since = await ann.ok("GET", "allOrderList", startTime=listed[1]["transactionTime"], limit=1000)
+    assert numbers[1] in [row["orderListId"] for row in since]
+    assert await bob.error("GET", "orderList", orderListId=numbers[0]) == (400, -2013)
+    assert await bob.error("DELETE", "orderList", symbol=SYMBOL, orderListId=numbers[0]) == (400, -2011)
+    assert await ann.error("GET", "orderList") == (400, -1102)
+    assert await ann.error("GET", "orderList", orderListId=listed[0]["orders"][1]["orderId"]) == (400, -2013)
+    assert await bob.ok("GET", "allOrderList") == []
+
+
+async def test_list_is_canceled_whole_whoever_of_it_is_canceled(ann: Account, bob: Account) -> None:
+    await trade_at("230.00", ann, bob)
+    oco = await ann.ok("POST", "orderList/oco", **OCO, listClientOrderId="gone-1")
+    canceled = await ann.ok("DELETE", "orderList", symbol=SYMBOL, listClientOrderId="gone-1")
+    assert (canceled["orderListId"], canceled["listOrderStatus"]) == (oco["orderListId"], "ALL_DONE")
+    assert [report["status"] for report in canceled["orderReports"]] == ["CANCELED", "CANCELED"]
+    assert await ann.error("DELETE", "orderList", symbol=SYMBOL, orderListId=oco["orderListId"]) == (400, -2011)
+    pair = await ann.ok("POST", "orderList/oto", **OTO)
+    pending = pair["orders"][1]["orderId"]
+    canceled = await ann.ok("DELETE", "order", symbol=SYMBOL, orderId=pending)
+    assert [report["status"] for report in canceled["orderReports"]] == ["CANCELED", "CANCELED"]
+    await ann.ok("POST", "orderList/oco", **OCO)
+    alone = await ann.place("BUY", "1", "200.00")
+    answers = await ann.ok("DELETE", "openOrders", symbol=SYMBOL)
+    assert [answer.get("orderId") for answer in answers] == [alone["orderId"], None]
+    assert [report["status"] for report in answers[1]["orderReports"]] == ["CANCELED", "CANCELED"]
+
+
+OTO = {
+    "symbol": SYMBOL, "workingType": "LIMIT", "workingSide": "BUY", "workingPrice": "229.00", "workingQuantity": "1",
+    "workingTimeInForce": "GTC", "pendingType": "LIMIT", "pendingSide": "SELL", "pendingQuantity": "1",
+    "pendingPrice": "235.00", "pendingTimeInForce": "GTC",
+}  # fmt: skip
+OTOCO = {
+    name: value for name, value in OTO.items() if name not in ("pendingType", "pendingPrice", "pendingTimeInForce")
+}
+OTOCO |= {"pendingAboveType": "LIMIT_MAKER", "pendingAbovePrice": "235.00"}
+OTOCO |= {"pendingBelowType": "STOP_LOSS", "pendingBelowStopPrice": "220.00"}
+
+
+async def test_otoco_waits_for_its_working_order_and_the_account_is_told_each_step(
+    venue: Venue, ann: Account, bob: Account
+) -> None:
+    await trade_at("230.00", ann, bob)
+    async with socket(venue, "/ws-api/v3") as api:
+        await ask(api, "userDataStream.subscribe.signature", ann.signed())
+        placed = (await ask(api, "orderList.place.otoco", ann.signed(**OTOCO), 2))["result"]
+        assert [report["status"] for report in placed["orderReports"]] == ["NEW", "PENDING_NEW", "PENDING_NEW"]
+        await bob.place("SELL", "1", "229.00")
+        await bob.place("BUY", "1", "235.00")
+    statuses = [
+        (await ann.ok("GET", "order", symbol=SYMBOL, orderId=order["orderId"]))["status"] for order in placed["orders"]
+    ]
+    assert statuses == ["FILLED", "FILLED", "CANCELED"]
+
+
+async def test_user_data_stream_tells_an_order_list_from_its_start_to_its_end(
+    venue: Venue, ann: Account, bob: Account
+) -> None:
+    await trade_at("230.00", ann, bob)
+    key = (await venue.http.post("/api/v3/userDataStream", headers={"X-MBX-APIKEY": ann.key_id})).json()["listenKey"]
+    async with socket(venue, f"/ws/{key}") as stream:
+        placed = await ann.ok("POST", "orderList/otoco", **OTOCO)
+        await bob.place("SELL", "1", "229.00")
+        await bob.place("BUY", "1", "235.00")
+        seen: list[tuple[Any, ...]] = []
+        while seen[-1:] != [("listStatus", "ALL_DONE", "ALL_DONE")]:
+            message = await receive(stream)
+            if message["e"] == "executionReport":
+                assert message["g"] == placed["orderListId"]
+                seen.append((message["i"] - placed["orderListId"], message["x"], message["X"], message["w"]))
+            elif message["e"] == "listStatus":
+                assert [row["i"] for row in message["O"]] == [order["orderId"] for order in placed["orders"]]
+                assert message["C"] == placed["listClientOrderId"]
+                seen.append(("listStatus", message["l"], message["L"]))
+    assert seen == [
+        (1, "NEW", "PENDING_NEW", False),
+        (2, "NEW", "PENDING_NEW", False),
+        (0, "NEW", "NEW", True),
+        ("listStatus", "EXEC_STARTED", "EXECUTING"),
+        (0, "TRADE", "FILLED", False),
+        (1, "NEW", "NEW", True),
+        (2, "NEW", "NEW", False),
+        (1, "TRADE", "FILLED", False),
+        (2, "CANCELED", "CANCELED", False),
+        ("listStatus", "ALL_DONE", "ALL_DONE"),
+    ]
+
+
+async def test_order_list_that_outlives_the_server_ends_with_all_its_orders(
+    venue: Venue, ann: Account, bob: Account
+) -> None:
+    await trade_at("230.00", ann, bob)
+    placed = await ann.ok("POST", "orderList/otoco", **OTOCO)
+    await bob.place("SELL", "1", "229.00")
+    await venue.tes.stop()
+    await venue.tes.start()
+    await venue.tes.ready()
+    async with socket(venue, "/ws-api/v3") as api:
+        await ask(api, "userDataStream.subscribe.signature", ann.signed())
+        await bob.place("BUY", "1", "235.00")
+        message = await receive(api)
+        while message.get("event", {}).get("e") != "listStatus":
+            message = await receive(api)
+    assert [row["i"] for row in message["event"]["O"]] == [order["orderId"] for order in placed["orders"]]
+    assert message["event"]["L"] == "ALL_DONE"
+
+
+async def test_order_list_of_the_older_kind_is_the_same_list(ann: Account, bob: Account) -> None:
+    await trade_at("230.00", ann, bob)
+    legacy = {"symbol": SYMBOL, "side": "SELL", "quantity": "1", "price": "240.00", "stopPrice": "225.00"}
+    placed = await ann.ok("POST", "order/oco", **legacy, stopClientOrderId="stop-1", newOrderRespType="FULL")
+    assert [(report["type"], report["fills"]) for report in placed["orderReports"]] == [
+        ("LIMIT_MAKER", []), ("STOP_LOSS", []),
+    ]  # fmt: skip
+    assert placed["orders"][1]["clientOrderId"] == "stop-1"
+
+
+REFUSED_LISTS: list[tuple[str, dict[str, Any], int, str]] = [
+    ("orderList/oco", OCO | {"belowType": "LIMIT_MAKER"}, -2010, "Unsupported order combination"),
+    ("orderList/oco", OCO | {"aboveType": "TAKE_PROFIT"}, -2010, "Take profit orders are not supported"),
+    ("orderList/oco", OCO | {"belowStopPrice": "235.00", "belowPrice": "234.00"}, -2010, "relationship of the prices"),
+    ("orderList/oco", OCO | {"abovePrice": "240.005"}, -1013, "PRICE_FILTER"),
+    ("orderList/oco", OCO | {"aboveType": ""}, -1102, "'aboveType'"),
+    ("orderList/oco", OCO | {"side": ""}, -1102, "'side'"),
+    ("orderList/oco", OCO | {"listClientOrderId": "a b"}, -1100, "'listClientOrderId'"),
+    ("orderList/oco", OCO | {"quantity": "5000"}, -2010, "insufficient balance"),
+    ("orderList/oco", OCO | {"newOrderRespType": "LONG"}, -1100, "newOrderRespType"),
+    ("orderList/oto", OTO | {"workingType": "MARKET"}, -1116, "workingType"),
+    ("orderList/oto", OTO | {"pendingType": "MARKET"}, -2010, "Unsupported order combination"),
+    ("orderList/otoco", OTOCO | {"pendingBelowType": ""}, -1102, "'pendingBelowType'"),
+    ("order/oco", {"symbol": SYMBOL, "side": "SELL", "quantity": "1", "price": "240"}, -1102, "'stopPrice'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "words"), REFUSED_LISTS, ids=[f"{case[0]} {case[3]}" for case in REFUSED_LISTS]
+)
+async def test_order_list_that_cannot_be_is_refused_whole(
+    ann: Account, bob: Account, path: str, body: dict[str, Any], code: int, words: str
+) -> None:
+    await trade_at("230.00", ann, bob)
+    response = await ann.send("POST", path, **body)
+    error = response.json()
+    assert (response.status_code, error["code"], words in error["msg"]) == (400, code, True), error
+    assert await ann.ok("GET", "openOrders") == []
+
+
+async def test_order_list_that_was_sent_twice_is_a_duplicate(ann: Account, bob: Account) -> None:
+    await trade_at("230.00", ann, bob)
+    named = OCO | {"aboveClientOrderId": "twice-1", "belowClientOrderId": "twice-2"}
+    await ann.ok("POST", "orderList/oco", **named)
+    again = await ann.send("POST", "orderList/oco", **named)
+    assert again.json() == {"code": -2010, "msg": "Duplicate order sent."}
 
 
 # Market data
@@ -293,6 +542,8 @@ async def test_public_paths_answer_without_a_key(venue: Venue, ann: Account, bob
     information = (await http.get("/api/v3/exchangeInfo", params={"symbol": SYMBOL})).json()
     steps = {rule["filterType"]: rule for rule in information["symbols"][0]["filters"]}
     assert (steps["PRICE_FILTER"]["tickSize"], steps["LOT_SIZE"]["stepSize"]) == ("0.01", "1")
+    assert (steps["TRAILING_DELTA"]["maxTrailingAboveDelta"], information["symbols"][0]["ocoAllowed"]) == (2000, True)
+    assert information["exchangeFilters"] == [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": 1000}]
     depth = (await http.get("/api/v3/depth", params={"symbol": SYMBOL, "limit": 5})).json()
     assert depth["asks"] == [["230.00", "1"]]
     assert (await http.get("/api/v3/ping")).json() == {}

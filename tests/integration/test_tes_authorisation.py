@@ -127,6 +127,15 @@ GET    myTrades                  x - x - -
 GET    myPreventedMatches        x - x - -
 GET    account                   x - x - -
 GET    account/commission        x - x - -
+POST   orderList/oco             - x - - -
+POST   orderList/oto             - x - - -
+POST   orderList/otoco           - x - - -
+POST   order/oco                 - x - - -
+GET    orderList                 x - x - -
+DELETE orderList                 - x - - -
+GET    openOrderList             x - x - -
+GET    allOrderList              x - x - -
+GET    /sapi/v1/asset/tradeFee   x - x - -
 GET    rateLimit/order           x - x - -
 POST   userDataStream            x - x - -
 PUT    userDataStream            x - x - -
@@ -220,7 +229,7 @@ class Senders:
         key_id, secret = self.keys[sender]
         query = urlencode({"symbol": "AAPL", "timestamp": str(time.time_ns() // 10**6)})
         signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()
-        url = f"/api/v3/{path}?{query}&signature={signature}"
+        url = f"{path if path.startswith('/') else f'/api/v3/{path}'}?{query}&signature={signature}"
         return await self.venue.http.request(method, url, headers={"X-MBX-APIKEY": key_id})
 
 

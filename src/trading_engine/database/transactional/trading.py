@@ -163,6 +163,15 @@ class TradingRepository:
         query = query.where(orders.c.order_id >= from_order_id)
         return await self._page(query.order_by(orders.c.order_id), limit, _order, "order_id")
 
+    async def open_orders(self, account_id: int, instrument_id: int | None = None) -> tuple[OrderState, ...]:
+        """All of the account's, in order of entry: the venue limits how many there are."""
+        query = select(orders).where(orders.c.account_id == account_id, IS_LIVE).order_by(orders.c.order_id)
+        if instrument_id is not None:
+            query = query.where(orders.c.instrument_id == instrument_id)
+        return await self._connections.run(
+            Use.READ, lambda connection: tuple(_order(row) for row in connection.execute(query))
+        )
+
     async def group_orders(self, group_ids: Collection[int]) -> tuple[OrderState, ...]:
         """All orders of the groups, in order of entry. A group is named by its first order, which the others follow at once."""
         near = [group_id + number for group_id in group_ids for number in range(GROUP_ORDERS_MAX)]

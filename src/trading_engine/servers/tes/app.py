@@ -1,7 +1,7 @@
 """The application from the socket inwards: what every request passes, and where it goes from there.
 
     CORS ─▶ last resort (500) ─▶ Edge ─┬─▶ WebSocketEndpoint   /v1/ws
-                                       ├─▶ Binance             /api/v3, /ws, /stream, /ws-api/v3
+                                       ├─▶ Binance             /api/v3, /sapi/v1, /ws, /stream, /ws-api/v3
                                        ├─▶ Alpaca              /v2, /stream
                                        ├─▶ OrdersFront         placing, canceling, replacing
                                        ├─▶ FastAPI             the rest of /v1, /docs, /openapi.json

@@ -44,12 +44,13 @@ from trading_engine.servers.tes.asgi import ASGIApp
 from trading_engine.servers.tes.binance.account import AccountRequests
 from trading_engine.servers.tes.binance.limits import UsedLimits
 from trading_engine.servers.tes.binance.market import MarketQueries
+from trading_engine.servers.tes.binance.order_lists import OrderLists
 from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices
 from trading_engine.servers.tes.binance.signing import Signatures
 from trading_engine.servers.tes.binance.sockets import BinanceSockets, SocketServices
 from trading_engine.servers.tes.binance.streams import MarketStreams
 from trading_engine.servers.tes.binance.symbols import Symbols
-from trading_engine.servers.tes.binance.user_data import ListenKeys, UserDataStreams
+from trading_engine.servers.tes.binance.user_data import ListenKeys, OpenLists, UserDataStreams
 from trading_engine.servers.tes.connections import CONNECTIONS_MAX, DirectWebSocket, LimitedHttp
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.routes.api import ApiServices, build_api
@@ -169,6 +170,7 @@ class TradingEngineServer:
         self.revocation = Revocation(database.access, self.authentication, time.time_ns)
         self._trading = database.trading
         self.versions = Versions(database.trading)
+        self.open_lists = OpenLists(database.trading)
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
         self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self.readings.reports)
         book_feed = BookFeed(self.market_data, config.obs.shard)
@@ -228,7 +230,7 @@ class TradingEngineServer:
         front = OrdersFront(
             self._order_entry, self.readings, self.authentication, self._allowances, tes.request_bytes_max
         )
-        binance, binance_sockets = self._binance()
+        binance, binance_sockets = self._binance(groups)
         alpaca = self._alpaca(groups)
         edge = Edge(
             front,
@@ -244,19 +246,21 @@ class TradingEngineServer:
         )
         return create_app(edge, cors_origins(self._config))
 
-    def _binance(self) -> tuple[BinanceRest, BinanceSockets]:
+    def _binance(self, groups: OrderGroups) -> tuple[BinanceRest, BinanceSockets]:
         tes, limits = self._config.tes, self._config.tes.rate_limits
         symbols = Symbols(self.market_data)
         streams = MarketStreams(symbols, self.decimals_of, time.time_ns)
-        user_data = UserDataStreams(self.market_data, self.decimals_of)
+        user_data = UserDataStreams(self.market_data, self.open_lists, self.decimals_of)
         self.market_data.add_observer(streams)
         self.gateway.on_batch(user_data.handle)
+        lists = OrderLists(symbols, self.market_data, groups, self.readings, self._trading, self.decimals_of)
         services = BinanceServices(
             symbols,
             MarketQueries(symbols, self.readings, self._trading, self.decimals_of, time.time_ns),
             AccountRequests(
-                symbols, self.market_data, self._order_entry, self.readings, self._trading, self.decimals_of
+                symbols, self.market_data, self._order_entry, lists, self.readings, self._trading, self.decimals_of
             ),
+            lists,
             Signatures(self.authentication),
             ListenKeys(time.monotonic),
             UsedLimits(limits.requests_per_second * 60, limits.orders_per_second * 10, time.time),
@@ -366,6 +370,7 @@ async def trading_engine_server(
                 server = TradingEngineServer(config, broker, database, projection, start, utilities, mounts)
                 try:
                     await server.versions.load()
+                    await server.open_lists.load(start.live_orders)
                     await load_statistics(database, server.market_data, time.time_ns())
                     yield server
                 finally:

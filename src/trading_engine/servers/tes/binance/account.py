@@ -1,25 +1,33 @@
 """What is an account's own in `/api/v3`: orders, trades, balances."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from trading_engine.database.transactional.trading import TradingRepository
 from trading_engine.servers.tes.binance.errors import (
+    BAD_COMBINATION,
     CANCEL_REJECTED,
     NEW_ORDER_REJECTED,
     BinanceError,
     illegal,
     no_such_order,
+    refusing,
     translated,
 )
+from trading_engine.servers.tes.binance.order_lists import OrderLists
 from trading_engine.servers.tes.binance.requests import (
+    ROWS_DEFAULT,
+    ROWS_MAX,
     Parameters,
+    created_within,
     integer,
     limit_of,
     named_order,
     order_request,
     order_type,
     required,
+    response_kind,
+    time_window,
 )
 from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
 from trading_engine.servers.tes.binance.views import (
@@ -30,6 +38,7 @@ from trading_engine.servers.tes.binance.views import (
     own_trade,
     placed_order,
     queried_order,
+    trade_fee,
 )
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.requests import ReplaceRequest
@@ -42,9 +51,7 @@ from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import OrderState
 
-ROWS_DEFAULT, ROWS_MAX = 500, 1000
-RESPONSE_KINDS = ("ACK", "RESULT", "FULL")
-Result = TypeVar("Result")
+FULL_BY_DEFAULT = ("MARKET", "LIMIT")
 STOP_ON_FAILURE, ALLOW_FAILURE = "STOP_ON_FAILURE", "ALLOW_FAILURE"
 
 
@@ -54,6 +61,7 @@ class AccountRequests:
         symbols: Symbols,
         market_data: MarketData,
         order_entry: OrderEntry,
+        lists: OrderLists,
         readings: Readings,
         trading: TradingRepository,
         decimals_of: Callable[[str], int],
@@ -61,6 +69,7 @@ class AccountRequests:
         self._symbols = symbols
         self._market_data = market_data
         self._order_entry = order_entry
+        self._lists = lists
         self._readings = readings
         self._trading = trading
         self._decimals_of = decimals_of
@@ -70,7 +79,7 @@ class AccountRequests:
     async def place(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         market = self._market(parameters)
         decimals = self._decimals_of(market.instrument.currency)
-        kind = response_kind(parameters)
+        kind = response_kind(parameters, "FULL" if order_type(parameters) in FULL_BY_DEFAULT else "ACK")
         request = order_request(parameters, market, decimals)
         placed = await refusing(self._order_entry.place(principal, request), NEW_ORDER_REJECTED)
         if not placed.is_new or placed.state is None:
@@ -91,11 +100,16 @@ class AccountRequests:
     # Canceling and changing
 
     async def cancel(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
+        """An order; of a list all that is left of it, as there."""
         self._market(parameters)
+        if (
+            "cancelRestrictions" in parameters
+        ):  # The venue has none, and an order can trade between looking and canceling.
+            raise BinanceError(BAD_COMBINATION, "Cancel restrictions are not offered here.")
         order_id, name = named_order(parameters)
         text = None if order_id is None else str(order_id)
         order = await refusing(self._order_entry.cancel(principal, text, name), CANCEL_REJECTED)
-        return canceled_order(order, *self._units(order))
+        return await self._lists.cancel_rest(principal, order) if order.group_id else self._canceled(order)
 
     async def cancel_all(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         market = self._market(parameters)
@@ -104,7 +118,9 @@ class AccountRequests:
         )
         if not orders:
             raise BinanceError(CANCEL_REJECTED, "Unknown order sent.")
-        return [canceled_order(order, *self._units(order)) for order in orders]
+        listed = dict.fromkeys(order.group_id for order in orders if order.group_id)
+        alone = [self._canceled(order) for order in orders if not order.group_id]
+        return alone + [await self._lists.canceled(group_id) for group_id in listed]
 
     async def cancel_replace(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         """Cancel an order and place another. Raises `CancelReplaceFailed` where one of the two fails."""
@@ -162,50 +178,45 @@ class AccountRequests:
     async def open_orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         market = self._symbols.market(parameters["symbol"]) if "symbol" in parameters else None
         await self._readings.barrier()
-        found: list[OrderState] = []
-        before: int | None = None
-        while True:
-            page = await self._trading.orders(
-                principal.account_id,
-                status="open",
-                instrument_id=None if market is None else market.instrument.instrument_id,
-                before_order_id=before,
-                limit=ROWS_MAX,
-            )
-            found += page.items
-            before = page.next
-            if before is None:
-                return [queried_order(order, *self._units(order)) for order in reversed(found)]
+        found = await self._trading.open_orders(
+            principal.account_id, None if market is None else market.instrument.instrument_id
+        )
+        return [queried_order(order, *self._units(order)) for order in found]
 
     async def all_orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
-        """The newest, or those from an id on; oldest first."""
+        """The newest, or those from an id or a time on; oldest first."""
         market = self._market(parameters)
+        only, first_id = created_within(parameters, integer(parameters, "orderId"))
         await self._readings.barrier()
         page = await self._trading.orders(
             principal.account_id,
             instrument_id=market.instrument.instrument_id,
-            from_order_id=integer(parameters, "orderId"),
+            from_order_id=first_id,
+            only=only,
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
         ordered = sorted(page.items, key=lambda order: order.order_id)
-        in_time = [order for order in ordered if within(parameters, order.created_ns)]
-        return [queried_order(order, *self._units(order)) for order in in_time]
+        return [queried_order(order, *self._units(order)) for order in ordered]
 
     async def trades(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
-        """The newest, or those from an id on; oldest first."""
+        """The newest, or those from an id or a time on; oldest first."""
         market = self._market(parameters)
         instrument = market.instrument
+        since_ns, until_ns = time_window(parameters)
+        first_id = integer(parameters, "fromId")
         await self._readings.barrier()
         page = await self._trading.fills(
             principal.account_id,
             instrument_id=instrument.instrument_id,
             order_id=integer(parameters, "orderId"),
-            from_trade_id=integer(parameters, "fromId"),
+            from_trade_id=0 if first_id is None and since_ns is not None else first_id,
+            since_ns=since_ns,
+            until_ns=until_ns,
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
         ordered = sorted(page.items, key=lambda fill: (fill.trade_id, fill.order_id))
         decimals = self._decimals_of(instrument.currency)
-        return [own_trade(fill, instrument, decimals) for fill in ordered if within(parameters, fill.time_ns)]
+        return [own_trade(fill, instrument, decimals) for fill in ordered]
 
     async def account(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         require_portfolio(principal, Permission.READ)
@@ -250,10 +261,17 @@ class AccountRequests:
             },
         }
 
+    def trade_fees(self, parameters: Parameters) -> list[dict[str, Any]]:
+        markets = [self._market(parameters)] if "symbol" in parameters else self._symbols.all.values()
+        return [trade_fee(market.instrument) for market in markets]
+
     # Parts
 
     def _market(self, parameters: Parameters) -> Market:
         return self._symbols.market(required(parameters, "symbol"))
+
+    def _canceled(self, order: OrderState) -> dict[str, Any]:
+        return canceled_order(order, *self._units(order))
 
     def _units(self, order: OrderState) -> tuple[Instrument, int]:
         instrument = self._market_data.instrument(order.instrument_id)
@@ -313,25 +331,3 @@ async def outcome_of(work: Awaitable[dict[str, Any]]) -> dict[str, Any] | Binanc
         return await work
     except BinanceError as error:
         return error
-
-
-async def refusing(work: Awaitable[Result], rejection: int) -> Result:
-    try:
-        return await work
-    except ApiError as error:
-        raise translated(error, rejection) from error
-
-
-def response_kind(parameters: Parameters) -> str:
-    kind = parameters.get("newOrderRespType")
-    if kind is None:
-        return "FULL" if order_type(parameters) in ("MARKET", "LIMIT") else "ACK"
-    if kind not in RESPONSE_KINDS:
-        raise illegal("newOrderRespType")
-    return kind
-
-
-def within(parameters: Parameters, time_ns: int) -> bool:
-    start_ms, end_ms = integer(parameters, "startTime"), integer(parameters, "endTime")
-    time_ms = milliseconds(time_ns)
-    return (start_ms is None or time_ms >= start_ms) and (end_ms is None or time_ms <= end_ms)

@@ -4,11 +4,15 @@ Clients act on code and words both (ccxt tells an insufficient balance from othe
 where it has some for the case.
 """
 
+from collections.abc import Awaitable
 from http import HTTPStatus
+from typing import TypeVar
 
 import msgspec
 
 from trading_engine.servers.tes.errors import ApiError
+
+Result = TypeVar("Result")
 
 DISCONNECTED = -1001
 TOO_MANY_REQUESTS = -1003
@@ -25,12 +29,14 @@ BAD_SIDE = -1117
 BAD_INTERVAL = -1120
 BAD_SYMBOL = -1121
 BAD_LISTEN_KEY = -1125
-UNSUPPORTED = -1128
+BAD_COMBINATION = -1128
 NEW_ORDER_REJECTED = -2010
 CANCEL_REJECTED = -2011
 NO_SUCH_ORDER = -2013
 BAD_KEY_FORMAT = -2014
 REJECTED_KEY = -2015
+
+UNSUPPORTED_COMBINATION = "Unsupported order combination."
 
 FILTER_OF_CODE: dict[str, str] = {
     "PRICE_NOT_ON_TICK": "PRICE_FILTER",
@@ -45,7 +51,7 @@ FILTER_OF_CODE: dict[str, str] = {
     "NOTIONAL_ABOVE_MAXIMUM": "NOTIONAL",
     "DISPLAY_ABOVE_QUANTITY": "ICEBERG_PARTS",
     "DISPLAY_BELOW_MINIMUM": "ICEBERG_PARTS",
-    "MAX_OPEN_ORDERS": "MAX_NUM_ORDERS",
+    "MAX_OPEN_ORDERS": "EXCHANGE_MAX_NUM_ORDERS",
     "OPEN_ORDERS_ABOVE_LIMIT": "MAX_NUM_ORDERS",
     "POSITION_ABOVE_LIMIT": "MAX_POSITION",
 }
@@ -60,6 +66,8 @@ WORDS_OF_REJECTION: dict[str, str] = {
     "TRADING_HALTED": "Market is closed.",
     "ACCOUNT_SUSPENDED": "This action is disabled on this account.",
     "KILL_SWITCH": "This action is disabled on this account.",
+    "UNSUPPORTED_ORDER_ATTRIBUTES": UNSUPPORTED_COMBINATION,
+    "UNSUPPORTED_ORDER_GROUP": UNSUPPORTED_COMBINATION,
 }
 UNKNOWN_CODES = frozenset({"UNKNOWN_ORDER", "UNKNOWN_ORDER_GROUP"})
 
@@ -88,6 +96,10 @@ def missing(name: str) -> BinanceError:
 
 def illegal(name: str) -> BinanceError:
     return BinanceError(ILLEGAL_PARAMETER, f"Illegal characters found in parameter '{name}'.")
+
+
+def both_missing(one: str, other: str) -> BinanceError:
+    return BinanceError(MISSING_PARAMETER, f"Param '{one}' or '{other}' must be sent, but both were empty/null!")
 
 
 def bad_symbol() -> BinanceError:
@@ -124,6 +136,14 @@ def translated(error: ApiError, rejection: int = NEW_ORDER_REJECTED) -> BinanceE
     if code == "INVALID_REQUEST":
         return BinanceError(ILLEGAL_PARAMETER, words)
     return BinanceError(rejection, WORDS_OF_REJECTION.get(code, words))
+
+
+async def refusing(work: Awaitable[Result], rejection: int) -> Result:
+    """What the venue's services answer, with their refusals in Binance's words."""
+    try:
+        return await work
+    except ApiError as error:
+        raise translated(error, rejection) from error
 
 
 def too_many(error: ApiError) -> BinanceError:

@@ -42,8 +42,8 @@ class UsedLimits:
         used = self._weights.add(key, weight)
         return [(b"x-mbx-used-weight", b"%d" % used), (b"x-mbx-used-weight-1m", b"%d" % used)]
 
-    def count_order(self, account_id: int) -> list[tuple[bytes, bytes]]:
-        used, of_day = self._orders.add(account_id), self._orders_of_day.add(account_id)
+    def count_orders(self, account_id: int, count: int) -> list[tuple[bytes, bytes]]:
+        used, of_day = self._orders.add(account_id, count), self._orders_of_day.add(account_id, count)
         return [(b"x-mbx-order-count-10s", b"%d" % used), (b"x-mbx-order-count-1d", b"%d" % of_day)]
 
     def rules(self) -> list[dict[str, Any]]:

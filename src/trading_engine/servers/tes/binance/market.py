@@ -7,10 +7,17 @@ from typing import Any
 from trading_engine.database.transactional.records import Candle
 from trading_engine.database.transactional.trading import TradingRepository
 from trading_engine.servers.tes.binance.errors import BAD_INTERVAL, BinanceError, bad_symbol
-from trading_engine.servers.tes.binance.requests import Parameters, integer, limit_of, required
+from trading_engine.servers.tes.binance.requests import (
+    ROWS_DEFAULT,
+    ROWS_MAX,
+    Parameters,
+    integer,
+    limit_of,
+    required,
+    time_window,
+)
 from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
 from trading_engine.servers.tes.binance.views import (
-    NANOSECONDS_PER_MS,
     aggregate_trade,
     milliseconds,
     public_trade,
@@ -32,7 +39,6 @@ INTERVALS_NS: dict[str, int] = {
 }
 """Weeks and months are not aligned to the epoch and not offered."""
 DEPTH_DEFAULT, DEPTH_MAX = 100, 5000
-ROWS_DEFAULT, ROWS_MAX = 500, 1000
 
 
 class MarketQueries:
@@ -74,14 +80,14 @@ class MarketQueries:
 
     async def aggregate_trades(self, parameters: Parameters) -> list[dict[str, Any]]:
         market = self._market(parameters)
-        start_ms, end_ms = integer(parameters, "startTime"), integer(parameters, "endTime")
+        since_ns, until_ns = time_window(parameters)
         from_id = integer(parameters, "fromId")
         await self._readings.barrier()
         page = await self._trading.trades(
             market.instrument.instrument_id,
-            from_trade_id=0 if from_id is None and start_ms is not None else from_id,
-            since_ns=None if start_ms is None else start_ms * NANOSECONDS_PER_MS,
-            until_ns=None if end_ms is None else (end_ms + 1) * NANOSECONDS_PER_MS,
+            from_trade_id=0 if from_id is None and since_ns is not None else from_id,
+            since_ns=since_ns,
+            until_ns=until_ns,
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
         ordered = sorted(page.items, key=lambda trade: trade.trade_id)
@@ -92,14 +98,14 @@ class MarketQueries:
         name = required(parameters, "interval")
         if name not in INTERVALS_NS:
             raise BinanceError(BAD_INTERVAL, "Invalid interval.")
-        start_ms, end_ms = integer(parameters, "startTime"), integer(parameters, "endTime")
+        since_ns, until_ns = time_window(parameters)
         interval_ns = INTERVALS_NS[name]
         await self._readings.barrier()
         candles = await self._trading.candles(
             market.instrument.instrument_id,
             interval_ns,
-            start_ns=None if start_ms is None else -(-start_ms * NANOSECONDS_PER_MS // interval_ns) * interval_ns,
-            end_ns=None if end_ms is None else (end_ms + 1) * NANOSECONDS_PER_MS,
+            start_ns=None if since_ns is None else -(-since_ns // interval_ns) * interval_ns,
+            end_ns=until_ns,
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
         return [kline(candle, interval_ns, market, self._decimals(market)) for candle in candles]

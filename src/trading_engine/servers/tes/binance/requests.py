@@ -3,18 +3,22 @@
 import secrets
 from collections.abc import Mapping
 
+from trading_engine.database.transactional.trading import OrderSelection
 from trading_engine.servers.tes.binance.errors import (
     BAD_ORDER_TYPE,
     BAD_SIDE,
     BAD_TIME_IN_FORCE,
+    FILTER_FAILURE,
     ILLEGAL_PARAMETER,
     NEW_ORDER_REJECTED,
-    UNSUPPORTED,
+    UNSUPPORTED_COMBINATION,
     BinanceError,
+    both_missing,
     illegal,
     missing,
 )
-from trading_engine.servers.tes.binance.views import PREVENTION_MODES
+from trading_engine.servers.tes.binance.symbols import TRAILING_DELTA_MAX, TRAILING_DELTA_MIN
+from trading_engine.servers.tes.binance.views import BASIS_POINTS, NANOSECONDS_PER_MS, PREVENTION_MODES
 from trading_engine.servers.tes.models.requests import (
     CLIENT_ORDER_ID,
     INT64_MAX,
@@ -28,9 +32,18 @@ from trading_engine.servers.tes.models.views import SELF_TRADE_PREVENTION_NAMES
 from trading_engine.servers.tes.services.market_data import Market
 from trading_engine.servers.tes.services.notional import lots_for_amount
 from trading_engine.servers.tes.services.order_entry import SIDES as SIDES_OF_NAMES
-from trading_engine.venue.conversion import NotADecimal, NotAMultiple, amount_to_minor, lots_to_quantity, parse_decimal
+from trading_engine.venue.conversion import (
+    NotADecimal,
+    NotAMultiple,
+    amount_to_minor,
+    lots_to_quantity,
+    parse_decimal,
+    ticks_to_price,
+)
 
 Parameters = Mapping[str, str]
+ROWS_DEFAULT, ROWS_MAX = 500, 1000
+RESPONSE_KINDS = ("ACK", "RESULT", "FULL")
 
 SIDES: dict[str, SideName] = {"BUY": "buy", "SELL": "sell"}
 TYPES: dict[str, TypeName] = {
@@ -40,7 +53,12 @@ TYPES: dict[str, TypeName] = {
     "STOP_LOSS": "stop",
     "STOP_LOSS_LIMIT": "stop_limit",
 }
-TYPES_NOT_OFFERED = frozenset({"TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
+TYPES_NOT_OFFERED: dict[str, str] = {
+    "TAKE_PROFIT": "Take profit orders are not supported for this symbol.",
+    "TAKE_PROFIT_LIMIT": "Take profit limit orders are not supported for this symbol.",
+}
+"""They wait outside the book for a price that is better than the market's; here such an order rests in the book, as a limit order."""
+STOPS = ("STOP_LOSS", "STOP_LOSS_LIMIT")
 TIMES_IN_FORCE: dict[str, TimeInForceName] = {"GTC": "gtc", "IOC": "ioc", "FOK": "fok"}
 MODES: dict[str, SelfTradePreventionName] = {
     name: SELF_TRADE_PREVENTION_NAMES[mode]  # type: ignore[misc]
@@ -50,8 +68,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "LIMIT": ("timeInForce", "quantity", "price"),
     "LIMIT_MAKER": ("quantity", "price"),
     "MARKET": (),
-    "STOP_LOSS": ("quantity", "stopPrice"),
-    "STOP_LOSS_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
+    "STOP_LOSS": ("quantity",),
+    "STOP_LOSS_LIMIT": ("timeInForce", "quantity", "price"),
 }
 """Parameters that a type cannot do without (Binance, "New order")."""
 
@@ -78,6 +96,29 @@ def limit_of(parameters: Parameters, default: int, most: int) -> int:
     return default if limit is None else max(1, limit)
 
 
+def time_window(parameters: Parameters) -> tuple[int | None, int | None]:
+    """`startTime` and `endTime`, as nanoseconds from which on and before which."""
+    start_ms, end_ms = integer(parameters, "startTime"), integer(parameters, "endTime")
+    since_ns = None if start_ms is None else start_ms * NANOSECONDS_PER_MS
+    return since_ns, None if end_ms is None else (end_ms + 1) * NANOSECONDS_PER_MS
+
+
+def created_within(parameters: Parameters, first_id: int | None) -> tuple[OrderSelection, int | None]:
+    """Orders of the time that was asked for, and from which id on they are listed; None: the newest of them."""
+    since_ns, until_ns = time_window(parameters)
+    selection = OrderSelection(
+        after_ns=None if since_ns is None else since_ns - 1, until_ns=None if until_ns is None else until_ns - 1
+    )
+    return selection, 0 if first_id is None and since_ns is not None else first_id
+
+
+def response_kind(parameters: Parameters, default: str) -> str:
+    kind = parameters.get("newOrderRespType", default)
+    if kind not in RESPONSE_KINDS:
+        raise illegal("newOrderRespType")
+    return kind
+
+
 def new_client_order_id() -> str:
     return secrets.token_urlsafe(16).replace("-", "_")
 
@@ -87,8 +128,6 @@ def order_request(parameters: Parameters, market: Market, decimals: int) -> Plac
     kind, side = order_type(parameters), order_side(parameters)
     for name in NEEDED[kind]:
         required(parameters, name)
-    if "trailingDelta" in parameters:
-        raise BinanceError(UNSUPPORTED, "Trailing stops are not offered here: use the native API.")
     name = parameters.get("newClientOrderId") or new_client_order_id()
     if not CLIENT_ORDER_ID.fullmatch(name):
         raise illegal("newClientOrderId")
@@ -102,7 +141,8 @@ def order_request(parameters: Parameters, market: Market, decimals: int) -> Plac
         post_only=kind == "LIMIT_MAKER",
         client_order_id=name,
         self_trade_prevention=prevention_mode(parameters),
-        stop_price=plain(parameters, "stopPrice"),
+        stop_price=stop_price(parameters, kind),
+        trail=trail_of(parameters, market, kind),
         display_quantity=display_quantity(parameters),
     )
 
@@ -110,7 +150,7 @@ def order_request(parameters: Parameters, market: Market, decimals: int) -> Plac
 def order_type(parameters: Parameters) -> str:
     kind = required(parameters, "type")
     if kind in TYPES_NOT_OFFERED:
-        raise BinanceError(BAD_ORDER_TYPE, f"Order type {kind} is not offered here.")
+        raise BinanceError(NEW_ORDER_REJECTED, TYPES_NOT_OFFERED[kind])
     if kind not in TYPES:
         raise BinanceError(BAD_ORDER_TYPE, "Invalid orderType.")
     return kind
@@ -132,6 +172,29 @@ def time_in_force(parameters: Parameters, kind: str) -> TimeInForceName:
     if name not in TIMES_IN_FORCE:
         raise BinanceError(BAD_TIME_IN_FORCE, "Invalid timeInForce.")
     return TIMES_IN_FORCE[name]
+
+
+def stop_price(parameters: Parameters, kind: str) -> str | None:
+    price = plain(parameters, "stopPrice")
+    is_trailing = "trailingDelta" in parameters
+    if kind in STOPS and price is None and not is_trailing:
+        raise both_missing("stopPrice", "trailingDelta")
+    if price is not None and is_trailing:  # There, it begins to trail when the market has been at the stop price.
+        raise BinanceError(NEW_ORDER_REJECTED, UNSUPPORTED_COMBINATION)
+    return price
+
+
+def trail_of(parameters: Parameters, market: Market, kind: str) -> str | None:
+    """A trailing delta, in hundredths of a percent, as a distance from the last price. The distance stays what it is at first."""
+    delta = integer(parameters, "trailingDelta")
+    if delta is None:
+        return None
+    if kind not in STOPS:
+        raise BinanceError(NEW_ORDER_REJECTED, UNSUPPORTED_COMBINATION)
+    if not TRAILING_DELTA_MIN <= delta <= TRAILING_DELTA_MAX:
+        raise BinanceError(FILTER_FAILURE, "Filter failure: TRAILING_DELTA")
+    trail_ticks = (market.price_ticks or 0) * delta // BASIS_POINTS
+    return ticks_to_price(max(1, trail_ticks), market.instrument)
 
 
 def prevention_mode(parameters: Parameters) -> SelfTradePreventionName:
@@ -183,7 +246,7 @@ def named_order(parameters: Parameters) -> tuple[int | None, str | None]:
     order_id = integer(parameters, "orderId")
     name = parameters.get("origClientOrderId")
     if order_id is None and not name:
-        raise BinanceError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+        raise both_missing("origClientOrderId", "orderId")
     if order_id is None and name is not None and not CLIENT_ORDER_ID.fullmatch(name):
         raise illegal("origClientOrderId")
     return order_id, None if order_id is not None else name

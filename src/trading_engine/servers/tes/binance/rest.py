@@ -1,4 +1,4 @@
-"""`/api/v3` over HTTP: a table of paths, and what each needs of its sender."""
+"""`/api/v3` over HTTP: a table of paths, and what each needs of its sender. Of `/sapi/v1` there is what clients ask before they trade."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
@@ -21,6 +21,7 @@ from trading_engine.servers.tes.binance.account import AccountRequests
 from trading_engine.servers.tes.binance.errors import BinanceError, translated
 from trading_engine.servers.tes.binance.limits import UsedLimits
 from trading_engine.servers.tes.binance.market import MarketQueries, book_ticker, price_ticker
+from trading_engine.servers.tes.binance.order_lists import OrderLists
 from trading_engine.servers.tes.binance.requests import Parameters
 from trading_engine.servers.tes.binance.signing import Asked, Signatures, key_of, read_parameters, signed_bytes
 from trading_engine.servers.tes.binance.symbols import Symbols, exchange_information, symbol_of
@@ -31,7 +32,7 @@ from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import database_unavailable
 
-PREFIX = "/api/v3/"
+PREFIX, WALLET_PREFIX = "/api/v3/", "/sapi/v1/"
 JSON: Header = (b"content-type", b"application/json;charset=UTF-8")
 NANOSECONDS_PER_MS = 1_000_000
 
@@ -58,7 +59,8 @@ class Route(NamedTuple):
     """Of the parameters, or with a key of a `Sender`; may be awaitable."""
     permission: Permission = Permission.READ
     """What the sender has to have, where there is one."""
-    is_order: bool = False
+    orders: int = 0
+    """How many it enters, for the limit on them."""
 
 
 class BinanceServices(NamedTuple):
@@ -67,6 +69,7 @@ class BinanceServices(NamedTuple):
     symbols: Symbols
     market: MarketQueries
     account: AccountRequests
+    lists: OrderLists
     signatures: Signatures
     listen_keys: ListenKeys
     used: UsedLimits
@@ -83,12 +86,13 @@ class BinanceRest:
 
     @staticmethod
     def handles(path: str) -> bool:
-        return path.startswith(PREFIX)
+        return path.startswith((PREFIX, WALLET_PREFIX))
 
     def _public_routes(self) -> dict[tuple[str, str], Route]:
         market = self._services.market
         public: dict[str, tuple[int, Callable[[Parameters], Any]]] = {
             "ping": (1, lambda _: {}),
+            f"{WALLET_PREFIX}system/status": (1, lambda _: {"status": 0, "msg": "normal"}),
             "time": (1, lambda _: {"serverTime": self._now_ms()}),
             "exchangeInfo": (20, self._exchange_information),
             "depth": (5, market.depth),
@@ -105,24 +109,31 @@ class BinanceRest:
         return {("GET", path): Route(Security.NONE, weight, answer) for path, (weight, answer) in public.items()}
 
     def _account_routes(self) -> dict[tuple[str, str], Route]:
-        account, keys = self._services.account, self._services.listen_keys
+        account, lists, keys = self._services.account, self._services.lists, self._services.listen_keys
         signed, trade = Security.SIGNED, Permission.TRADE
         return {
-            ("POST", "order"): Route(signed, 1, lambda s: account.place(*s), trade, is_order=True),
+            ("POST", "order"): Route(signed, 1, lambda s: account.place(*s), trade, orders=1),
             ("POST", "order/test"): Route(signed, 1, lambda s: account.test(*s), trade),
             ("DELETE", "order"): Route(signed, 1, lambda s: account.cancel(*s), trade),
             ("GET", "order"): Route(signed, 4, lambda s: account.order(*s)),
-            ("POST", "order/cancelReplace"): Route(
-                signed, 1, lambda s: account.cancel_replace(*s), trade, is_order=True
-            ),
+            ("POST", "order/cancelReplace"): Route(signed, 1, lambda s: account.cancel_replace(*s), trade, orders=1),
             ("PUT", "order/amend/keepPriority"): Route(signed, 4, lambda s: account.amend(*s), trade),
             ("GET", "openOrders"): Route(signed, 6, lambda s: account.open_orders(*s)),
             ("DELETE", "openOrders"): Route(signed, 1, lambda s: account.cancel_all(*s), trade),
             ("GET", "allOrders"): Route(signed, 20, lambda s: account.all_orders(*s)),
+            ("POST", "orderList/oco"): Route(signed, 1, lambda s: lists.place_oco(*s), trade, orders=2),
+            ("POST", "orderList/oto"): Route(signed, 1, lambda s: lists.place_oto(*s), trade, orders=2),
+            ("POST", "orderList/otoco"): Route(signed, 1, lambda s: lists.place_otoco(*s), trade, orders=3),
+            ("POST", "order/oco"): Route(signed, 1, lambda s: lists.place_legacy_oco(*s), trade, orders=2),
+            ("GET", "orderList"): Route(signed, 4, lambda s: lists.status(*s)),
+            ("DELETE", "orderList"): Route(signed, 1, lambda s: lists.cancel(*s), trade),
+            ("GET", "openOrderList"): Route(signed, 6, lambda s: lists.open(*s)),
+            ("GET", "allOrderList"): Route(signed, 20, lambda s: lists.all(*s)),
             ("GET", "myTrades"): Route(signed, 20, lambda s: account.trades(*s)),
             ("GET", "myPreventedMatches"): Route(signed, 20, lambda _: []),
             ("GET", "account"): Route(signed, 20, lambda s: account.account(*s)),
             ("GET", "account/commission"): Route(signed, 20, lambda s: account.commission(s.parameters)),
+            ("GET", f"{WALLET_PREFIX}asset/tradeFee"): Route(signed, 1, lambda s: account.trade_fees(s.parameters)),
             ("GET", "rateLimit/order"): Route(
                 signed, 40, lambda s: self._services.used.order_counts(s.principal.account_id)
             ),
@@ -137,6 +148,7 @@ class BinanceRest:
         return self._routes
 
     def route(self, method: str, path: str) -> Route | None:
+        """`path` is what follows `/api/v3/`, or all of it."""
         return self._routes.get((method, path))
 
     def _now_ms(self) -> int:
@@ -162,7 +174,7 @@ class BinanceRest:
         await respond(send, status, [JSON, length, *headers], content)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: list[Header]) -> Any:
-        route = self.route(scope["method"], scope["path"][len(PREFIX) :])
+        route = self.route(scope["method"], scope["path"].removeprefix(PREFIX))
         if route is None:
             raise BinanceError(-1000, f"There is no {scope['method']} {scope['path'][:200]} here.", 404)
         try:
@@ -190,9 +202,9 @@ class BinanceRest:
             return asked.parameters
         principal = await self.sender(asked, is_signed=route.security is Security.SIGNED)
         principal.require(route.permission)
-        if route.is_order:
-            self._services.allowances.take_orders(principal)
-            headers.extend(self._services.used.count_order(principal.account_id))
+        if route.orders:
+            self._services.allowances.take_orders(principal, route.orders)
+            headers.extend(self._services.used.count_orders(principal.account_id, route.orders))
         else:
             self._services.allowances.take_request(principal, asked.address)
         return Sender(principal, asked.parameters)

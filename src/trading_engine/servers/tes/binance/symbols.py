@@ -12,6 +12,9 @@ from trading_engine.venue.terms import PHASE_RULES
 ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT")
 PREVENTION_MODES = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT")
 OPEN_ORDERS_MAX = 1000
+"""Of an account, in all instruments together."""
+TRAILING_DELTA_MIN, TRAILING_DELTA_MAX = 1, 2000
+"""In hundredths of a percent."""
 PRECISION = 8
 
 
@@ -58,12 +61,14 @@ def symbol_view(market: Market, decimals: int) -> dict[str, Any]:
         "quoteCommissionPrecision": PRECISION,
         "orderTypes": list(ORDER_TYPES),
         "icebergAllowed": True,
-        "ocoAllowed": False,
-        "otoAllowed": False,
+        "ocoAllowed": True,
+        "otoAllowed": True,
+        "opoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
-        "allowTrailingStop": False,
+        "allowTrailingStop": True,
         "cancelReplaceAllowed": True,
         "amendAllowed": True,
+        "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
         "filters": filters(instrument, decimals),
@@ -90,6 +95,13 @@ def filters(instrument: Instrument, decimals: int) -> list[dict[str, Any]]:
         {"filterType": "LOT_SIZE", **quantity},
         {"filterType": "MARKET_LOT_SIZE", **quantity},
         {"filterType": "ICEBERG_PARTS", "limit": ICEBERG_SLICES_MAX},
+        {
+            "filterType": "TRAILING_DELTA",
+            "minTrailingAboveDelta": TRAILING_DELTA_MIN,
+            "maxTrailingAboveDelta": TRAILING_DELTA_MAX,
+            "minTrailingBelowDelta": TRAILING_DELTA_MIN,
+            "maxTrailingBelowDelta": TRAILING_DELTA_MAX,
+        },
         {
             "filterType": "NOTIONAL",
             "minNotional": minor_to_amount(instrument.notional_min, decimals),
@@ -126,6 +138,6 @@ def exchange_information(
         "timezone": "UTC",
         "serverTime": time_ms,
         "rateLimits": limits,
-        "exchangeFilters": [],
+        "exchangeFilters": [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": OPEN_ORDERS_MAX}],
         "symbols": [symbol_view(market, decimals_of(market.instrument.currency)) for market in markets],
     }

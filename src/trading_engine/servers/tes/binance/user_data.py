@@ -1,10 +1,12 @@
-"""An account's own stream: execution reports and balances, over a listen key or a signed WebSocket API subscription."""
+"""An account's own stream: execution reports, lists and balances, over a listen key or a signed WebSocket API subscription."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from trading_engine.database.transactional.trading import TradingRepository
 from trading_engine.servers.tes.binance.errors import BAD_LISTEN_KEY, BinanceError
+from trading_engine.servers.tes.binance.order_lists import list_fields
 from trading_engine.servers.tes.binance.requests import Parameters, required
 from trading_engine.servers.tes.binance.symbols import symbol_of
 from trading_engine.servers.tes.binance.views import (
@@ -13,10 +15,12 @@ from trading_engine.servers.tes.binance.views import (
     SIDES,
     TIMES_IN_FORCE,
     client_order_id_of,
+    is_working,
     milliseconds,
     quote_amount,
     shown_price,
     status_of,
+    trailing_delta,
     type_of,
 )
 from trading_engine.servers.tes.connections import text_frame
@@ -26,7 +30,7 @@ from trading_engine.servers.tes.services.market_data import MarketData, Subscrib
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
 from trading_engine.venue.events import CashChanged, EventBatch, PositionChanged
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.order_state import OrderReport
+from trading_engine.venue.order_state import OrderReport, OrderState
 
 LISTEN_KEY_SECONDS = 3600.0
 LISTEN_KEYS_MAX = 10_000
@@ -38,8 +42,18 @@ EXECUTION_TYPES = {
     "expired": "EXPIRED",
     "replaced": "REPLACED",
     "prevented": "TRADE_PREVENTION",
+    "activated": "NEW",
 }
 """Of those changes that Binance tells; a trigger or a restatement comes with nothing of its own there."""
+LIST_FIELDS = {
+    "s": "symbol",
+    "g": "orderListId",
+    "c": "contingencyType",
+    "l": "listStatusType",
+    "L": "listOrderStatus",
+    "C": "listClientOrderId",
+    "T": "transactionTime",
+}
 
 Wrap = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -88,11 +102,42 @@ class ListenKeys:
         return key
 
 
+class OpenLists:
+    """The order lists of which an order can still change, with all their orders. Hears of every batch."""
+
+    def __init__(self, trading: TradingRepository) -> None:
+        self._trading = trading
+        self._open: dict[int, dict[int, OrderState]] = {}
+
+    async def load(self, live: Iterable[OrderState]) -> None:
+        """Those of the orders that are open at the start."""
+        for order in await self._trading.group_orders({order.group_id for order in live} - {0}):
+            self._open.setdefault(order.group_id, {})[order.order_id] = order
+
+    def handle(self, reports: Iterable[OrderReport]) -> list[Sequence[OrderState]]:
+        """The lists that began or ended with this batch, each as it is after it."""
+        changed: dict[int, Sequence[OrderState]] = {}
+        for report in reports:
+            order = report.order
+            if not order.group_id:
+                continue
+            members = self._open.setdefault(order.group_id, {})
+            members[order.order_id] = order
+            is_over = not any(member.status.is_live for member in members.values())
+            if report.kind == "new" or is_over or order.group_id in changed:
+                changed[order.group_id] = tuple(members.values())
+        for group_id, orders in changed.items():
+            if not any(order.status.is_live for order in orders):
+                del self._open[group_id]
+        return list(changed.values())
+
+
 class UserDataStreams:
     """Who follows which account, and the messages that follow from a batch."""
 
-    def __init__(self, market_data: MarketData, decimals_of: Callable[[str], int]) -> None:
+    def __init__(self, market_data: MarketData, lists: OpenLists, decimals_of: Callable[[str], int]) -> None:
         self._market_data = market_data
+        self._lists = lists
         self._decimals_of = decimals_of
         self._followers: dict[int, dict[tuple[Subscriber, str], Wrap]] = {}
 
@@ -107,11 +152,15 @@ class UserDataStreams:
             self._followers.pop(account_id, None)
 
     def handle(self, batch: EventBatch, reports: Sequence[OrderReport]) -> None:
+        changed = self._lists.handle(reports)
         if not self._followers:
             return
-        for report in reports:
-            if report.order.account_id in self._followers and report.kind in EXECUTION_TYPES:
+        for report in told(reports):
+            if report.order.account_id in self._followers:
                 self._send(report.order.account_id, self._execution_report(report, batch.time_ns))
+        for orders in changed:
+            if orders[0].account_id in self._followers:
+                self._send(orders[0].account_id, self._list_status(orders, batch.time_ns))
         changes: dict[int, list[CashChanged | PositionChanged]] = {}
         for event in batch.events:
             if isinstance(event, CashChanged | PositionChanged) and event.account_id in self._followers:
@@ -126,6 +175,18 @@ class UserDataStreams:
     def _execution_report(self, report: OrderReport, time_ns: int) -> dict[str, Any]:
         instrument = self._market_data.instrument(report.order.instrument_id)
         return execution_report(report, instrument, self._decimals_of(instrument.currency), time_ns)
+
+    def _list_status(self, orders: Sequence[OrderState], time_ns: int) -> dict[str, Any]:
+        fields = list_fields(orders, self._market_data.instrument(orders[0].instrument_id))
+        return {
+            "e": "listStatus",
+            "E": milliseconds(time_ns),
+            **{short: fields[name] for short, name in LIST_FIELDS.items()},
+            "r": "NONE",
+            "O": [
+                {"s": order["symbol"], "i": order["orderId"], "c": order["clientOrderId"]} for order in fields["orders"]
+            ],
+        }
 
     def _position(self, events: Sequence[CashChanged | PositionChanged], time_ns: int) -> dict[str, Any]:
         time_ms = milliseconds(time_ns)
@@ -143,12 +204,23 @@ class UserDataStreams:
         return {"a": instrument.symbol, "f": free, "l": locked}
 
 
+def told(reports: Sequence[OrderReport]) -> list[OrderReport]:
+    """Those that Binance tells. An order of a list that becomes active as it is entered is new once."""
+    active = {report.order.order_id for report in reports if report.kind == "activated"}
+    return [
+        report
+        for report in reports
+        if report.kind in EXECUTION_TYPES and not (report.kind == "new" and report.order.order_id in active)
+    ]
+
+
 def execution_report(report: OrderReport, instrument: Instrument, decimals: int, time_ns: int) -> dict[str, Any]:
     order, fill, terms = report.order, report.fill, report.order.special
     name = client_order_id_of(order)
     is_canceled = report.kind == "canceled"
     last_value = fill.price_ticks * fill.quantity_lots if fill else 0
     status = status_of(order)
+    delta = trailing_delta(order)
     return {
         "e": "executionReport",
         "E": milliseconds(time_ns),
@@ -160,8 +232,9 @@ def execution_report(report: OrderReport, instrument: Instrument, decimals: int,
         "q": lots_to_quantity(order.quantity_lots, instrument),
         "p": shown_price(order, instrument),
         "P": ticks_to_price(terms.stop_price_ticks if terms else 0, instrument),
+        **({} if delta is None else {"d": delta}),
         "F": lots_to_quantity(terms.display_lots if terms else 0, instrument),
-        "g": NO_LIST,
+        "g": order.group_id or NO_LIST,
         "C": name if is_canceled else "",
         "x": "EXPIRED" if is_canceled and status == "EXPIRED" else EXECUTION_TYPES[report.kind],
         "X": status,
@@ -175,13 +248,13 @@ def execution_report(report: OrderReport, instrument: Instrument, decimals: int,
         "T": milliseconds(time_ns),
         "t": fill.trade_id if fill else -1,
         "I": report.event_sequence,
-        "w": order.status.is_live and order.stop_price_ticks == 0,
+        "w": order.status.is_live and is_working(order),
         "m": bool(fill and fill.is_maker),
         "M": False,
         "O": milliseconds(order.created_ns),
         "Z": quote_amount(order.filled_value, instrument, decimals),
         "Y": quote_amount(last_value, instrument, decimals),
         "Q": minor_to_amount(0, decimals),
-        "W": milliseconds(order.created_ns),
+        **({"W": milliseconds(order.created_ns)} if is_working(order) else {}),
         "V": PREVENTION_MODES[order.self_trade_prevention],
     }

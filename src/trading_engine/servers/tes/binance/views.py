@@ -1,6 +1,7 @@
 """Orders, fills, trades and balances as Binance shows them: decimal strings, times in milliseconds, ids as numbers."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
 from trading_engine.database.transactional.records import AccountState, Trade
@@ -15,6 +16,8 @@ from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, Tim
 
 NANOSECONDS_PER_MS = 1_000_000
 NO_LIST = -1
+NOT_WORKING = -1
+BASIS_POINTS = 10_000
 
 SIDES = {Side.BUY: "BUY", Side.SELL: "SELL"}
 TYPES = {
@@ -85,7 +88,7 @@ def order_fields(order: OrderState, instrument: Instrument, decimals: int) -> di
     fields: dict[str, Any] = {
         "symbol": symbol_of(instrument),
         "orderId": order.order_id,
-        "orderListId": NO_LIST,
+        "orderListId": order.group_id or NO_LIST,
         "clientOrderId": client_order_id_of(order),
         "price": shown_price(order, instrument),
         "origQty": lots_to_quantity(order.quantity_lots, instrument),
@@ -96,17 +99,34 @@ def order_fields(order: OrderState, instrument: Instrument, decimals: int) -> di
         "timeInForce": TIMES_IN_FORCE.get(order.time_in_force, "GTC"),
         "type": type_of(order),
         "side": SIDES[order.side],
-        "workingTime": milliseconds(order.created_ns),
+        "workingTime": milliseconds(order.created_ns) if is_working(order) else NOT_WORKING,
         "selfTradePreventionMode": PREVENTION_MODES[order.self_trade_prevention],
     }
     terms = order.special
     if terms is not None and terms.stop_price_ticks:
         fields["stopPrice"] = ticks_to_price(order.stop_price_ticks or terms.stop_price_ticks, instrument)
+    delta = trailing_delta(order)
+    if delta is not None:
+        fields["trailingDelta"] = delta
     if terms is not None and terms.display_lots:
         fields["icebergQty"] = lots_to_quantity(terms.display_lots, instrument)
     if order.prevented_lots:
         fields["preventedQuantity"] = lots_to_quantity(order.prevented_lots, instrument)
     return fields
+
+
+def is_working(order: OrderState) -> bool:
+    """Whether the order is in the book, or was; not while it waits for its stop price or for another order of its list."""
+    return order.status is not OrderStatus.HELD and order.stop_price_ticks == 0
+
+
+def trailing_delta(order: OrderState) -> int | None:
+    """How far the stop price trails, in hundredths of a percent of the price at the time of entry; None where it does not."""
+    terms = order.special
+    if terms is None or not terms.trail_ticks:
+        return None
+    price_ticks = terms.stop_price_ticks - terms.trail_ticks * (1 if order.side is Side.BUY else -1)
+    return round(Fraction(terms.trail_ticks * BASIS_POINTS, price_ticks)) if price_ticks > 0 else None
 
 
 def client_order_id_of(order: OrderState) -> str:
@@ -115,14 +135,13 @@ def client_order_id_of(order: OrderState) -> str:
 
 
 def queried_order(order: OrderState, instrument: Instrument, decimals: int) -> dict[str, Any]:
-    terms = order.special
     return {
         "stopPrice": ticks_to_price(0, instrument),
         "icebergQty": lots_to_quantity(0, instrument),
         **order_fields(order, instrument, decimals),
         "time": milliseconds(order.created_ns),
         "updateTime": milliseconds(order.updated_ns),
-        "isWorking": terms is None or terms.stop_price_ticks == 0 or order.stop_price_ticks == 0,
+        "isWorking": is_working(order),
     }
 
 
@@ -160,7 +179,7 @@ def own_trade(fill: Fill, instrument: Instrument, decimals: int) -> dict[str, An
         "symbol": symbol_of(instrument),
         "id": fill.trade_id,
         "orderId": fill.order_id,
-        "orderListId": NO_LIST,
+        "orderListId": fill.group_id or NO_LIST,
         "price": ticks_to_price(fill.price_ticks, instrument),
         "qty": lots_to_quantity(fill.quantity_lots, instrument),
         "quoteQty": quote_amount(value, instrument, decimals),
@@ -240,4 +259,12 @@ def commission_rates(instrument: Instrument) -> dict[str, str]:
         "taker": commission_rate(instrument.taker_fee_ppm),
         "buyer": commission_rate(0),
         "seller": commission_rate(0),
+    }
+
+
+def trade_fee(instrument: Instrument) -> dict[str, str]:
+    return {
+        "symbol": symbol_of(instrument),
+        "makerCommission": commission_rate(instrument.maker_fee_ppm),
+        "takerCommission": commission_rate(instrument.taker_fee_ppm),
     }

@@ -4,7 +4,7 @@ The edge checks what has to be known to speak of ticks and lots at all (the symb
 venue's, checked where the order of things is decided; here its refusal is only put into words.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -85,7 +85,7 @@ class Placed(msgspec.Struct, frozen=True):
     @property
     def fills(self) -> list[Fill]:
         """Those of this order that came at once."""
-        return [report.fill for report in self.reports if report.fill and report.order.order_id == self.order_id]
+        return fills_of(self.reports, self.order_id)
 
 
 class OrderEntry:
@@ -280,6 +280,10 @@ def order_refused(reason: Reason, order_id: str | None, client_order_id: str | N
     if order_id is not None:
         return unknown_order(order_id)
     return unknown_order(client_order_id or "", "client_order_id")
+
+
+def fills_of(reports: Iterable[OrderReport], order_id: int) -> list[Fill]:
+    return [report.fill for report in reports if report.fill and report.order.order_id == order_id]
 
 
 def last_state(outcome: Outcome, order_id: int) -> OrderState:
