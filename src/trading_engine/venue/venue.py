@@ -126,6 +126,8 @@ from trading_engine.venue.views import DepthLevel, OrderView, view_of
 
 T = TypeVar("T")
 
+encode = msgspec.msgpack.Encoder().encode
+
 PRODUCERS_REMEMBERED = 10_000
 """Producers whose last number is remembered; beyond it the one that has been silent for longest is forgotten."""
 
@@ -368,6 +370,11 @@ class Venue:
         )
         self.event_sequence += len(events)
         return batch
+
+    def apply_encoded(self, sequenced: c.SequencedCommand, encoded: bytes = b"") -> bytes | None:  # noqa: ARG002 (for compiled code)
+        """`apply` for whoever wants the event batch as MessagePack; `encoded` is the command so, where that is at hand."""
+        batch = self.apply(sequenced)
+        return encode(batch) if batch else None
 
     def _follow_up(self) -> None:
         """What the command has set off, one thing after the other until nothing more comes of it.

@@ -66,11 +66,20 @@ class Journal:
     def last_sequence(self) -> int:
         return self._last_sequence
 
-    def append(self, commands: Sequence[SequencedCommand]) -> None:
-        """Write one group. It is safe after `sync`. Raises `WriteFailed`, and for good: what is on the disk then is unknown."""
+    def append(self, commands: Sequence[SequencedCommand]) -> list[bytes]:
+        """Write one group, and return each as it was written. It is safe after `sync`.
+
+        Raises `WriteFailed`, and for good: what is on the disk then is unknown.
+        """
         assert commands[0].sequence == self._last_sequence + 1, (commands[0].sequence, self._last_sequence)
         group = commands[0].sequence
-        data = b"".join([encode_record(c.sequence, group, c.time_ns, self._encode(c)) for c in commands])
+        payloads = list(map(self._encode, commands))
+        data = b"".join(
+            [
+                encode_record(c.sequence, group, c.time_ns, payload)
+                for c, payload in zip(commands, payloads, strict=True)
+            ]
+        )
         self._require_whole()
         try:
             if self._size > SEGMENT_HEADER.size and self._size + len(data) > self._segment_bytes:
@@ -80,6 +89,7 @@ class Journal:
             raise self._broken(error) from error
         self._size += len(data)
         self._last_sequence = commands[-1].sequence
+        return payloads
 
     def sync(self) -> None:
         """All that was appended is safe when this returns. Raises `WriteFailed`."""

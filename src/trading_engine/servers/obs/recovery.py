@@ -163,12 +163,15 @@ def replay(paths: Paths, venue: Venue, event_log: EventLog, last_sequence: int) 
     log.info("recovered", extra=fields(snapshot=first_sequence, replayed=count, seconds=f"{seconds:.2f}"))
 
 
-def apply(venue: Venue, command: SequencedCommand) -> list[StreamMessage]:
-    """What the command brought about, ready for the event stream: one message, or none. Raises `ApplyFailed`."""
+def apply(venue: Venue, command: SequencedCommand, encoded: bytes = b"") -> list[StreamMessage]:
+    """What the command brought about, ready for the event stream: one message, or none. Raises `ApplyFailed`.
+
+    `encoded` is the command as MessagePack, where that is at hand.
+    """
     try:
-        batch = venue.apply(command)
+        batch = venue.apply_encoded(command, encoded)
     except Exception as error:
         raise ApplyFailed(
             f"command {command.sequence} broke the venue ({type(error).__name__}: {error}): {command!r}"
         ) from error
-    return [StreamMessage(batch.last_event_sequence, schemas.encode(batch))] if batch else []
+    return [StreamMessage(venue.event_sequence, batch)] if batch else []

@@ -52,12 +52,12 @@ class Sequencer:
             assert not self._has_failed
             self._has_failed = True
             commands = self._stamp(submitted)
-            self._journal.append(commands)
+            payloads = self._journal.append(commands)
             await self._sync()
             messages: list[StreamMessage] = []
             next_event_ns = self.venue.next_event_ns
-            for command in commands:
-                messages += apply(self.venue, command)
+            for command, payload in zip(commands, payloads, strict=True):
+                messages += apply(self.venue, command, payload)
             if self.venue.next_event_ns != next_event_ns:
                 self.next_event_changed.set()
             if self.venue.transfers_in_transit:

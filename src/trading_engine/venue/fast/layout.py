@@ -28,6 +28,8 @@ TOUCHED_WALLETS, WALLET_COUNT, TOUCHED_SEATS, SEAT_COUNT = 36, 37, 38, 39
 TOUCHED_LEVELS, LEVEL_COUNT, OWN_LEVEL_1, OWN_LEVEL_2 = 40, 41, 42, 43
 TEXT, CLIENT_NAME = 44, 48
 """Address of the text that client order ids of the batch stand in; eight words with the current one, padded with zeros."""
+EVENTS, EVENTS_MAX, ANSWER, FIELD_TABLE, CURRENCY_NAMES = range(56, 61)
+"""What a command alone needs: where its events go, how many may, and where their MessagePack does; see `messages`."""
 HEADER_WORDS = 64
 
 # Words of an account
@@ -88,6 +90,9 @@ N_ORDER_ID, N_INSTRUMENT_ID, N_QUANTITY, N_PRICE, N_FLAGS = range(2, 7)
 N_TEXT = 8
 NAME_WORDS = 16
 NAME_BYTES_MAX = 64
+
+CURRENCY_WORDS = 3
+"""Of a currency's name, as MessagePack."""
 
 # Words of a producer
 P_LAST, P_USED = 0, 1

@@ -72,6 +72,13 @@ load_i64_anywhere = _operation(
     "load_i64_anywhere", 1, lambda b, address: b.load(_element(b, address, ZERO, I64), align=1)
 )
 """(address): the signed 64-bit word there, wherever that is."""
+store_i64_anywhere = _operation(
+    "store_i64_anywhere",
+    2,
+    lambda b, address, value: b.store(value, _element(b, address, ZERO, I64), align=1),
+    has_result=False,
+)
+"""(address, value): the same."""
 load_u32 = _operation("load_u32", 2, lambda b, address, index: b.zext(b.load(_element(b, address, index, I32)), I64))
 """(address, index): the index-th unsigned 32-bit word."""
 load_u8 = _operation("load_u8", 2, _load_byte)

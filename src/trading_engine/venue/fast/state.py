@@ -7,10 +7,11 @@ tables are made anew at a greater size when they are half full.
 import mmap
 import sys
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trading_engine.venue.fast import core, layout, names
+from trading_engine.venue.fast import core, layout, messages, names
 from trading_engine.venue.fast.bitmap import words_for
 from trading_engine.venue.fast.order_book import EMPTY
 from trading_engine.venue.instrument import Instrument
@@ -22,6 +23,7 @@ ACCOUNTS_MAX = 1 << 22
 SEATS_MAX = 1 << 24
 MARKETS_MAX = 1 << 16
 PRODUCERS_MAX = 1 << 16
+CURRENCIES_MAX = 1 << 16
 BUCKETS_AT_FIRST = 1024
 TABLE_AT_FIRST = 1024
 EVENTS_AT_FIRST = 1 << 12
@@ -67,6 +69,7 @@ class State:
             layout.WALLETS: reserve(SEATS_MAX * layout.WALLET_WORDS),
             layout.MARKETS: reserve(MARKETS_MAX * layout.MARKET_WORDS),
             layout.PRODUCERS: reserve(PRODUCERS_MAX * layout.PRODUCER_WORDS),
+            layout.CURRENCY_NAMES: reserve(CURRENCIES_MAX * layout.CURRENCY_WORDS),
             layout.NAMES: reserve((names_max + 1) * layout.NAME_WORDS, dense=True),
             layout.NAME_BUCKETS: reserve(name_buckets // 2),
             layout.TOUCHED_WALLETS: reserve(SEATS_MAX),
@@ -75,6 +78,8 @@ class State:
         }
         for word, block in self._blocks.items():
             self.header[word] = block.ctypes.data
+        self._field_table = messages.field_table()
+        self.header[layout.FIELD_TABLE] = self._field_table.ctypes.data
         self.header[layout.FRESH], self.header[layout.NAME_FRESH] = 2, 1
         self.header[layout.MASK] = BUCKETS_AT_FIRST - 1
         self.header[layout.LIVE_MAX] = orders_max
@@ -101,7 +106,10 @@ class State:
         self.events_max = count
         self.events = reserve(count * layout.EVENT_WORDS)
         self.events_address = self.events.ctypes.data
-        self.event_bytes = self.events.data.cast("B")
+        answer = reserve((count * messages.BYTES_PER_EVENT + messages.BYTES_BESIDE) // 8)
+        self.answer = answer.data.cast("B")
+        self.header[layout.EVENTS], self.header[layout.EVENTS_MAX] = self.events_address, count
+        self.header[layout.ANSWER] = answer.ctypes.data
 
     def own_room_for(self, commands: int) -> None:
         """Make room for whatever so many commands can cause."""
@@ -204,6 +212,12 @@ class State:
         seats[at + layout.S_INSTRUMENT_ID] = instrument_id
         self._list_seat(number)
         return at
+
+    def add_currency(self, number: int, currency: str) -> None:
+        require_room(number, CURRENCIES_MAX, "currencies")
+        encoded = msgspec.msgpack.encode(currency)
+        at = number * 8 * layout.CURRENCY_WORDS
+        self.words[layout.CURRENCY_NAMES].cast("B")[at : at + len(encoded)] = encoded
 
     def add_market(self, instrument: Instrument, fee_wallet: int) -> int:
         """Returns the offset of its words."""

@@ -15,8 +15,9 @@ There is one rule book: `Venue`. The compiled path repeats the part of it that p
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,9 +32,9 @@ from trading_engine.venue.accounts import (
     OrderContent,
     hold_needed,
 )
-from trading_engine.venue.fast import core, layout, names
+from trading_engine.venue.fast import core, layout, messages, names, wire
 from trading_engine.venue.fast.compiled import direct
-from trading_engine.venue.fast.records import MODES, ORDER_COMMANDS, SIDES, command_of, decode_events, write_command
+from trading_engine.venue.fast.records import MODES, ORDER_COMMANDS, SIDES, command_of
 from trading_engine.venue.fast.snapshot import FastLoader, FastSaver
 from trading_engine.venue.fast.state import State, reserve
 from trading_engine.venue.instrument import Instrument
@@ -42,11 +43,14 @@ from trading_engine.venue.matching import NO_STRATEGIES, Strategy
 from trading_engine.venue.order_book import OrderBook, RestingOrder
 from trading_engine.venue.stops import Stops
 from trading_engine.venue.terms import OrderType, Side, SpecialTerms, TimeInForce, TradingPhase
-from trading_engine.venue.venue import LEVELS_ALL, Venue
+from trading_engine.venue.venue import LEVELS_ALL, Venue, encode
 from trading_engine.venue.views import DepthLevel, OrderView, view_of
 
 INT64_MAX = 2**63 - 1
 run = direct(core.run)
+exchange = direct(messages.exchange)
+decode_batch = msgspec.msgpack.Decoder(e.EventBatch).decode
+decode_events = msgspec.msgpack.Decoder(tuple[e.AnyEvent, ...]).decode
 
 CHANGES_NOTHING_ELSE = (
     *(c.OpenAccount, c.AdjustCash, c.AdjustPosition, c.ListInstrument),
@@ -471,11 +475,13 @@ class FastVenue(Venue):
         """Number of a name → (order id, content), where the content has more than compiled code knows."""
         self._grouped_names: tuple[int, dict[int, list[int]]] = (-1, {})
         self._command = np.zeros(1, layout.COMMAND)
-        self._command_bytes = self._command.data.cast("B")
-        self._command_address = self._command.ctypes.data
-        self._text = np.zeros(layout.NAME_BYTES_MAX, np.uint8)
-        self._text_bytes = self._text.data
-        self._text_address = self._text.ctypes.data
+        self._message = np.zeros(messages.MESSAGE_BYTES_MAX + messages.BYTES_BEHIND, np.uint8)
+        self._message_bytes = self._message.data
+        self._reading = np.zeros(wire.READING_WORDS, np.int64)
+        self._reading[wire.R_BASE] = self._message.ctypes.data
+        self._reading[wire.R_COMMANDS] = self._command.ctypes.data
+        self._reading[wire.R_IS_TEXT] = True
+        self._reading_address = self._reading.ctypes.data
         self._answer_words, self._answer_address = memoryview(b"").cast("q"), 0
         super().__init__(strategies)
 
@@ -562,6 +568,7 @@ class FastVenue(Venue):
     def currency_number(self, currency: str) -> int:
         number = self._currency_numbers.setdefault(currency, len(self.currencies))
         if number == len(self.currencies):
+            self.state.add_currency(number, currency)
             self.currencies.append(currency)
         return number
 
@@ -744,34 +751,46 @@ class FastVenue(Venue):
     # Commands, one by one
 
     def apply(self, sequenced: c.SequencedCommand) -> e.EventBatch | None:
-        command = sequenced.command
-        if type(command) in ORDER_COMMANDS:
-            producer = self._producer_numbers.get(sequenced.producer)
-            if producer is None:
-                producer = self.producer_number(sequenced.producer)
-            if write_command(self._command_bytes, self._text_bytes, sequenced, command, producer):
-                header = (
-                    self._header
-                )  # Read as it is: this is done for each command, and a property costs more than the check.
-                assert sequenced.sequence == header[layout.COMMAND_SEQUENCE] + 1, (sequenced, self.command_sequence)
-                assert sequenced.time_ns >= header[layout.TIME], (sequenced, self.time_ns)
-                first = header[layout.EVENT_SEQUENCE] + 1
-                if self._run_one(command):
-                    return self._decode(sequenced, first)
-        batch = super().apply(sequenced)
-        self._after_general(command, batch)
-        return batch
+        if type(sequenced.command) in ORDER_COMMANDS:
+            length = self._exchange(sequenced, encode(sequenced))
+            if length >= 0:
+                return decode_batch(self.state.answer[:length]) if length else None
+        return self._apply_general(sequenced)
 
-    def _run_one(self, command: Any) -> bool:
-        """Whether compiled code has carried out the command that was written."""
+    def apply_encoded(self, sequenced: c.SequencedCommand, encoded: bytes = b"") -> bytes | None:
+        if type(sequenced.command) in ORDER_COMMANDS:
+            length = self._exchange(sequenced, encoded or encode(sequenced))
+            if length >= 0:
+                return self.state.answer[:length].tobytes() or None
+        batch = self._apply_general(sequenced)
+        return encode(batch) if batch else None
+
+    def _exchange(self, sequenced: c.SequencedCommand, encoded: bytes) -> int:
+        """Have compiled code carry out an order command; returns the length of the answer, below 0 where it left the command alone."""
+        producer = self._producer_numbers.get(sequenced.producer)
+        if producer is None:
+            producer = self.producer_number(sequenced.producer)
+        length = len(encoded)
+        if length > messages.MESSAGE_BYTES_MAX:
+            return -1
+        self._message_bytes[:length] = encoded
         state = self.state
-        while not run(state.h, self._command_address, 1, self._text_address, state.events_address, state.events_max):
-            stopped = self._header[layout.STOPPED]
+        while (answered := exchange(state.h, self._reading_address, length, producer)) < 0:
+            stopped, command = self._header[layout.STOPPED], sequenced.command
             if stopped == layout.EVENTS_FULL:
                 state.own_room_for(1)
-            elif stopped != layout.NEEDS_SEAT or not self.make_seat(command.account_id, command.instrument_id):
-                return False
-        return True
+            elif stopped == layout.NEEDS_SEAT:
+                assert isinstance(command, c.PlaceOrder), command
+                if not self.make_seat(command.account_id, command.instrument_id):
+                    break
+            else:
+                break
+        return answered
+
+    def _apply_general(self, sequenced: c.SequencedCommand) -> e.EventBatch | None:
+        batch = super().apply(sequenced)
+        self._after_general(sequenced.command, batch)
+        return batch
 
     def make_seat(self, account_id: int, instrument_id: int) -> bool:
         """Whether there are such an account and such an instrument, and so a seat now."""
@@ -864,19 +883,6 @@ class FastVenue(Venue):
 
     # Events
 
-    def _decode(self, sequenced: c.SequencedCommand, first: int) -> e.EventBatch | None:
-        end = self._header[layout.EVENT_AT] - self.state.events_address
-        if end == 0:
-            return None
-        return e.EventBatch(
-            sequenced.sequence,
-            sequenced.time_ns,
-            sequenced.producer,
-            sequenced.producer_sequence,
-            first,
-            decode_events(self.state.event_bytes, 0, end, sequenced.command, self.currencies),
-        )
-
     def decode_batch(
         self,
         first_sequence: int,
@@ -889,7 +895,7 @@ class FastVenue(Venue):
 
         As many Python objects as there are events: for looking, not for speed.
         """
-        buffer = events.view(np.uint8).data
+        self._header[layout.TEXT] = np.frombuffer(text or b"\0", np.uint8).ctypes.data
         event_sequence = self.event_sequence + 1 - _count_events(events, others)
         batches: list[e.EventBatch] = []
         starts = np.flatnonzero(np.diff(events["command"].astype(np.int64), prepend=-1))
@@ -899,8 +905,11 @@ class FastVenue(Venue):
                 batch = others[int(events[start : start + 1].view(layout.OTHER)["batch"][0])]
             else:
                 record = commands[row]
-                decoded = decode_events(
-                    buffer, int(start) * 96, int(end) * 96, command_of(record, text), self.currencies
+                length = messages.encode_events(
+                    self.state.h,
+                    commands.ctypes.data + row * layout.COMMAND_BYTES,
+                    events.ctypes.data + int(start) * layout.EVENT_BYTES,
+                    events.ctypes.data + int(end) * layout.EVENT_BYTES,
                 )
                 batch = e.EventBatch(
                     first_sequence + row,
@@ -908,7 +917,7 @@ class FastVenue(Venue):
                     self._producer_names[int(record["producer"])],
                     int(record["producer_sequence"]),
                     event_sequence,
-                    decoded,
+                    decode_events(self.state.answer[:length]),
                 )
             event_sequence += len(batch.events)
             batches.append(batch)

@@ -43,8 +43,8 @@ R_BASE, R_END, R_AT, R_KEY, R_TIME, R_STOPPED, R_CRC_TABLES, R_LAST = range(8)
 R_LAST: address of the record before it, 0 where none has been read."""
 R_COMMANDS, R_OTHERS, R_OTHER_COUNT, R_PRODUCERS, R_PRODUCER_MASK, R_NOTES, R_NOTE_COUNT, R_NOTED = range(8, 16)
 """R_NOTES: addresses of pairs (key before, offset) about records R_NOTE_BYTES apart; R_NOTED: offset of the last such."""
-R_KEY_MAX, R_IS_DENSE, R_NOTE_BYTES, R_OFFSET = range(16, 20)
-"""R_OFFSET: what offsets of notes begin with."""
+R_KEY_MAX, R_IS_DENSE, R_NOTE_BYTES, R_OFFSET, R_IS_TEXT = range(16, 21)
+"""R_OFFSET: what offsets of notes begin with. R_IS_TEXT: what stands where text should is known to be UTF-8."""
 READING_WORDS = 24
 
 # Words of a producer that is known: a table of places, empty where the number is 0
@@ -223,11 +223,13 @@ def read_text(at: int, end: int) -> tuple[int, int, int]:
 
 
 @part
-def read_name(at: int, end: int) -> tuple[int, int, int]:
-    """A client order id that a record has room for, in ASCII."""
+def read_name(r: int, at: int, end: int) -> tuple[int, int, int]:
+    """A client order id that a record has room for; in ASCII, where not all text is known to be text."""
     start, length, after = read_text(at, end)
     if after == 0 or length > NAME_BYTES_MAX:
         return 0, 0, 0
+    if load_i64(r, R_IS_TEXT) != 0:
+        return start, length, after
     index = 0
     while index + 8 <= length:
         if load_i64_anywhere(start + index) & NON_ASCII:
@@ -309,7 +311,7 @@ def read_place(r: int, c: int, items: int, at: int, end: int) -> int:
     if (items < PLACE_ITEMS_MIN) | (items > PLACE_ITEMS_MAX):
         return 0
     account_id, at = read_integer(at, end)
-    name, name_bytes, at = read_name(at, end)
+    name, name_bytes, at = read_name(r, at, end)
     instrument_id, at = read_integer(at, end)
     side, at = read_code(at, end, SIDES)
     order_type, at = read_code(at, end, ORDER_TYPES)
@@ -347,7 +349,7 @@ def read_cancel(r: int, c: int, items: int, at: int, end: int) -> int:
     if items > ITEMS_MIN:
         order_id, at = read_integer(at, end)
     if items > ITEMS_MIN + 1:
-        name, name_bytes, at = read_name(at, end)
+        name, name_bytes, at = read_name(r, at, end)
     if at == 0:
         return 0
     write_order(r, c, CANCEL_TAG, account_id, order_id, 0, 0, name, name_bytes)
@@ -364,7 +366,7 @@ def read_replace(r: int, c: int, items: int, at: int, end: int) -> int:
     if items > ITEMS_MIN:
         order_id, at = read_integer(at, end)
     if items > ITEMS_MIN + 1:
-        name, name_bytes, at = read_name(at, end)
+        name, name_bytes, at = read_name(r, at, end)
     if items > ITEMS_MIN + 2:
         quantity_lots, at = read_integer(at, end)
     if items > ITEMS_MIN + 3:
