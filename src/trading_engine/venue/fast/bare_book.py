@@ -81,7 +81,7 @@ class BareBook:
     def __init__(self, orders_max: int = 1 << 20, price_min: int = -(order_book.TICKS // 2)) -> None:
         if not 0 < orders_max <= ORDERS_MAX or abs(price_min) > PRICE_MIN_MAX:
             raise ValueError(f"orders_max {orders_max} or price_min {price_min} is out of range")
-        buckets_max = 1 << max(10, (orders_max - 1).bit_length())
+        buckets_max = order_book.buckets_for(orders_max)
         self._pool: NDArray[np.uint32] = np.zeros((2 * orders_max + 2) * 8, np.uint32)
         self._buckets: NDArray[np.uint32] = np.zeros(buckets_max, np.uint32)
         self._levels: NDArray[np.uint32] = np.zeros(order_book.TICKS, np.uint32)
@@ -94,7 +94,7 @@ class BareBook:
         header[order_book.LEVELS] = self._levels.ctypes.data
         header[order_book.BITMAP] = self._bitmap.ctypes.data
         header[order_book.FRESH] = 1
-        header[order_book.MASK] = 1023
+        header[order_book.MASK] = order_book.BUCKETS_AT_FIRST - 1
         header[[order_book.BEST_BID, order_book.BEST_ASK]] = order_book.EMPTY
         header[order_book.LIVE_MAX] = orders_max
         header[order_book.BUCKETS_MAX] = buckets_max

@@ -113,6 +113,7 @@ from trading_engine.venue.fast.ledger import change_hold, charge, hold_needed, s
 from trading_engine.venue.fast.memory import choose, load_i64, load_u32, shift_right, store_i64, store_u32
 from trading_engine.venue.fast.names import add_name, end_name, find_name, name_at, read_name
 from trading_engine.venue.fast.order_book import (
+    BUCKETS_PER_ORDER,
     EMPTY,
     HEAD,
     ID,
@@ -339,7 +340,7 @@ def enter_order(h: int, order_id: int) -> int:
     store_i64(h, LIVE, live)
     pool, buckets = load_i64(h, POOL), load_i64(h, BUCKETS)
     mask, split = load_i64(h, MASK), load_i64(h, SPLIT)
-    if live > mask + split and mask + split + 1 < load_i64(h, BUCKETS_MAX):
+    while BUCKETS_PER_ORDER * live > mask + split and mask + split + 1 < load_i64(h, BUCKETS_MAX):
         split_bucket(pool, buckets, mask, split)
         split += 1
         if split > mask:

@@ -14,9 +14,10 @@ asking whether it is the first or the last. Head is the oldest. A level exists e
 *Price → level* is a table with one 32-bit entry per tick, wide and sparsely touched; *the best price* comes from a bitmap of occupied
 ticks (`bitmap.py`), which is asked only when the best level empties.
 
-*Id → order* is a hash table of chains through the orders, grown one bucket at a time (linear hashing), so that no message ever pays for
-all the others. Sixteen consecutive ids share a cache line of buckets, because ids arrive nearly in order; above that they are mixed,
-because clients choose them.
+*Id → order* is a hash table of chains through the orders, grown a few buckets at a time (linear hashing), so that no message ever pays for
+all the others. It is wide, so that an order is nearly always the first in its bucket: who is not, is not fetched beforehand, and
+costs a branch that was not foreseen. Sixteen consecutive ids share a cache line of buckets, because ids arrive nearly in order; above
+that they are mixed, because clients choose them.
 
 *One matching loop for both sides*: a buyer's tick is compared as it is and a seller's as its complement (`tick ^ -side`), so that
 "better" is always "greater" and the side is arithmetic, not a branch.
@@ -48,6 +49,7 @@ CHAIN, SIDE = 6, 6
 ID, TOTAL = 2, 2
 
 QUANTITY_MAX = (1 << 31) - 1
+BUCKETS_PER_ORDER, BUCKETS_AT_FIRST = 4, 1024
 
 # Message: 32 bytes; 64-bit words, then 32-bit words. WHAT is kind | side << 8 | immediate << 16
 M_ID, M_PRICE, M_TAG = 0, 1, 3
@@ -127,6 +129,11 @@ def delist(pool: int, buckets: int, order: int, mask: int, split: int) -> None:
     while get(pool, other, CHAIN) != order:
         other = get(pool, other, CHAIN)
     put(pool, other, CHAIN, after)
+
+
+def buckets_for(orders: int) -> int:
+    """How many buckets a table for so many orders has."""
+    return max(BUCKETS_AT_FIRST, BUCKETS_PER_ORDER << max(0, orders - 1).bit_length())
 
 
 @part
@@ -414,7 +421,7 @@ def apply_batch(header: int, messages: int, message_count: int, reports: int, re
         if order == 0:
             order, free, fresh = take_node(pool, free, fresh)
             live += 1
-            if live > mask + split and mask + split + 1 < buckets_max:
+            while BUCKETS_PER_ORDER * live > mask + split and mask + split + 1 < buckets_max:
                 split_bucket(pool, buckets, mask, split)
                 split += 1
                 if split > mask:

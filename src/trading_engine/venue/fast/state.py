@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trading_engine.venue.fast import core, layout, messages, names
 from trading_engine.venue.fast.bitmap import words_for
-from trading_engine.venue.fast.order_book import EMPTY
+from trading_engine.venue.fast.order_book import BUCKETS_AT_FIRST, EMPTY, buckets_for
 from trading_engine.venue.instrument import Instrument
 
 ORDERS_MAX = 1 << 25
@@ -24,7 +24,6 @@ SEATS_MAX = 1 << 24
 MARKETS_MAX = 1 << 16
 PRODUCERS_MAX = 1 << 16
 CURRENCIES_MAX = 1 << 16
-BUCKETS_AT_FIRST = 1024
 TABLE_AT_FIRST = 1024
 EVENTS_AT_FIRST = 1 << 12
 MIX = 0x9E3779B97F4A7C1
@@ -57,7 +56,7 @@ class State:
     """Accounts, seats, wallets, markets, names and orders by number. Numbers are given once and never again."""
 
     def __init__(self, orders_max: int = ORDERS_MAX, names_max: int = NAMES_MAX) -> None:
-        buckets_max = 1 << max(10, (orders_max - 1).bit_length())
+        buckets_max = buckets_for(orders_max)
         name_buckets = 2 * (1 << max(10, names_max.bit_length()))
         self.header = np.zeros(layout.HEADER_WORDS, np.int64)
         self.h = self.header.ctypes.data
@@ -133,8 +132,7 @@ class State:
     def own_buckets(self, count: int) -> None:
         """Make the empty table of orders as wide as so many will need it, lest it grow bucket by bucket."""
         if not self.header[layout.LIVE]:
-            wanted = 1 << max(0, count - 1).bit_length()
-            self.header[layout.MASK] = min(max(BUCKETS_AT_FIRST, wanted), int(self.header[layout.BUCKETS_MAX])) - 1
+            self.header[layout.MASK] = min(buckets_for(count), int(self.header[layout.BUCKETS_MAX])) - 1
 
     def own_name_buckets(self, count: int) -> None:
         """The same for the table of client order ids."""
