@@ -9,7 +9,7 @@ Linux and macOS (markers tell where a line applies). The other lists are exporte
 | prod.txt | a production image | dependencies and the extra `prod` |
 | dev.txt | `make test`, `make check` | dependencies, the extra `prod`, and the group `dev` |
 | bootstrap.txt | the installer itself | the group `bootstrap` |
-| clients.txt, binance-connector.txt, alpaca-py.txt | tests with clients of other venues | the groups of these names, each by itself |
+| clients.txt and the like: `CLIENTS` | tests with clients of other venues | the groups of these names, each by itself |
 
 Not `uv.lock` and no other format of that kind, because those write the address of the package index into every entry: these lists install
 the same from any mirror. Each list carries a digest of the tables that it was made from, so that a test can tell, without a network,
@@ -33,7 +33,7 @@ EXPORTS: dict[str, list[str]] = {
     "dev.txt": ["pyproject.toml", "--extra", "prod", "--group", "dev"],
 }
 BOOTSTRAP = "bootstrap.txt"
-CLIENTS = ["clients.txt", "binance-connector.txt", "alpaca-py.txt"]
+CLIENTS = ["clients.txt", "binance-connector.txt", "alpaca-py.txt", "quickfix.txt"]
 OF_ONE_GROUP = [BOOTSTRAP, *CLIENTS]
 LISTS = [LOCK, *EXPORTS, *OF_ONE_GROUP]
 INTEL_MAC = "x86_64-apple-darwin"

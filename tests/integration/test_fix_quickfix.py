@@ -1,0 +1,98 @@
+"""A QuickFIX initiator, unmodified, against this venue, with the settings that the documentation has."""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from client_environments import client_python
+
+from support import client_sessions
+from support.fix_client import FixGateway, fix_gateway
+from support.tes_venue import Venue, running_venue, venue_config
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SESSION = Path(client_sessions.__file__).parent / "quickfix_trading.py"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "api" / "fix.md"
+SESSION_SECONDS = 120
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
+    async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
+        yield venue
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway(venue: Venue) -> AsyncIterator[FixGateway]:
+    async with fix_gateway(venue) as gateway:
+        yield gateway
+
+
+def snippet(kind: str) -> str:
+    """What the documentation says in this language."""
+    found = re.findall(rf"```{kind}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 1
+    return str(found[0])
+
+
+def settings_of(folder: Path, python: Path, port: int, begin_string: str) -> str:
+    """The documented settings, with this gateway's port, and a second session like the first."""
+    dictionary = f"{begin_string.replace('.', '')}.xml"
+    text = snippet("ini").replace("9878", str(port)).replace("FIX.4.4", begin_string)
+    text = text.replace("FIX44.xml", str(python.parents[1] / "share" / "quickfix" / dictionary))
+    text = text.replace("store", str(folder / "store")).replace("UseData", f"FileLogPath={folder / 'log'}\nUseData")
+    head, session = text.split("[SESSION]")
+    return f"{head}[SESSION]{session}\n[SESSION]{session.replace('TRADER', 'RIVAL')}"
+
+
+async def run_session(venue: Venue, gateway: FixGateway, folder: Path, begin_string: str) -> dict[str, Any]:
+    python = client_python("quickfix")
+    if python is None or not (python.parents[1] / "share" / "quickfix").is_dir():
+        pytest.skip("needs QuickFIX: `make clients` on Linux with Python 3.11, the one that it has a wheel for")
+    variables = {**os.environ, "BEGIN_STRING": begin_string}
+    for name, text in (
+        ("SETTINGS", settings_of(folder, python, gateway.port, begin_string)),
+        ("TO_ADMIN", snippet("python")),
+    ):
+        variables[name] = str(folder / name)
+        (folder / name).write_text(text)
+    for name in ("ann", "bob"):
+        trader = await venue.log_in(name)
+        key = (await trader.request("POST", "/v1/api-keys", json={"label": "quickfix"})).json()
+        variables |= {f"KEY_{name}": key["key_id"], f"SECRET_{name}": key["secret"]}
+    process = await asyncio.create_subprocess_exec(
+        python, str(SESSION), env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(SESSION_SECONDS):
+        output, errors = await process.communicate()
+    logs = "\n".join(path.read_text() for path in (folder / "log").glob("*") if process.returncode)
+    assert process.returncode == 0, errors.decode() + logs
+    seen: dict[str, Any] = json.loads(output)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("begin_string", "partial", "replaced", "away"),
+    [("FIX.4.4", "F", "1", "F"), ("FIX.4.2", "1", "1", "1")],
+)
+async def test_quickfix_initiator_trades_and_misses_nothing(
+    venue: Venue, gateway: FixGateway, tmp_path: Path, begin_string: str, partial: str, replaced: str, away: str
+) -> None:
+    assert await run_session(venue, gateway, tmp_path, begin_string) == {
+        "snapshot": "0",
+        "rival": ["r1", "0", "0", "5", "5", "0"],
+        "increment": ["0", "1", "AAPL", "231.00", "5"],
+        "placed": [["t1", "0", "0", "8", "8", "0"], ["t1", partial, "1", "8", "3", "5"]],
+        "amended": ["t2", "5", replaced, "10", "5", "5", "t1"],
+        "while away": [["t2", away, "1", "10", "4", "6"], ["t2", away, "1", "10", "3", "7"]],
+        "canceled": ["t3", "4", "4", "10", "0", "7", "t2"],
+        "too late": ["9", "t4", "t2", "0", "1"],
+        "refused": [],
+    }
