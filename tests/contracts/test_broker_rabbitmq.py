@@ -26,7 +26,7 @@ from trading_engine.messaging.broker import (
     StreamMessage,
     StreamPublisher,
 )
-from trading_engine.messaging.transports import RABBITMQ_URL_VARIABLE, broker_for
+from trading_engine.messaging.transports import broker_for
 from trading_engine.messaging.transports.hub import StreamCorrupt
 from trading_engine.messaging.transports.rabbitmq import RabbitMQBroker
 from trading_engine.messaging.transports.rabbitmq_streams import PART_BYTES_MAX, Headers, encode_pairs
@@ -375,7 +375,7 @@ class TestConfiguration:
             broker_for(configured(prefix="two words"))
 
     def test_password_in_the_file_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match=RABBITMQ_URL_VARIABLE):
+        with pytest.raises(ConfigError, match="TRADING_ENGINE_RABBITMQ_URL"):
             broker_for(configured(url="amqp://venue:secret@127.0.0.1/"))
 
     def test_address_of_another_kind_is_refused(self) -> None:
@@ -383,7 +383,7 @@ class TestConfiguration:
             broker_for(configured(url="http://127.0.0.1/"))
 
     async def test_address_in_the_environment_is_used(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv(RABBITMQ_URL_VARIABLE, server.url)
+        monkeypatch.setenv("TRADING_ENGINE_RABBITMQ_URL", server.url)
         broker = broker_for(configured(url="amqp://127.0.0.1:1/", prefix=server.prefix))
         await broker.connect()
         await broker.publisher("q").publish(b"one")

@@ -22,7 +22,7 @@ from trading_engine.database.connections import Use
 from trading_engine.database.errors import DatabaseError
 from trading_engine.database.historical.database import HistoricalDatabase
 from trading_engine.database.historical.fold import HistoryFold
-from trading_engine.database.historical.opening import history_folder, open_history
+from trading_engine.database.historical.opening import historical_url, history_folder, open_history
 from trading_engine.database.historical.records import StartState
 from trading_engine.database.historical.schema import DEPTH, QUOTE, TRADE
 from trading_engine.database.historical.schema import Table as HistoryTable
@@ -112,7 +112,7 @@ async def replayed_contents(config: Config, folder: Path, event_sequence: int) -
 
 def check_history(config: Config) -> list[str]:
     """What differs, one line for each table; nothing where there is no history. Raises `DatabaseError`, `ObsError`."""
-    if not config.database.historical_url and not history_folder(config).exists():
+    if not historical_url(config) and not history_folder(config).exists():
         return []
     stream = event_stream(config.obs.shard)
     with open_history(config) as history:

@@ -22,7 +22,6 @@ thread and back for each cursor, statement, fetch and close. Measured in one run
 """
 
 import asyncio
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +36,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from trading_engine.database.errors import DatabaseUnavailable
-from trading_engine.shared.config import ConfigError
 
 READERS_MAX = 4
 """Read transactions at a time; more wait for their turn."""
@@ -191,22 +189,6 @@ class PostgresqlBackend(Backend):
 
 
 BACKENDS: dict[str, Callable[[URL], Backend]] = {"sqlite": SqliteBackend, "postgresql": PostgresqlBackend}
-
-
-def configured_url(key: str, configured: str, sqlite_file: Path) -> str:
-    """The address of a database: of the environment, of the configuration's `database.<key>`, or else of a file. Raises `ConfigError`.
-
-    A password is a secret, so it is never in the configuration; the driver takes one from PGPASSWORD or a password file too.
-    """
-    variable = f"TRADING_ENGINE_{key.upper()}"
-    from_environment = os.environ.get(variable)
-    if from_environment:
-        return from_environment
-    if configured and parse_url(configured).password is not None:
-        raise ConfigError(
-            f"database.{key} holds a password: set {variable} to the address with it instead, or PGPASSWORD"
-        )
-    return configured or f"sqlite:///{sqlite_file}"
 
 
 def parse_url(text: str) -> URL:

@@ -27,8 +27,9 @@ from trading_engine.database.analytics.records import (
     TradeAnalysis,
     TraderMetrics,
 )
-from trading_engine.database.connections import Use, configured_url
+from trading_engine.database.connections import Use
 from trading_engine.database.sql_database import SqlDatabase
+from trading_engine.shared.addresses import server_url
 from trading_engine.shared.config import Config
 
 """A name of its own, so that this and the transactional database can share one PostgreSQL database."""
@@ -47,7 +48,8 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 def analytics_url(config: Config) -> str:
     """The configured URL, or that of the SQLite file in the shard's data directory. Raises `ConfigError`."""
-    return configured_url("analytics_url", config.database.analytics_url, config.obs_path / ANALYTICS_FILE)
+    configured = server_url("database.analytics_url", config.database.analytics_url)
+    return configured or f"sqlite:///{config.obs_path / ANALYTICS_FILE}"
 
 
 class Ranking(StrEnum):

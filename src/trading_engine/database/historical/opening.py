@@ -11,6 +11,7 @@ from trading_engine.database.historical.database import HistoricalDatabase, Hist
 from trading_engine.database.historical.kdb_client import KdbClient
 from trading_engine.database.historical.kdb_history import KdbHistory, KdbHistoryWriter
 from trading_engine.database.historical.projection import ThreadedHistoryProjection
+from trading_engine.shared.addresses import server_url
 from trading_engine.shared.config import Config
 
 FOLDER = "history"
@@ -21,16 +22,21 @@ def history_folder(config: Config) -> Path:
     return config.data_path / FOLDER
 
 
+def historical_url(config: Config) -> str:
+    """Of kdb+; empty for the embedded history. Raises `ConfigError`."""
+    return server_url("database.historical_url", config.database.historical_url)
+
+
 def shown_history(config: Config) -> str:
     """Where it is, without a password."""
-    url = config.database.historical_url
+    url = historical_url(config)
     return KdbClient.of_url(url).place if url else str(history_folder(config))
 
 
 def open_history(config: Config, threads: int | None = None) -> HistoricalDatabase:
     """To ask; at most `threads` of this process work on a question. Raises `DatabaseUnavailable` where nothing has been written yet."""
-    if config.database.historical_url:
-        return KdbHistory(KdbClient.of_url(config.database.historical_url))
+    if url := historical_url(config):
+        return KdbHistory(KdbClient.of_url(url))
     from trading_engine.database.historical.tick_store import TickStore
 
     return TickStore(history_folder(config), threads)
@@ -38,8 +44,8 @@ def open_history(config: Config, threads: int | None = None) -> HistoricalDataba
 
 def open_history_writer(config: Config) -> HistoryWriter:
     """To write: one process at a time. Raises `DatabaseError`."""
-    if config.database.historical_url:
-        return KdbHistoryWriter(KdbClient.of_url(config.database.historical_url))
+    if url := historical_url(config):
+        return KdbHistoryWriter(KdbClient.of_url(url))
     from trading_engine.database.historical.tick_writer import TickStoreWriter
 
     return TickStoreWriter(history_folder(config), roll_rows=config.database.historical_roll_rows)
@@ -65,7 +71,7 @@ class HistorySetUp:
         """On kdb+ the tables are made by `schemas.q`, which the server was started with. Raises `DatabaseError`."""
         from trading_engine.database.historical.tick_files import SCHEMA_VERSION, version_in
 
-        if self._config.database.historical_url:
+        if historical_url(self._config):
             with open_history(self._config) as history:
                 history.instruments()
             return str(SCHEMA_VERSION), str(SCHEMA_VERSION)

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from trading_engine.database.connections import Connections, configured_url
+from trading_engine.database.connections import Connections
 from trading_engine.database.sql_database import SqlDatabase
 from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.audit import AuditLog
 from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.shared.addresses import server_url
 from trading_engine.shared.config import Config
 
 TRANSACTIONAL_FILE = "transactional.db"
@@ -14,7 +15,8 @@ TRANSACTIONAL_FILE = "transactional.db"
 
 def transactional_url(config: Config) -> str:
     """The configured URL, or that of the SQLite file in the data directory. Raises `ConfigError`."""
-    return configured_url("transactional_url", config.database.transactional_url, config.data_path / TRANSACTIONAL_FILE)
+    configured = server_url("database.transactional_url", config.database.transactional_url)
+    return configured or f"sqlite:///{config.data_path / TRANSACTIONAL_FILE}"
 
 
 class TransactionalDatabase(SqlDatabase):

@@ -13,7 +13,6 @@ was last, which the log tells, and writes fail. Redis only makes readers faster 
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -44,14 +43,12 @@ from trading_engine.database.utilities.records import (
     limits_to_text,
 )
 from trading_engine.database.utilities.redis_side import RedisSide
+from trading_engine.shared.addresses import server_url
 from trading_engine.shared.config import Config, InstrumentConfig
 from trading_engine.shared.log import fields
 from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 
 UTILITIES_FILE = "utilities.db"
-URL_VARIABLE = "TRADING_ENGINE_UTILITIES_URL"
-REDIS_URL_VARIABLE = "TRADING_ENGINE_REDIS_URL"
-"""Addresses with passwords come from the environment and are used instead of those of the configuration."""
 POLL_S = 0.4
 STOP_S = 2.0
 POLL_HEARD_S = 5.0
@@ -62,14 +59,14 @@ log = logging.getLogger(__name__)
 
 
 def utilities_url(config: Config) -> str:
-    """That of the environment, the configured one, or that of the SQLite file in the data directory."""
-    configured = os.environ.get(URL_VARIABLE) or config.database.utilities_url
+    """The configured one, or that of the SQLite file in the data directory. Raises `ConfigError`."""
+    configured = server_url("database.utilities_url", config.database.utilities_url)
     return configured or f"sqlite:///{config.data_path / UTILITIES_FILE}"
 
 
 def redis_url(config: Config) -> str:
-    """That of the environment, or the configured one; empty for none."""
-    return os.environ.get(REDIS_URL_VARIABLE) or config.database.redis_url
+    """Empty for none. Raises `ConfigError`."""
+    return server_url("database.redis_url", config.database.redis_url)
 
 
 class UtilitiesDatabase(SqlDatabase):

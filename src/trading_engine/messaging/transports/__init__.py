@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 
 from trading_engine.messaging.broker import MessageBroker
 from trading_engine.messaging.transports.embedded import EmbeddedBroker
+from trading_engine.shared.addresses import server_url
 from trading_engine.shared.config import Config, ConfigError
 
 EMBEDDED, RABBITMQ = "embedded", "rabbitmq"
-RABBITMQ_URL_VARIABLE = "TRADING_ENGINE_RABBITMQ_URL"
-"""Address with user and password, used instead of that in the configuration."""
 PREFIX_PATTERN = r"[A-Za-z0-9_.:-]{0,100}"
 SOCKET_PATH_BYTES_MAX = 100
 """Linux takes 107, macOS 103."""
@@ -36,11 +35,7 @@ def uses_rabbitmq(config: Config) -> bool:
 
 def rabbitmq_broker(config: Config) -> MessageBroker:
     """Raises `ConfigError`."""
-    url = os.environ.get(RABBITMQ_URL_VARIABLE) or config.messaging.rabbitmq.url
-    if urlsplit(config.messaging.rabbitmq.url).password is not None:
-        raise ConfigError(
-            f"messaging.rabbitmq.url holds a password: set {RABBITMQ_URL_VARIABLE} to the address with it instead"
-        )
+    url = server_url("messaging.rabbitmq.url", config.messaging.rabbitmq.url)
     if not re.fullmatch(PREFIX_PATTERN, config.messaging.rabbitmq.prefix):
         raise ConfigError(f"messaging.rabbitmq.prefix: not of the form {PREFIX_PATTERN}")
     if urlsplit(url).scheme not in ("amqp", "amqps") or not urlsplit(url).hostname:
