@@ -65,9 +65,9 @@ class Feed:
 
 def test_delta_follows_on_the_snapshot_of_a_subscriber_in_the_middle_of_an_interval() -> None:
     feed, early, late = Feed(), Screen(), Screen()
-    feed.data.subscribe_book(feed.market, early)
+    feed.data.subscribe("book", feed.market, early)
     feed.level(BUY, 23000, 5)
-    feed.data.subscribe_book(feed.market, late)
+    feed.data.subscribe("book", feed.market, late)
     feed.level(BUY, 23000, 8)
     feed.data.flush()
     assert [(m["type"], m.get("previous_sequence"), m["sequence"]) for m in early.take()] == [
@@ -82,7 +82,7 @@ def test_delta_follows_on_the_snapshot_of_a_subscriber_in_the_middle_of_an_inter
 
 def test_levels_that_changed_several_times_are_sent_once_as_they_are_in_the_end() -> None:
     feed, screen = Feed(), Screen()
-    feed.data.subscribe_book(feed.market, screen)
+    feed.data.subscribe("book", feed.market, screen)
     screen.take()
     for lots in (1, 2, 3, 0, 4):
         feed.level(SELL, 23100, lots)
@@ -97,8 +97,8 @@ def test_levels_that_changed_several_times_are_sent_once_as_they_are_in_the_end(
 
 def test_trades_go_out_before_the_book_and_in_pieces() -> None:
     feed, screen = Feed(), Screen()
-    feed.data.subscribe_trades(feed.market, screen)
-    feed.data.subscribe_book(feed.market, screen)
+    feed.data.subscribe("trades", feed.market, screen)
+    feed.data.subscribe("book", feed.market, screen)
     screen.take()
     for _ in range(TRADES_PER_MESSAGE_MAX + 1):
         feed.trade(23000, 1)
@@ -111,18 +111,18 @@ def test_trades_go_out_before_the_book_and_in_pieces() -> None:
 def test_trades_of_before_the_subscription_are_not_sent() -> None:
     feed, screen = Feed(), Screen()
     feed.trade(23000, 1)
-    feed.data.subscribe_trades(feed.market, screen)
+    feed.data.subscribe("trades", feed.market, screen)
     feed.data.flush()
     assert screen.take() == []
 
 
 def test_ticker_is_sent_at_most_once_an_interval_and_only_when_it_changed() -> None:
     feed, screen = Feed(), Screen()
-    feed.data.subscribe_all_tickers(screen)
+    feed.data.subscribe("ticker", None, screen)
     assert [m["last"] for m in screen.take()] == [None]
     feed.trade(23000, 2)
     feed.trade(23100, 3)
-    feed.data.subscribe_book(feed.market, Screen())
+    feed.data.subscribe("book", feed.market, Screen())
     feed.data.flush()
     (ticker,) = screen.take()
     assert {key: ticker[key] for key in ("open", "high", "low", "last", "volume", "change", "change_percent")} == {
@@ -142,7 +142,7 @@ def test_ticker_moves_on_with_time_when_nothing_is_traded() -> None:
     feed, screen = Feed(), Screen()
     feed.trade(23000, 2)
     feed.data.flush()
-    feed.data.subscribe_ticker(feed.market, screen)
+    feed.data.subscribe("ticker", feed.market, screen)
     screen.take()
     feed.now_ns += (WINDOW_MINUTES + 1) * MINUTE_NS
     feed.data.flush()

@@ -19,6 +19,7 @@ from trading_engine.clients.sdk.views import (
     ApiKey,
     BatchResult,
     Book,
+    BookOrders,
     Candle,
     Contingency,
     Countdown,
@@ -28,6 +29,7 @@ from trading_engine.clients.sdk.views import (
     Health,
     Instrument,
     Interval,
+    MarketSession,
     Me,
     Order,
     OrderGroup,
@@ -35,6 +37,7 @@ from trading_engine.clients.sdk.views import (
     OrderType,
     Portfolio,
     Position,
+    QueuePosition,
     Side,
     Ticker,
     TimeInForce,
@@ -223,6 +226,18 @@ class AsyncClient:
 
     async def book(self, symbol: str, *, depth: int = 50) -> Book:
         return await self._run(self._session.perform(calls.book(symbol, depth)))
+
+    async def book_orders(self, symbol: str) -> BookOrders:
+        """The book order by order."""
+        return await self._run(self._session.perform(calls.book_orders(symbol)))
+
+    async def market_session(self, symbol: str) -> MarketSession:
+        """The phase, what an auction would come to, halts and limit bands."""
+        return await self._run(self._session.perform(calls.market_session(symbol)))
+
+    async def queue_position(self, order_id: str) -> QueuePosition:
+        """Where an own order stands."""
+        return await self._run(self._session.perform(calls.queue_position(order_id)))
 
     async def trades(self, symbol: str, *, limit: int = PAGE, before: str | None = None) -> TradePage:
         """One page, newest first."""

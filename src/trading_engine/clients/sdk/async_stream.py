@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from trading_engine.clients.sdk import calls
 from trading_engine.clients.sdk.calls import Number, OrderTerms
 from trading_engine.clients.sdk.errors import Disconnected, FellBehind, NotFound, ServerFailed, TradingError
-from trading_engine.clients.sdk.local_book import LocalBook
+from trading_engine.clients.sdk.local_book import LocalBook, LocalOrders
 from trading_engine.clients.sdk.session import Session, Steps
 from trading_engine.clients.sdk.stream_session import (
     CommandSteps,
@@ -140,10 +140,26 @@ class AsyncStream:
         """The local book of a symbol that is subscribed to; KeyError for another."""
         return self._state.book(symbol)
 
+    def book_orders(self, symbol: str) -> LocalOrders:
+        """The local book of orders of a symbol that is subscribed to order by order; KeyError for another."""
+        return self._state.book_orders(symbol)
+
     # Subscriptions
 
     async def subscribe_book(self, symbol: str) -> None:
         await self._command(self._state.subscribe("book", symbol))
+
+    async def subscribe_book_orders(self, symbol: str) -> None:
+        """The book order by order: `book_orders(symbol)`."""
+        await self._command(self._state.subscribe("l3", symbol))
+
+    async def subscribe_session(self, symbol: str = "*") -> None:
+        """Phases, halts, auctions and limit bands of one market or of all."""
+        await self._command(self._state.subscribe("session", symbol))
+
+    async def subscribe_queue(self) -> None:
+        """Where own orders stand in the queue, whenever that changes."""
+        await self._command(self._state.subscribe("queue"))
 
     async def subscribe_trades(self, symbol: str) -> None:
         await self._command(self._state.subscribe("trades", symbol))

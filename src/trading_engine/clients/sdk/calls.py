@@ -14,6 +14,7 @@ from trading_engine.clients.sdk.views import (
     ApiKey,
     BatchResult,
     Book,
+    BookOrders,
     Candles,
     Contingency,
     Countdown,
@@ -22,6 +23,7 @@ from trading_engine.clients.sdk.views import (
     Health,
     Instrument,
     Interval,
+    MarketSession,
     Me,
     Order,
     OrderGroup,
@@ -30,6 +32,7 @@ from trading_engine.clients.sdk.views import (
     Peg,
     Portfolio,
     Position,
+    QueuePosition,
     SelfTradePrevention,
     Side,
     Ticker,
@@ -129,6 +132,9 @@ _read_fills = _reader(FillPage)
 _read_instruments = _reader(_Instruments)
 _read_instrument = _reader(Instrument)
 _read_book = _reader(Book)
+_read_book_orders = _reader(BookOrders)
+_read_market_session = _reader(MarketSession)
+_read_queue_position = _reader(QueuePosition)
 _read_trades = _reader(TradePage)
 _read_candles = _reader(Candles)
 _read_tickers = _reader(_Tickers)
@@ -348,6 +354,18 @@ def instrument(symbol: str) -> Call[Instrument]:
 def book(symbol: str, depth: int) -> Call[Book]:
     path = f"/v1/instruments/{_segment(symbol)}/book"
     return Call("GET", path, _read_book, query=_query(depth=depth), needs_login=False)
+
+
+def book_orders(symbol: str) -> Call[BookOrders]:
+    return Call("GET", f"/v1/instruments/{_segment(symbol)}/l3", _read_book_orders, needs_login=False)
+
+
+def market_session(symbol: str) -> Call[MarketSession]:
+    return Call("GET", f"/v1/instruments/{_segment(symbol)}/session", _read_market_session, needs_login=False)
+
+
+def queue_position(order_id: str) -> Call[QueuePosition]:
+    return Call("GET", f"/v1/orders/{_segment(order_id)}/queue", _read_queue_position)
 
 
 def trades(symbol: str, limit: int, before: str | None) -> Call[TradePage]:

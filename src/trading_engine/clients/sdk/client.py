@@ -28,6 +28,7 @@ from trading_engine.clients.sdk.views import (
     ApiKey,
     BatchResult,
     Book,
+    BookOrders,
     Candle,
     Contingency,
     Countdown,
@@ -37,6 +38,7 @@ from trading_engine.clients.sdk.views import (
     Health,
     Instrument,
     Interval,
+    MarketSession,
     Me,
     Order,
     OrderGroup,
@@ -44,6 +46,7 @@ from trading_engine.clients.sdk.views import (
     OrderType,
     Portfolio,
     Position,
+    QueuePosition,
     Side,
     Ticker,
     TimeInForce,
@@ -244,6 +247,18 @@ class Client:
 
     def book(self, symbol: str, *, depth: int = 50) -> Book:
         return self._run(self._session.perform(calls.book(symbol, depth)))
+
+    def book_orders(self, symbol: str) -> BookOrders:
+        """The book order by order."""
+        return self._run(self._session.perform(calls.book_orders(symbol)))
+
+    def market_session(self, symbol: str) -> MarketSession:
+        """The phase, what an auction would come to, halts and limit bands."""
+        return self._run(self._session.perform(calls.market_session(symbol)))
+
+    def queue_position(self, order_id: str) -> QueuePosition:
+        """Where an own order stands."""
+        return self._run(self._session.perform(calls.queue_position(order_id)))
 
     def trades(self, symbol: str, *, limit: int = PAGE, before: str | None = None) -> TradePage:
         """One page, newest first."""

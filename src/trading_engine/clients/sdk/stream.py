@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from trading_engine.clients.sdk import calls
 from trading_engine.clients.sdk.calls import Number, OrderTerms
 from trading_engine.clients.sdk.errors import Disconnected, FellBehind, NotFound, TradingError
-from trading_engine.clients.sdk.local_book import LocalBook
+from trading_engine.clients.sdk.local_book import LocalBook, LocalOrders
 from trading_engine.clients.sdk.session import Session, Steps
 from trading_engine.clients.sdk.stream_session import (
     CommandSteps,
@@ -126,10 +126,26 @@ class Stream:
         """The local book of a symbol that is subscribed to; KeyError for another."""
         return self._state.book(symbol)
 
+    def book_orders(self, symbol: str) -> LocalOrders:
+        """The local book of orders of a symbol that is subscribed to order by order; KeyError for another."""
+        return self._state.book_orders(symbol)
+
     # Subscriptions
 
     def subscribe_book(self, symbol: str) -> None:
         self._command(self._state.subscribe("book", symbol))
+
+    def subscribe_book_orders(self, symbol: str) -> None:
+        """The book order by order: `book_orders(symbol)`."""
+        self._command(self._state.subscribe("l3", symbol))
+
+    def subscribe_session(self, symbol: str = "*") -> None:
+        """Phases, halts, auctions and limit bands of one market or of all."""
+        self._command(self._state.subscribe("session", symbol))
+
+    def subscribe_queue(self) -> None:
+        """Where own orders stand in the queue, whenever that changes."""
+        self._command(self._state.subscribe("queue"))
 
     def subscribe_trades(self, symbol: str) -> None:
         self._command(self._state.subscribe("trades", symbol))

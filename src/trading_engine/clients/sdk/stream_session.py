@@ -4,8 +4,8 @@ A driver (`Stream`, `AsyncStream`) opens connections, hands every frame to `rece
 connection is gone. All else is here, so that one set of rules holds for both:
 
 - *Subscriptions* are remembered and made again after each reconnect.
-- *Books*: a change that does not follow on the local book marks it as not current and subscribes again, which brings a snapshot.
-  Changes that come before that snapshot are dropped.
+- *Books*: a change that does not follow on the local book, or after which the checksum is another one, marks it as not current and
+  subscribes again, which brings a snapshot. Changes that come before that snapshot are dropped.
 - *Orders* are resumed with `since`, so that nothing is missed. One event of the venue can change two orders of one account (it trades
   with itself), so a connection may break between two messages of one sequence: resuming starts one sequence earlier, and what had been
   seen is dropped. So every message comes exactly once.
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, get_args
 
 import msgspec
 
@@ -33,18 +34,22 @@ from trading_engine.clients.sdk.errors import (
     Unavailable,
     error_of,
 )
-from trading_engine.clients.sdk.local_book import LocalBook
+from trading_engine.clients.sdk.local_book import LocalBook, LocalOrders
 from trading_engine.clients.sdk.session import REPEAT_FOR_S, Pause, pause_before
 from trading_engine.clients.sdk.views import (
     BalanceUpdate,
+    BookOrders,
+    BookOrdersUpdate,
     BookUpdate,
     Channel,
     ConnectionChanged,
     Level,
+    MarketSession,
     MatchingStatus,
     Order,
     OrderUpdate,
     PositionUpdate,
+    QueueUpdate,
     StreamEvent,
     Ticker,
     TradesUpdate,
@@ -73,6 +78,7 @@ class _BookSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     time: datetime | None = None
     bids: list[Level]
     asks: list[Level]
+    checksum: int | None = None
 
 
 class _BookChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="book"):
@@ -82,6 +88,28 @@ class _BookChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     time: datetime | None = None
     bids: list[Level]
     asks: list[Level]
+    checksum: int | None = None
+
+
+class _OrdersSnapshot(BookOrders, frozen=True, kw_only=True, tag_field="type", tag="l3_snapshot"):
+    pass
+
+
+class _OrdersChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="l3"):
+    symbol: str
+    previous_sequence: int
+    sequence: int
+    time: datetime | None = None
+    changes: list[list[str]]
+    checksum: int | None = None
+
+
+class _Session(MarketSession, frozen=True, kw_only=True, tag_field="type", tag="session"):
+    pass
+
+
+class _Queue(QueueUpdate, frozen=True, kw_only=True, tag_field="type", tag="queue"):
+    pass
 
 
 class _Trades(TradesUpdate, frozen=True, kw_only=True, tag_field="type", tag="trades"):
@@ -108,11 +136,12 @@ class _Status(MatchingStatus, frozen=True, kw_only=True, tag_field="type", tag="
     pass
 
 
-_Message = _Ack | _Error | _BookSnapshot | _BookChange | _Trades | _Ticker | _Order | _Balance | _Position | _Status
-
-_KNOWN_TYPES = frozenset(
-    {"ack", "error", "book_snapshot", "book", "trades", "ticker", "order", "balance", "position", "status"}
+_BookMessage = _BookSnapshot | _BookChange | _OrdersSnapshot | _OrdersChange
+_Message = (
+    _Ack | _Error | _BookMessage | _Trades | _Ticker | _Session | _Order | _Queue | _Balance | _Position | _Status
 )
+
+_KNOWN_TYPES = frozenset(str(message.__struct_config__.tag) for message in get_args(_Message))
 
 
 class _TypeOnly(msgspec.Struct, frozen=True):
@@ -181,6 +210,7 @@ class StreamSession:
         """This connection is of no use: it was not let in, or a channel could not be subscribed to again. The driver ends it."""
         self._orders_seen: set[str] = set()
         self._books: dict[str, LocalBook] = {}
+        self._book_orders: dict[str, LocalOrders] = {}
         self._channels: dict[tuple[Channel, str], None] = {}
         self._requests: dict[int, Request] = {}
         self._frames: list[str] = []
@@ -190,6 +220,17 @@ class StreamSession:
         self._orders_id = 0
         """Of the request that subscribed to the orders on this connection."""
         self._repeat_for_s = repeat_for_s
+        # Of messages that are more than an event for the program.
+        self._handlers: dict[type[Any], Callable[[Any], list[StreamEvent]]] = {
+            _BookChange: self._change_book,
+            _BookSnapshot: self._load_book,
+            _OrdersChange: self._change_orders,
+            _OrdersSnapshot: self._load_orders,
+            _Order: self._take_order,
+            _Ack: self._acknowledge,
+            _Error: self._refuse,
+            _Status: self._take_status,
+        }
         self._chance = random.Random(seed)  # noqa: S311 - jitter, not a secret
 
     # Connections
@@ -209,6 +250,8 @@ class StreamSession:
         self._frames.clear()
         for book in self._books.values():
             book.is_current = False
+        for book_orders in self._book_orders.values():
+            book_orders.is_current = False
         for request in [request for request in self._requests.values() if request.was_sent]:
             del self._requests[request.id]
             request.finish(
@@ -243,22 +286,8 @@ class StreamSession:
                     f"The stream sent something that this client does not know: {error}", code="UNREADABLE_ANSWER"
                 ) from error
             return []
-        match message:
-            case _BookChange():
-                return self._change_book(message)
-            case _BookSnapshot():
-                return self._load_book(message)
-            case _Order():
-                return self._take_order(message)
-            case _Ack():
-                return self._acknowledge(message)
-            case _Error():
-                return self._refuse(message)
-            case _Status():
-                self.matching_is_up = message.matching == "ok"
-                return [message]
-            case _:
-                return [message]
+        handler = self._handlers.get(type(message))
+        return [message] if handler is None else handler(message)
 
     # Subscriptions
 
@@ -269,6 +298,8 @@ class StreamSession:
             self._orders_seen.clear()
         if channel == "book":
             self._books.setdefault(symbol, LocalBook(symbol))
+        if channel == "l3":
+            self._book_orders.setdefault(symbol, LocalOrders(symbol))
         try:
             return (
                 yield from self.command("subscribe", self._subscription(channel, symbol), channel=(channel, symbol))
@@ -284,6 +315,10 @@ class StreamSession:
     def book(self, symbol: str) -> LocalBook:
         """The local book of a symbol that is subscribed to. Raises KeyError for another."""
         return self._books[symbol]
+
+    def book_orders(self, symbol: str) -> LocalOrders:
+        """The same of channel `l3`."""
+        return self._book_orders[symbol]
 
     # Commands
 
@@ -400,6 +435,8 @@ class StreamSession:
                 request.channel = None
         if channel == "book":
             self._books.pop(symbol, None)
+        if channel == "l3":
+            self._book_orders.pop(symbol, None)
 
     def _acknowledge(self, ack: _Ack) -> list[StreamEvent]:
         if ack.id == self._authentication_id and ack.op == "auth":
@@ -446,10 +483,32 @@ class StreamSession:
         book = self._books.get(change.symbol)
         if book is None or not book.is_current or change.sequence <= book.sequence:
             return []
-        if not book.change(change.previous_sequence, change.sequence, change.time, change.bids, change.asks):
+        if not book.change(
+            change.previous_sequence, change.sequence, change.time, change.bids, change.asks, change.checksum
+        ):
             self._subscribe_again("book", change.symbol)
             return []
         return [BookUpdate(symbol=book.symbol, sequence=book.sequence, bids=change.bids, asks=change.asks)]
+
+    def _load_orders(self, snapshot: _OrdersSnapshot) -> list[StreamEvent]:
+        book = self._book_orders.get(snapshot.symbol)
+        if book is None:
+            return []
+        book.load(snapshot)
+        return [BookOrdersUpdate(symbol=book.symbol, sequence=book.sequence, changes=[], is_snapshot=True)]
+
+    def _change_orders(self, change: _OrdersChange) -> list[StreamEvent]:
+        book = self._book_orders.get(change.symbol)
+        if book is None or not book.is_current or change.sequence <= book.sequence:
+            return []
+        if not book.change(change.previous_sequence, change.sequence, change.time, change.changes, change.checksum):
+            self._subscribe_again("l3", change.symbol)
+            return []
+        return [BookOrdersUpdate(symbol=book.symbol, sequence=book.sequence, changes=change.changes)]
+
+    def _take_status(self, status: _Status) -> list[StreamEvent]:
+        self.matching_is_up = status.matching == "ok"
+        return [status]
 
     def _take_order(self, update: _Order) -> list[StreamEvent]:
         newest = self.order_sequence or 0

@@ -23,7 +23,7 @@ Peg = Literal["primary", "market", "mid"]
 Contingency = Literal["oco", "oto", "bracket"]
 DisconnectAction = Literal["none", "day", "all"]
 Interval = Literal["1s", "5s", "15s", "1m", "5m", "15m", "1h", "1d"]
-Channel = Literal["book", "trades", "ticker", "orders"]
+Channel = Literal["book", "l3", "trades", "ticker", "session", "orders", "queue"]
 
 OPEN_STATUSES = frozenset({"held", "new", "partially_filled"})
 
@@ -221,6 +221,8 @@ class Book(View, frozen=True, kw_only=True):
     time: datetime | None
     bids: list[Level]
     asks: list[Level]
+    checksum: int | None = None
+    """CRC-32 of the best ten levels of each side, as `local_book` reckons it."""
 
     @property
     def best_bid(self) -> Level | None:
@@ -229,6 +231,81 @@ class Book(View, frozen=True, kw_only=True):
     @property
     def best_ask(self) -> Level | None:
         return self.asks[0] if self.asks else None
+
+
+class DisplayedOrder(msgspec.Struct, frozen=True, array_like=True):
+    """An order as the public sees it: nothing of whose it is."""
+
+    reference: str
+    """What this server calls it; another name after each slice of an iceberg, and when it lost its priority."""
+    price: Decimal
+    quantity: Decimal
+
+
+class BookOrders(View, frozen=True, kw_only=True):
+    """The book order by order: best price first, at one price first in the queue first."""
+
+    symbol: str
+    sequence: int
+    time: datetime | None
+    bids: list[DisplayedOrder]
+    asks: list[DisplayedOrder]
+    checksum: int | None = None
+
+
+class Auction(View, frozen=True, kw_only=True):
+    """What an auction now would come to; `price` is None where nothing could trade."""
+
+    price: Decimal | None
+    quantity: Decimal
+    imbalance: Decimal
+    """What one side wants at the price beyond what the other gives."""
+    imbalance_side: Side | None
+
+
+class PastAuction(Auction, frozen=True, kw_only=True):
+    phase: str
+    """The one that it ended."""
+    time: datetime
+
+
+class LimitBands(View, frozen=True, kw_only=True):
+    reference: Decimal
+    lower: Decimal
+    upper: Decimal
+
+
+class LimitState(View, frozen=True, kw_only=True):
+    side: Side
+    """Whose best price is at its band."""
+    ends_at: datetime
+
+
+class MarketSession(View, frozen=True, kw_only=True):
+    """In which state a market is."""
+
+    symbol: str
+    phase: str
+    ends_at: datetime | None = None
+    """When a call or a halt is planned to end."""
+    halted_by: str | None = None
+    auction: Auction | None = None
+    """In a call."""
+    last_auction: PastAuction | None = None
+    limit_bands: LimitBands | None = None
+    limit_state: LimitState | None = None
+
+
+class QueuePosition(View, frozen=True, kw_only=True):
+    """What is displayed before an own order at its price; None for all of it while the order is not in the book."""
+
+    order_id: str
+    symbol: str
+    sequence: int
+    reference: str | None = None
+    """None also for an order that displays nothing."""
+    quantity_ahead: Decimal | None = None
+    orders_ahead: int | None = None
 
 
 class Trade(View, frozen=True, kw_only=True):
@@ -308,6 +385,31 @@ class BookUpdate(View, frozen=True, kw_only=True):
     is_snapshot: bool = False
 
 
+class BookOrdersUpdate(View, frozen=True, kw_only=True):
+    """A local book of orders has changed: `stream.book_orders(symbol)` is the whole of it."""
+
+    symbol: str
+    sequence: int
+    changes: list[list[str]]
+    """As the venue sent them (docs/api/native.md); none when `is_snapshot`."""
+    is_snapshot: bool = False
+
+
+class QueuedOrder(msgspec.Struct, frozen=True, array_like=True):
+    order_id: str
+    reference: str | None
+    quantity_ahead: Decimal
+    orders_ahead: int
+
+
+class QueueUpdate(View, frozen=True, kw_only=True):
+    """Own orders of one instrument whose place in the queue has become another one."""
+
+    symbol: str
+    sequence: int
+    orders: list[QueuedOrder]
+
+
 class TradesUpdate(View, frozen=True, kw_only=True):
     symbol: str
     trades: list[Trade]
@@ -356,6 +458,9 @@ class ConnectionChanged(View, frozen=True, kw_only=True):
 
 StreamEvent = (
     BookUpdate
+    | BookOrdersUpdate
+    | MarketSession
+    | QueueUpdate
     | TradesUpdate
     | Ticker
     | OrderUpdate

@@ -77,6 +77,7 @@ from trading_engine.servers.tes.services.market_data import MINUTE_NS, WINDOW_MI
 from trading_engine.servers.tes.services.order_entry import OrderEntry
 from trading_engine.servers.tes.services.order_groups import OrderGroups
 from trading_engine.servers.tes.services.private_streams import PrivateStreams
+from trading_engine.servers.tes.services.queue_positions import QueuePositions
 from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.servers.tes.services.revocation import Revocation
@@ -182,6 +183,9 @@ class TradingEngineServer:
             RateLimit("requests", limits.requests_per_second, limits.requests_burst, time.monotonic),
             limits.market_maker_multiple,
         )
+        self._queue_positions = QueuePositions(self.market_data, self.gateway.live_orders.live)
+        self.market_data.add_observer(self._queue_positions)
+        self.gateway.on_batch(self._queue_positions.handle)
         self.app = self._build_app(mounts)
 
     def decimals_of(self, currency: str) -> int:
@@ -197,6 +201,7 @@ class TradingEngineServer:
                 self._order_entry,
                 self.readings,
                 self._private_streams,
+                self._queue_positions,
                 Presence(self.gateway),
                 self.authentication,
                 self._allowances,
@@ -218,6 +223,7 @@ class TradingEngineServer:
                 self.authentication,
                 self.administration,
                 self.readings,
+                self._queue_positions,
                 self.market_data,
                 self.history,
                 self.analytics,

@@ -130,15 +130,18 @@ class AuthOperation(Request, frozen=True, kw_only=True, tag_field="op", tag="aut
     id: RequestId = msgspec.UNSET
 
 
+ChannelName = Literal["book", "l3", "trades", "ticker", "session", "orders", "queue"]
+
+
 class SubscribeOperation(Request, frozen=True, kw_only=True, tag_field="op", tag="subscribe"):
-    channel: Literal["book", "trades", "ticker", "orders"]
+    channel: ChannelName
     symbol: str | None = None
     since: str | None = None
     id: RequestId = msgspec.UNSET
 
 
 class UnsubscribeOperation(Request, frozen=True, kw_only=True, tag_field="op", tag="unsubscribe"):
-    channel: Literal["book", "trades", "ticker", "orders"]
+    channel: ChannelName
     symbol: str | None = None
     id: RequestId = msgspec.UNSET
 

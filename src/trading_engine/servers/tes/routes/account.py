@@ -4,12 +4,14 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
-from trading_engine.servers.tes.errors import not_allowed
+from trading_engine.servers.tes.errors import not_allowed, unknown_order
+from trading_engine.servers.tes.models.requests import order_id_of
 from trading_engine.servers.tes.models.views import OrderView
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, Digits, Limit, answer, number
 from trading_engine.servers.tes.routes.examples import FILL, ORDER
 from trading_engine.servers.tes.routes.openapi import described
 from trading_engine.servers.tes.services.authentication import Authentication
+from trading_engine.servers.tes.services.queue_positions import QueuePositions, QueueView
 from trading_engine.servers.tes.services.readings import (
     FillsPage,
     OrdersPage,
@@ -32,6 +34,14 @@ PORTFOLIO = {
     "currency": "USD",
     "event_sequence": "4711",
 }
+QUEUE = {
+    "order_id": "123",
+    "symbol": "AAPL",
+    "sequence": "815",
+    "reference": "17",
+    "quantity_ahead": "250",
+    "orders_ahead": 2,
+}
 POSITION = {
     "symbol": "AAPL",
     "quantity": "500",
@@ -45,9 +55,10 @@ POSITION = {
 }
 
 
-def account_router(readings: Readings, authentication: Authentication) -> APIRouter:
+def account_router(readings: Readings, queue_positions: QueuePositions, authentication: Authentication) -> APIRouter:
     router = APIRouter(prefix="/v1")
     add_order_routes(router, readings)
+    add_queue_route(router, readings, queue_positions)
     add_holding_routes(router, readings, authentication)
     return router
 
@@ -108,6 +119,20 @@ def add_order_routes(router: APIRouter, readings: Readings) -> None:
         before: Digits = None,
     ) -> Response:
         return answer(await readings.fills(principal, symbol, order_id, number(before), limit))
+
+
+def add_queue_route(router: APIRouter, readings: Readings, queue_positions: QueuePositions) -> None:
+    @router.get(
+        "/orders/{order_id}/queue",
+        tags=["Orders"],
+        summary="Where one of your orders stands: what is displayed before it at its price",
+        **described(QueueView, QUEUE, errors=("UNKNOWN_ORDER", "MATCHING_UNAVAILABLE", *READ_ERRORS)),
+    )
+    async def queue(principal: CurrentPrincipal, order_id: Annotated[str, Path(examples=["123"])]) -> Response:
+        number = order_id_of(order_id)
+        if number is None:
+            raise unknown_order(order_id)
+        return answer(queue_positions.view(await readings.own_order(principal, number)))
 
 
 def add_holding_routes(router: APIRouter, readings: Readings, authentication: Authentication) -> None:

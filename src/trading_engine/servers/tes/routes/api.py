@@ -26,6 +26,7 @@ from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.health import Health
 from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.market_data import MarketData
+from trading_engine.servers.tes.services.queue_positions import QueuePositions
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
 
 CODE_OF_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
@@ -35,6 +36,7 @@ class ApiServices(msgspec.Struct, frozen=True):
     authentication: Authentication
     administration: Administration
     readings: Readings
+    queue_positions: QueuePositions
     market_data: MarketData
     history: History
     analytics: Analytics
@@ -57,7 +59,7 @@ def build_api(services: ApiServices) -> FastAPI:
     app.include_router(administration_router(services.administration))
     app.include_router(order_documentation_router())
     app.include_router(order_control_router(services.order_control))
-    app.include_router(account_router(services.readings, services.authentication))
+    app.include_router(account_router(services.readings, services.queue_positions, services.authentication))
     app.include_router(
         market_data_router(
             services.market_data, services.readings, services.health, services.decimals_of, services.now_ns

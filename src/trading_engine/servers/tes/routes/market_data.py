@@ -13,7 +13,9 @@ from trading_engine.servers.tes.routes.examples import TIME
 from trading_engine.servers.tes.routes.openapi import described
 from trading_engine.servers.tes.services.health import Health, HealthView
 from trading_engine.servers.tes.services.market_data import BookView, Market, MarketData, TickerView
+from trading_engine.servers.tes.services.order_by_order import OrdersView
 from trading_engine.servers.tes.services.readings import CandlesView, Readings, TradesPage
+from trading_engine.servers.tes.services.session_state import SessionView
 
 DEPTH_MAX = 5000
 SECONDS_MAX = 9_000_000_000
@@ -41,8 +43,27 @@ BOOK = {
     "symbol": "AAPL",
     "sequence": "815",
     "time": TIME,
+    "checksum": 3310070434,
     "bids": [["230.10", "300", 2]],
     "asks": [["230.12", "150", 1]],
+}
+ORDERS = {
+    "symbol": "AAPL",
+    "sequence": "815",
+    "time": TIME,
+    "checksum": 187003511,
+    "bids": [["17", "230.10", "100"], ["21", "230.10", "200"]],
+    "asks": [["19", "230.12", "150"]],
+}
+SESSION = {
+    "symbol": "AAPL",
+    "phase": "opening_call",
+    "ends_at": TIME,
+    "halted_by": None,
+    "auction": {"price": "230.11", "quantity": "1200", "imbalance": "300", "imbalance_side": "buy"},
+    "last_auction": None,
+    "limit_bands": None,
+    "limit_state": None,
 }
 TRADE = {
     "trade_id": "77",
@@ -151,6 +172,23 @@ def add_price_routes(
     )
     async def book(symbol: Symbol, depth: Annotated[int, Query(ge=1, le=DEPTH_MAX)] = 50) -> Response:
         return answer(market_of(symbol).book_view(depth))
+
+    @router.get(
+        "/instruments/{symbol}/l3",
+        summary="The order book order by order, first in the queue first",
+        **described(OrdersView, ORDERS, errors=("UNKNOWN_INSTRUMENT", "MATCHING_UNAVAILABLE"), public=True),
+    )
+    async def orders(symbol: Symbol) -> Response:
+        return answer(market_of(symbol).orders_view())
+
+    @router.get(
+        "/instruments/{symbol}/session",
+        summary="The phase, what an auction would come to, halts and limit bands",
+        **described(SessionView, SESSION, errors=("UNKNOWN_INSTRUMENT",), public=True),
+    )
+    async def session(symbol: Symbol) -> Response:
+        market = market_of(symbol)
+        return answer(SessionView(**market.session.fields(market.instrument)))
 
     @router.get(
         "/instruments/{symbol}/trades",

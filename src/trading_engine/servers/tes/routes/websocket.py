@@ -16,7 +16,13 @@ import msgspec
 from trading_engine.database.errors import DatabaseError
 from trading_engine.servers.tes.asgi import Receive, Scope, Send, client_address
 from trading_engine.servers.tes.connections import DirectWebSocket, connection_of, text_frame
-from trading_engine.servers.tes.errors import ApiError, invalid_request, not_authenticated, unlisted_symbol
+from trading_engine.servers.tes.errors import (
+    ApiError,
+    invalid_request,
+    matching_unavailable,
+    not_authenticated,
+    unlisted_symbol,
+)
 from trading_engine.servers.tes.models import requests as r
 from trading_engine.servers.tes.models.views import (
     AckMessage,
@@ -30,10 +36,11 @@ from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.gateway import Gateway
-from trading_engine.servers.tes.services.market_data import Market, MarketData
+from trading_engine.servers.tes.services.market_data import ALL, CHANNELS_OF_ALL, MarketData
 from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams
+from trading_engine.servers.tes.services.queue_positions import Following, QueuePositions
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
 from trading_engine.servers.tes.services.safeguards import Presence
 from trading_engine.servers.tes.socket_sessions import ACCESS_ENDED
@@ -66,6 +73,7 @@ class WebSocketServices(msgspec.Struct, frozen=True):
     order_entry: OrderEntry
     readings: Readings
     private_streams: PrivateStreams
+    queue_positions: QueuePositions
     presence: Presence
     authentication: Authentication
     allowances: Allowances
@@ -130,6 +138,7 @@ class Session:
         self._watched: set[tuple[str, str]] = set()
         self._stream: PrivateStream | None = None
         self._replay: asyncio.Task[None] | None = None
+        self._queue: Following | None = None
         self._in_flight: set[asyncio.Task[None]] = set()
         self._garbage = 0
         self._handlers: dict[type[r.Request], Callable[[Any], Coroutine[Any, Any, None]]] = {
@@ -225,6 +234,7 @@ class Session:
             self._services.market_data.unsubscribe(channel, symbol, self)
         self._watched.clear()
         self._close_stream()
+        self._leave_queue()
         self._leave()
 
     def _leave(self) -> None:
@@ -256,6 +266,7 @@ class Session:
             raise invalid_request("Send either 'token', or 'key' and 'secret'.")
         if self._principal is not None and self._principal.user_id != principal.user_id:
             self._close_stream()
+            self._leave_queue()
         self._services.presence.arrive(principal.account_id)
         self._leave()
         self._principal = principal
@@ -270,29 +281,28 @@ class Session:
             return
         if operation.since is not None:
             raise invalid_request("'since' is for channel 'orders' only.", "since", operation.since)
+        if operation.channel == "queue":
+            self._follow_queue(operation)
+            return
         symbol = self._checked_symbol(operation.channel, operation.symbol)
+        if operation.channel == "l3" and not self._services.market_data.knows_orders(symbol):
+            raise matching_unavailable()
         self._acknowledge("subscribe", operation.id, {"channel": operation.channel, "symbol": symbol})
         self._watch(operation.channel, symbol)
 
     def _watch(self, channel: str, symbol: str) -> None:
         market_data = self._services.market_data
+        market_data.subscribe(channel, None if symbol == ALL else market_data.market(symbol), self)
         self._watched.add((channel, symbol))
-        if symbol == "*":
-            market_data.subscribe_all_tickers(self)
-            return
-        market = market_data.market(symbol)
-        assert market is not None, symbol
-        subscribe: dict[str, Callable[[Market, Session], None]] = {
-            "book": market_data.subscribe_book,
-            "trades": market_data.subscribe_trades,
-            "ticker": market_data.subscribe_ticker,
-        }
-        subscribe[channel](market, self)
 
     async def _unsubscribe(self, operation: r.UnsubscribeOperation) -> None:
         if operation.channel == "orders":
             self._close_stream()
             self._acknowledge("unsubscribe", operation.id, {"channel": "orders"})
+            return
+        if operation.channel == "queue":
+            self._leave_queue()
+            self._acknowledge("unsubscribe", operation.id, {"channel": "queue"})
             return
         symbol = self._checked_symbol(operation.channel, operation.symbol)
         self._services.market_data.unsubscribe(operation.channel, symbol, self)
@@ -302,13 +312,27 @@ class Session:
     def _checked_symbol(self, channel: str, symbol: str | None) -> str:
         if symbol is None:
             raise invalid_request(f"Channel {channel!r} needs a 'symbol'.", "symbol")
-        if symbol == "*" and channel == "ticker":
+        if symbol == ALL and channel in CHANNELS_OF_ALL:
             return symbol
         if self._services.market_data.market(symbol) is None:
             raise unlisted_symbol(symbol)
         return symbol
 
-    # The private stream
+    # The private streams
+
+    def _follow_queue(self, operation: r.SubscribeOperation) -> None:
+        principal = self._authenticated()
+        require_portfolio(principal, Permission.READ)
+        if operation.symbol is not None:
+            raise invalid_request("Channel 'queue' has no symbol.", "symbol", operation.symbol)
+        self._leave_queue()
+        self._acknowledge("subscribe", operation.id, {"channel": "queue"})
+        self._queue = self._services.queue_positions.follow(principal.account_id, self)
+
+    def _leave_queue(self) -> None:
+        if self._queue is not None:
+            self._services.queue_positions.leave(self._queue)
+            self._queue = None
 
     def _follow_orders(self, operation: r.SubscribeOperation) -> None:
         """Between taking `handled` and opening the stream nothing is awaited: that is the seam."""

@@ -51,6 +51,8 @@ class BookFeed:
         assert handled_sequence == waiting.event_sequence, (handled_sequence, waiting.event_sequence)
         self._books, self._waiting = PublicBooks.of_markets(waiting.event_sequence, waiting.markets), None
         self._market_data.begin_books(self._books)
+        for record in waiting.markets:
+            self._market_data.begin_session(record)
 
 
 async def read_books(broker: MessageBroker, shard: int, event_sequence_min: int) -> bytes:

@@ -19,22 +19,41 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import structs
 
 from trading_engine.servers.tes.connections import text_frame
+from trading_engine.servers.tes.errors import matching_unavailable
 from trading_engine.servers.tes.models.views import SIDE_NAMES, encode, rfc3339
+from trading_engine.servers.tes.services.order_by_order import (
+    OrdersMessage,
+    OrdersSnapshotMessage,
+    OrdersView,
+    change_row,
+    orders_view,
+)
+from trading_engine.servers.tes.services.session_state import SessionMessage, SessionState
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
 from trading_engine.venue.events import (
+    AuctionExtended,
+    AuctionIndicated,
+    AuctionUncrossed,
     BookChanged,
+    CircuitBreakerTripped,
+    Event,
     EventBatch,
     InstrumentChanged,
     InstrumentListed,
+    LimitBandsChanged,
+    LimitStateChanged,
     TradeExecuted,
     TradingPhaseChanged,
 )
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market_data.books import PublicBook, PublicBooks
-from trading_engine.venue.market_data.levels import LevelSide
+from trading_engine.venue.market_data.levels import CHECKSUM_LEVELS, LevelSide, checksum
+from trading_engine.venue.market_data.updates import AnyOrderDelta, MarketUpdate
 from trading_engine.venue.order_state import OrderState
+from trading_engine.venue.snapshot import MarketRecord
 from trading_engine.venue.terms import Side, TradingPhase
 
 TRADES_PER_MESSAGE_MAX = 500
@@ -42,6 +61,10 @@ MINUTE_NS = 60 * 1_000_000_000
 WINDOW_MINUTES = 24 * 60
 
 LevelView = tuple[str, str, int]
+ALL = "*"
+OF_SESSIONS: frozenset[type[Event]] = frozenset(
+    {AuctionIndicated, AuctionExtended, AuctionUncrossed, LimitBandsChanged, LimitStateChanged}
+)
 
 
 class Subscriber(Protocol):
@@ -74,16 +97,14 @@ class BookView(msgspec.Struct, frozen=True):
     symbol: str
     sequence: str
     time: str | None
+    checksum: int
+    """Of the best ten levels of each side, however many are shown (`venue.market_data.levels`)."""
     bids: list[LevelView]
     asks: list[LevelView]
 
 
-class BookSnapshotMessage(msgspec.Struct, frozen=True, tag="book_snapshot"):
-    symbol: str
-    sequence: str
-    time: str | None
-    bids: list[LevelView]
-    asks: list[LevelView]
+class BookSnapshotMessage(BookView, frozen=True, tag="book_snapshot"):
+    """The same over the WebSocket."""
 
 
 class BookMessage(msgspec.Struct, frozen=True, tag="book"):
@@ -91,6 +112,7 @@ class BookMessage(msgspec.Struct, frozen=True, tag="book"):
     previous_sequence: str
     sequence: str
     time: str
+    checksum: int
     bids: list[LevelView]
     asks: list[LevelView]
 
@@ -210,12 +232,15 @@ class DayStatistics:
         self.count = sum(bar.count for bar in self._bars)
 
 
+NOBODY: set[Subscriber] = set()
+
+
 class Market:
     """What the public sees of one instrument."""
 
     def __init__(self, instrument: Instrument, phase: TradingPhase = TradingPhase.CLOSED, sequence: int = 0) -> None:
         self.instrument = instrument
-        self.phase = phase
+        self.session = SessionState(phase)
         self.sides: dict[int, LevelSide] = {side: LevelSide(side) for side in Side}
         self.sequence = sequence
         self.time_ns = 0
@@ -227,10 +252,16 @@ class Market:
         self.flushed_sequence = sequence
         self.changed_levels: set[tuple[int, int]] = set()
         self.pending_trades: list[tuple[TradeExecuted, int]] = []
+        self.pending_deltas: list[AnyOrderDelta] = []
+        """What became of displayed orders, where somebody follows them."""
         self.ticker_changed = False
         self.books: PublicBooks | None = None
         """Those of the shard, order by order; None until they have begun."""
         self._snapshot_frame: tuple[int, bytes] | None = None
+
+    @property
+    def phase(self) -> TradingPhase:
+        return self.session.phase
 
     @property
     def price_ticks(self) -> int | None:
@@ -296,17 +327,29 @@ class Market:
             self.instrument.symbol,
             str(self.sequence),
             rfc3339(self.time_ns) if self.time_ns else None,
+            self.checksum(),
             self.level_views(Side.BUY, self.sides[Side.BUY].prices(depth)),
             self.level_views(Side.SELL, self.sides[Side.SELL].prices(depth)),
         )
+
+    def checksum(self) -> int:
+        """By which a client knows that its levels are these."""
+        bids, asks = (self.sides[side].rows(CHECKSUM_LEVELS) for side in Side)
+        return checksum(self.instrument, bids, asks)
 
     def snapshot_frame(self) -> bytes:
         """All levels; encoded once for all who subscribe at the same state."""
         if self._snapshot_frame is None or self._snapshot_frame[0] != self.sequence:
             book = self.book_view()
-            message = BookSnapshotMessage(book.symbol, book.sequence, book.time, book.bids, book.asks)
+            message = BookSnapshotMessage(**structs.asdict(book))
             self._snapshot_frame = (self.sequence, text_frame(encode(message)))
         return self._snapshot_frame[1]
+
+    def orders_view(self) -> OrdersView:
+        """Raises `ApiError` as long as the orders are not known."""
+        if self.book is None:
+            raise matching_unavailable()
+        return orders_view(self.book, self.time_ns)
 
     def trade_view(self, event: TradeExecuted, time_ns: int) -> TradeView:
         return TradeView(
@@ -318,26 +361,35 @@ class Market:
             rfc3339(time_ns),
         )
 
-    def take_delta(self) -> BookMessage | None:
-        """The levels that changed since the last call, best first."""
-        if self.sequence == self.flushed_sequence:
-            return None
+    def delta(self) -> BookMessage:
+        """The levels that changed since what was told last, best first."""
         bids = sorted((price for side, price in self.changed_levels if side == Side.BUY), reverse=True)
         asks = sorted(price for side, price in self.changed_levels if side == Side.SELL)
-        message = BookMessage(
+        return BookMessage(
             self.instrument.symbol,
             str(self.flushed_sequence),
             str(self.sequence),
             rfc3339(self.time_ns),
+            self.checksum(),
             self.level_views(Side.BUY, bids),
             self.level_views(Side.SELL, asks),
         )
-        self.skip_delta()
-        return message
 
-    def skip_delta(self) -> None:
-        """Nobody watches: what changed need not be told."""
+    def orders_delta(self, book: PublicBook) -> OrdersMessage:
+        """What became of the displayed orders since what was told last."""
+        return OrdersMessage(
+            self.instrument.symbol,
+            str(self.flushed_sequence),
+            str(self.sequence),
+            rfc3339(self.time_ns),
+            book.order_checksum(),
+            [change_row(delta, self.instrument) for delta in self.pending_deltas],
+        )
+
+    def was_told(self) -> None:
+        """All that changed was told to those who watch."""
         self.changed_levels.clear()
+        self.pending_deltas.clear()
         self.flushed_sequence = self.sequence
 
     def ticker_fields(self) -> dict[str, Any]:
@@ -373,10 +425,9 @@ class MarketData:
         self._by_symbol: dict[str, Market] = {}
         self._touched: set[int] = set()
         self._minute = 0
-        self._book_subscribers: dict[str, set[Subscriber]] = {}
-        self._trade_subscribers: dict[str, set[Subscriber]] = {}
-        self._ticker_subscribers: dict[str, set[Subscriber]] = {}
-        self._all_ticker_subscribers: set[Subscriber] = set()
+        self._sessions_changed: set[int] = set()
+        self._subscribers: dict[tuple[str, str], set[Subscriber]] = {}
+        """By channel and symbol, which is `*` for those who follow all."""
         self._observers: list[MarketObserver] = []
 
     def add_observer(self, observer: MarketObserver) -> None:
@@ -393,6 +444,10 @@ class MarketData:
 
     def instrument(self, instrument_id: int) -> Instrument:
         return self._markets[instrument_id].instrument
+
+    def knows_orders(self, symbol: str) -> bool:
+        """Whether a market's book is known order by order."""
+        return self._by_symbol[symbol].books is not None
 
     def ticker_views(self) -> list[TickerView]:
         self._expire()
@@ -413,12 +468,18 @@ class MarketData:
             market = self._markets[instrument_id]
             self._flush_changes(market)
             if market.begin_book(books):
-                send_to_all(self._book_subscribers.get(market.instrument.symbol, ()), market.snapshot_frame())
+                send_to_all(self._watching("book", market), market.snapshot_frame())
+
+    def begin_session(self, record: MarketRecord) -> None:
+        """Take over in which state a market is."""
+        instrument_id = record.instrument.instrument_id
+        self._markets[instrument_id].session.begin(record)
+        self._sessions_changed.add(instrument_id)
 
     def apply(self, batch: EventBatch, books: PublicBooks | None = None) -> None:
         """Take a batch in; `books` are those of its shard, once they have begun."""
         if books is not None:
-            books.apply(batch)
+            self._keep_deltas(books.apply(batch))
         for event in batch.events:
             match event:
                 case BookChanged():
@@ -430,56 +491,76 @@ class MarketData:
                 case InstrumentListed():
                     market = Market(event.instrument)
                     self.add_market(market)
+                    self._sessions_changed.add(event.instrument.instrument_id)
                     if books is not None:
                         market.begin_book(books)
                 case InstrumentChanged():
                     self._markets[event.instrument.instrument_id].instrument = event.instrument
                 case TradingPhaseChanged():
-                    self._change_phase(event)
+                    self._change_phase(event, any(isinstance(other, CircuitBreakerTripped) for other in batch.events))
+                case _ if type(event) in OF_SESSIONS:
+                    self._change_session(event, batch.time_ns)
                 case _:
                     """Nothing that the public sees."""
 
-    def _change_phase(self, event: TradingPhaseChanged) -> None:
+    def _keep_deltas(self, updates: Iterable[MarketUpdate]) -> None:
+        for update in updates:
+            if update.orders and self._watching("l3", market := self._markets[update.instrument_id]):
+                market.pending_deltas += update.orders
+
+    def _change_phase(self, event: TradingPhaseChanged, is_by_breaker: bool) -> None:
         for market in self._markets.values():
             if event.instrument_id in (0, market.instrument.instrument_id):
-                market.phase = event.phase
+                market.session.change_phase(event, is_by_breaker)
+                self._sessions_changed.add(market.instrument.instrument_id)
+
+    def _change_session(self, event: Any, time_ns: int) -> None:
+        session = self._markets[event.instrument_id].session
+        match event:
+            case AuctionIndicated():
+                session.indicate(event)
+            case AuctionExtended():
+                session.extend(event)
+            case AuctionUncrossed():
+                session.uncross(event, time_ns)
+            case LimitBandsChanged():
+                session.move_bands(event)
+            case LimitStateChanged():
+                session.change_limit_state(event)
+        self._sessions_changed.add(event.instrument_id)
 
     # Subscriptions
 
-    def subscribe_book(self, market: Market, subscriber: Subscriber) -> None:
-        """The others get what is pending, the new one a snapshot: the next delta follows on both."""
-        self._flush_changes(market)
-        self._book_subscribers.setdefault(market.instrument.symbol, set()).add(subscriber)
-        subscriber.send(market.snapshot_frame())
+    def subscribe(self, channel: str, market: Market | None, subscriber: Subscriber) -> None:
+        """Without a market, to all of them. What is pending goes to the others first, so the next message follows on for all.
 
-    def subscribe_trades(self, market: Market, subscriber: Subscriber) -> None:
-        """Trades from now on: those that are still pending happened before."""
-        self._flush_changes(market)
-        self._trade_subscribers.setdefault(market.instrument.symbol, set()).add(subscriber)
-
-    def subscribe_ticker(self, market: Market, subscriber: Subscriber) -> None:
-        self._ticker_subscribers.setdefault(market.instrument.symbol, set()).add(subscriber)
-        subscriber.send(ticker_frame(market))
-
-    def subscribe_all_tickers(self, subscriber: Subscriber) -> None:
-        self._all_ticker_subscribers.add(subscriber)
-        for market in self._by_symbol.values():
-            subscriber.send(ticker_frame(market))
+        Raises `ApiError` for `l3` where the orders are not known yet.
+        """
+        if market is None:
+            self._subscribers.setdefault((channel, ALL), set()).add(subscriber)
+            for each in self._by_symbol.values():
+                subscriber.send(FIRST_FRAMES[channel](each))
+            return
+        if channel in FOLLOWING_ON:
+            self._flush_changes(market)
+        first = FIRST_FRAMES[channel](market) if channel in FIRST_FRAMES else None
+        self._subscribers.setdefault((channel, market.instrument.symbol), set()).add(subscriber)
+        if first is not None:
+            subscriber.send(first)
 
     def unsubscribe(self, channel: str, symbol: str, subscriber: Subscriber) -> None:
-        if channel == "ticker" and symbol == "*":
-            self._all_ticker_subscribers.discard(subscriber)
-            return
-        subscribers = {
-            "book": self._book_subscribers,
-            "trades": self._trade_subscribers,
-            "ticker": self._ticker_subscribers,
-        }[channel]
-        watching = subscribers.get(symbol)
+        watching = self._subscribers.get((channel, symbol))
         if watching is not None:
             watching.discard(subscriber)
             if not watching:
-                del subscribers[symbol]
+                del self._subscribers[channel, symbol]
+
+    def _watching(self, channel: str, market: Market) -> set[Subscriber]:
+        everywhere = self._subscribers.get((channel, ALL))
+        here = self._subscribers.get((channel, market.instrument.symbol))
+        if everywhere and here:
+            return everywhere | here
+        return everywhere or here or NOBODY
 
     # Fan-out
 
@@ -491,6 +572,11 @@ class MarketData:
             market = self._markets[instrument_id]
             self._flush_changes(market)
             self._flush_ticker(market)
+        changed, self._sessions_changed = self._sessions_changed, set()
+        for instrument_id in sorted(changed):
+            market = self._markets[instrument_id]
+            if watching := self._watching("session", market):
+                send_to_all(watching, session_frame(market))
         for observer in self._observers:
             observer.tick(self._now_ns())
 
@@ -510,16 +596,19 @@ class MarketData:
         symbol = market.instrument.symbol
         trades, market.pending_trades = market.pending_trades, []
         self._tell_observers(market, trades)
-        trade_subscribers = self._trade_subscribers.get(symbol)
-        if trade_subscribers:
+        if trade_subscribers := self._watching("trades", market):
             for start in range(0, len(trades), TRADES_PER_MESSAGE_MAX):
                 views = [market.trade_view(*trade) for trade in trades[start : start + TRADES_PER_MESSAGE_MAX]]
                 send_to_all(trade_subscribers, text_frame(encode(TradesMessage(symbol, views))))
-        book_subscribers = self._book_subscribers.get(symbol)
-        if not book_subscribers:
-            market.skip_delta()
-        elif (delta := market.take_delta()) is not None:
-            send_to_all(book_subscribers, text_frame(encode(delta)))
+        if market.sequence != market.flushed_sequence:
+            self._flush_book(market)
+        market.was_told()
+
+    def _flush_book(self, market: Market) -> None:
+        if book_subscribers := self._watching("book", market):
+            send_to_all(book_subscribers, text_frame(encode(market.delta())))
+        if (order_subscribers := self._watching("l3", market)) and market.book is not None:
+            send_to_all(order_subscribers, text_frame(encode(market.orders_delta(market.book))))
 
     def _tell_observers(self, market: Market, trades: list[tuple[TradeExecuted, int]]) -> None:
         wanting = [observer for observer in self._observers if observer.wants(market)]
@@ -529,15 +618,35 @@ class MarketData:
                 observer.tell(change)
 
     def _flush_ticker(self, market: Market) -> None:
-        symbol = market.instrument.symbol
-        subscribers = self._ticker_subscribers.get(symbol, set()) | self._all_ticker_subscribers
-        if market.ticker_changed and subscribers:
+        if market.ticker_changed and (subscribers := self._watching("ticker", market)):
             send_to_all(subscribers, ticker_frame(market))
         market.ticker_changed = False
 
 
 def ticker_frame(market: Market) -> bytes:
     return text_frame(encode(TickerMessage(**market.ticker_fields())))
+
+
+def session_frame(market: Market) -> bytes:
+    return text_frame(encode(SessionMessage(**market.session.fields(market.instrument))))
+
+
+def orders_frame(market: Market) -> bytes:
+    """Raises `ApiError` as long as the orders are not known."""
+    return text_frame(encode(OrdersSnapshotMessage(**structs.asdict(market.orders_view()))))
+
+
+FIRST_FRAMES: dict[str, Callable[[Market], bytes]] = {
+    "book": Market.snapshot_frame,
+    "l3": orders_frame,
+    "ticker": ticker_frame,
+    "session": session_frame,
+}
+"""What a new subscriber of a channel is sent first; of trades, nothing that was before."""
+FOLLOWING_ON = frozenset({"book", "l3", "trades"})
+"""Channels whose messages follow on each other: what is pending is told before somebody joins."""
+CHANNELS_OF_ALL = frozenset({"ticker", "session"})
+"""Those that can be followed for all markets at once."""
 
 
 def send_to_all(subscribers: Iterable[Subscriber], frame: bytes) -> None:
