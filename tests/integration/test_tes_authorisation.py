@@ -41,6 +41,8 @@ GET    /v1/tickers                                   public
 GET    /v1/instruments                               public
 GET    /v1/instruments/{symbol}                      public
 GET    /v1/instruments/{symbol}/book                 public
+GET    /v1/instruments/{symbol}/l3                   public
+GET    /v1/instruments/{symbol}/session              public
 GET    /v1/instruments/{symbol}/trades               public
 GET    /v1/instruments/{symbol}/candles              public
 GET    /v1/instruments/{symbol}/history/bars         public
@@ -55,6 +57,7 @@ POST   /v1/api-keys                                  x x x x x | - - - - -
 DELETE /v1/api-keys/{key_id}                         x x x x x | - - - - -
 GET    /v1/orders                                    x x x x x | x - x - -
 GET    /v1/orders/{order_id}                         x x x x x | x - x - -
+GET    /v1/orders/{order_id}/queue                   x x x x x | x - x - -
 GET    /v1/orders/by-client-id/{client_order_id}     x x x x x | x - x - -
 POST   /v1/orders                                    x x - - - | - x - - -
 PATCH  /v1/orders/{order_id}                         x x - - - | - x - - -
@@ -106,6 +109,9 @@ OPERATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "subscribe book": ({"channel": "book", "symbol": "AAPL"}, "x x x x x | x x x x x"),
     "unsubscribe book": ({"channel": "book", "symbol": "AAPL"}, "x x x x x | x x x x x"),
     "subscribe orders": ({"channel": "orders"}, "x x x x x | x - x - -"),
+    "subscribe session": ({"channel": "session", "symbol": "*"}, "x x x x x | x x x x x"),
+    "subscribe l3": ({"channel": "l3", "symbol": "AAPL"}, "x x x x x | x x x x x"),
+    "subscribe queue": ({"channel": "queue"}, "x x x x x | x - x - -"),
     "place": (ORDER, "x x - - - | - x - - -"),
     "replace": ({"order_id": "1", "quantity": "1"}, "x x - - - | - x - - -"),
     "cancel": ({"order_id": "1"}, "x x - - - | - x - - -"),

@@ -132,7 +132,7 @@ def add_queue_route(router: APIRouter, readings: Readings, queue_positions: Queu
         number = order_id_of(order_id)
         if number is None:
             raise unknown_order(order_id)
-        return answer(queue_positions.view(await readings.own_order(principal, number)))
+        return answer(queue_positions.view(principal, await readings.own_order(principal, number)))
 
 
 def add_holding_routes(router: APIRouter, readings: Readings, authentication: Authentication) -> None:
