@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
-from trading_engine.servers.tes.errors import not_allowed, unknown_order
-from trading_engine.servers.tes.models.requests import order_id_of
+from trading_engine.servers.tes.errors import not_allowed
 from trading_engine.servers.tes.models.views import OrderView
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, Digits, Limit, answer, number
 from trading_engine.servers.tes.routes.examples import FILL, ORDER
@@ -129,10 +128,7 @@ def add_queue_route(router: APIRouter, readings: Readings, queue_positions: Queu
         **described(QueueView, QUEUE, errors=("UNKNOWN_ORDER", "MATCHING_UNAVAILABLE", *READ_ERRORS)),
     )
     async def queue(principal: CurrentPrincipal, order_id: Annotated[str, Path(examples=["123"])]) -> Response:
-        number = order_id_of(order_id)
-        if number is None:
-            raise unknown_order(order_id)
-        return answer(queue_positions.view(principal, await readings.own_order(principal, number)))
+        return answer(queue_positions.view(await readings.order_state(principal, order_id)))
 
 
 def add_holding_routes(router: APIRouter, readings: Readings, authentication: Authentication) -> None:

@@ -11,9 +11,7 @@ import msgspec
 from trading_engine.servers.tes.connections import text_frame
 from trading_engine.servers.tes.errors import matching_unavailable
 from trading_engine.servers.tes.models.views import encode
-from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.market_data import Market, MarketChange, MarketData, Subscriber
-from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.venue.conversion import lots_to_quantity
 from trading_engine.venue.events import EventBatch
 from trading_engine.venue.order_state import OrderReport, OrderState
@@ -61,9 +59,8 @@ class QueuePositions:
 
     # Asked
 
-    def view(self, principal: Principal, order: OrderState) -> QueueView:
-        """Of an own order. Raises `ApiError`."""
-        principal.require(Permission.READ)
+    def view(self, order: OrderState) -> QueueView:
+        """Raises `ApiError`."""
         market = self._market_data.markets[order.instrument_id]
         if market.books is None:
             raise matching_unavailable()

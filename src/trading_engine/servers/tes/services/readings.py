@@ -155,11 +155,15 @@ class Readings:
         return OrdersPage([self._order_view(order) for order in page.items], next_of(page))
 
     async def order(self, principal: Principal, order_id: str) -> OrderView:
+        return self._order_view(await self.order_state(principal, order_id))
+
+    async def order_state(self, principal: Principal, order_id: str) -> OrderState:
+        """An own order by its id as a client sends it. Raises `ApiError`."""
         principal.require(Permission.READ)
         number = order_id_of(order_id)
         if number is None:
             raise unknown_order(order_id)
-        return self._order_view(await self.own_order(principal, number))
+        return await self.own_order(principal, number)
 
     async def own_order(self, principal: Principal, order_id: int) -> OrderState:
         """Also for those who may trade and not read: it is the answer to an order that was sent again."""
