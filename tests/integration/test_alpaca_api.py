@@ -2,45 +2,22 @@
 
 import base64
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
 
+from support.alpaca_account import Account, account_of
 from support.tes_venue import Venue, running_venue, venue_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SYMBOL = "AAPL"
-
-
-class Account:
-    """One key, and requests made with it."""
-
-    def __init__(self, venue: Venue, key: dict[str, str]) -> None:
-        self.venue, self.key_id, self.secret = venue, key["key_id"], key["secret"]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"APCA-API-KEY-ID": self.key_id, "APCA-API-SECRET-KEY": self.secret}
-
-    async def send(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
-        return await self.venue.http.request(method, f"/v2/{path}", headers=self.headers, json=body, params=query)
-
-    async def ok(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        response = await self.send(method, path, body, **query)
-        assert response.is_success, response.text
-        return response.json() if response.content else None
-
-    async def error(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, int]:
-        response = await self.send(method, path, body, **query)
-        return response.status_code, response.json()["code"]
-
-    async def place(self, side: str, qty: Any, limit_price: Any = None, **fields: Any) -> Any:
-        kind = "market" if limit_price is None else "limit"
-        order = {"symbol": SYMBOL, "side": side, "type": kind, "time_in_force": "day", "qty": qty}
-        return await self.ok("POST", "orders", {**order, "limit_price": limit_price, **fields})
+OPENING = 1_000_000 + 1000 * 230 + 1000 * 60_000
+"""In cash and stock, at reference prices."""
+PRICE_CHANGES = 100_000
+"""More than prices change in these tests."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -51,11 +28,7 @@ async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def accounts(venue: Venue) -> tuple[Account, Account]:
-    made = []
-    for name in ("ann", "bob"):
-        trader = await venue.log_in(name)
-        made.append(Account(venue, (await trader.request("POST", "/v1/api-keys", json={"label": "a"})).json()))
-    return made[0], made[1]
+    return await account_of(venue, "ann"), await account_of(venue, "bob")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -190,7 +163,9 @@ async def test_bracket_is_one_order_with_legs_that_wait(ann: Account, bob: Accou
     rolled_up = await ann.ok("GET", "orders", status="all", nested="true", limit=3)
     assert next(order["id"] for order in rolled_up) == placed["id"]
     assert rolled_up[0]["legs"] == nested["legs"]
-    flat = [order["id"] for order in await ann.ok("GET", "orders", nested="true")]
+    assert await ann.ok("GET", "orders", nested="true") == [nested]
+    assert await ann.ok("GET", "orders", nested="true", status="all", limit=1) == [nested]
+    flat = [order["id"] for order in await ann.ok("GET", "orders")]
     assert flat == [leg["id"] for leg in placed["legs"]][::-1]
     await bob.place("buy", "5", "240.00")
     ended = await ann.ok("GET", f"orders/{placed['id']}", nested="true")
@@ -328,6 +303,71 @@ async def test_clock_and_calendar_of_a_market_that_never_closes(ann: Account) ->
     assert [
         (row["date"], row["open"], row["close"]) for row in await ann.ok("GET", "calendar", start=today, end=today)
     ] == [(today, "00:00", "23:59")]
+
+
+async def test_settings_are_told_and_cannot_be_changed(ann: Account) -> None:
+    settings = await ann.ok("GET", "account/configurations")
+    assert await ann.ok("PATCH", "account/configurations", settings) == settings
+    assert await ann.ok("PATCH", "account/configurations", {"suspend_trade": None}) == settings
+    assert await ann.error("PATCH", "account/configurations", {"suspend_trade": True}) == (422, 42210000)
+    assert await ann.error("PATCH", "account/configurations", []) == (422, 40010001)
+
+
+async def test_activities_are_paged_both_ways_and_have_everything(ann: Account, bob: Account) -> None:
+    placed = await ann.place("buy", "9", "230.00")
+    for _ in range(3):
+        await bob.place("sell", "2", "230.00")
+    changed = await ann.ok("PATCH", f"orders/{placed['id']}", {"qty": 8})
+    await bob.place("sell", "2", "230.00")
+    fills = await ann.ok("GET", "account/activities/FILL", page_size=4)
+    assert [(row["type"], row["qty"], row["cum_qty"], row["leaves_qty"]) for row in fills] == [
+        ("fill", "2", "8", "0"),
+        ("partial_fill", "2", "6", "3"),
+        ("partial_fill", "2", "4", "5"),
+        ("partial_fill", "2", "2", "7"),
+    ]
+    assert [row["order_id"] for row in fills] == [changed["id"], *[placed["id"]] * 3]
+    for direction in ("desc", "asc"):
+        whole = await ann.ok("GET", "account/activities", direction=direction)
+        assert {row["activity_type"] for row in whole} >= {"FILL", "FEE"}
+        pages: list[Any] = []
+        while page := await ann.ok(
+            "GET", "account/activities", direction=direction, page_size=3,
+            **({"page_token": pages[-1]["id"]} if pages else {}),
+        ):  # fmt: skip
+            pages += page
+        assert pages[: len(whole)] == whole
+        assert len({row["id"] for row in pages}) == len(pages)
+        times = [row["id"][:17] for row in pages]
+        assert times == sorted(times, reverse=direction == "desc")
+    fees = await ann.ok("GET", "account/activities", category="non_trade_activity", page_size=1)
+    assert (fees[0]["activity_type"], float(fees[0]["net_amount"]) < 0) == ("FEE", True)
+    assert await ann.ok("GET", "account/activities/DIV") == []
+    assert await ann.ok("GET", "account/activities", date="2020-01-01") == []
+    since = fills[1]["transaction_time"]
+    assert await ann.ok("GET", "account/activities/FILL", after=since) == fills[:1]
+    assert await ann.ok("GET", "account/activities/FILL", until=fills[0]["transaction_time"], page_size=3) == fills[1:]
+    for query in ({"page_token": "x"}, {"direction": "up"}, {"page_size": "x"}, {"category": "x"}):
+        assert await ann.error("GET", "account/activities", **query) == (422, 40010001)
+
+
+async def test_portfolio_history_ends_with_the_equity_of_now(venue: Venue, ann: Account, bob: Account) -> None:
+    trader = await venue.log_in("ann")
+    await bob.place("sell", "7", "233.00")
+    await ann.place("buy", "7", "233.00")
+    for timeframe, period in (("1Min", "1D"), ("5Min", "1W"), ("15Min", "1M"), ("1H", "3M"), ("1D", "1A")):
+        history = await ann.ok("GET", "account/portfolio/history", timeframe=timeframe, period=period)
+        assert history["equity"][-1] == float((await trader.get("/v1/portfolio"))["equity"])
+        width = history["timestamp"][1] - history["timestamp"][0]
+        assert {later - time for time, later in pairwise(history["timestamp"])} == {width}
+        assert history["timestamp"][-1] % width == 0
+        # The account was opened with what is no profit; since then it has paid fees and seen prices change.
+        assert history["profit_loss"][0] == history["base_value"] == history["equity"][0] == 0
+        assert history["equity"][-1] - history["profit_loss"][-1] == pytest.approx(OPENING, abs=PRICE_CHANGES)
+        assert history["profit_loss_pct"][-1] is None
+    assert (await ann.ok("GET", "account/portfolio/history"))["timeframe"] == "1D"
+    for query in ({"period": "9X"}, {"timeframe": "2Min"}, {"period": "1A", "timeframe": "1Min"}):
+        assert (await ann.send("GET", "account/portfolio/history", **query)).status_code == 422
 
 
 async def test_path_that_is_not_there_is_not_found(ann: Account) -> None:

@@ -1,60 +1,23 @@
 """Clients of Binance, unmodified, against this venue: a whole session each, with the address changed and nothing else."""
 
-import asyncio
-import json
-import os
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from client_environments import client_python
 
-from support import client_sessions
+from support.client_programs import run_session, run_snippet, snippets_of
 from support.tes_venue import Venue, running_venue, venue_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SESSIONS = Path(client_sessions.__file__).parent
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api" / "binance.md"
-SESSION_SECONDS = 120
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
     async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
         yield venue
-
-
-async def run_session(venue: Venue, environment: str, session: str) -> dict[str, Any]:
-    """What a client's session saw."""
-    seen: dict[str, Any] = json.loads(await run_program(venue, environment, str(SESSIONS / f"{session}.py")))
-    return seen
-
-
-async def run_program(venue: Venue, environment: str, *arguments: str) -> str:
-    """What a program wrote that a client's interpreter ran."""
-    python = client_python(environment)
-    if python is None:
-        pytest.skip(f"needs the clients of requirements/{environment}.txt: make clients")
-    variables = {**os.environ, "ADDRESS": venue.tes.url}
-    for name in ("ann", "bob"):
-        trader = await venue.log_in(name)
-        key = (await trader.request("POST", "/v1/api-keys", json={"label": environment})).json()
-        variables |= {f"KEY_{name}": key["key_id"], f"SECRET_{name}": key["secret"]}
-    process = await asyncio.create_subprocess_exec(
-        python,
-        *arguments,
-        env=variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(SESSION_SECONDS):
-        output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    return output.decode()
 
 
 async def test_ccxt_trades_knows_refusals_and_passes_its_own_checks(venue: Venue) -> None:
@@ -111,10 +74,7 @@ async def test_binance_connector_trades_and_keeps_a_listen_key(venue: Venue) -> 
     ("environment", "words"), [("clients", ("ccxt", "AsyncClient")), ("binance-connector", ("Spot",))]
 )
 async def test_documented_snippet_runs(venue: Venue, environment: str, words: tuple[str, ...]) -> None:
-    snippets = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    wanted = [snippet for snippet in snippets if any(word in snippet for word in words)]
+    wanted = [snippet for snippet in snippets_of(DOCUMENT) if any(word in snippet for word in words)]
     assert len(wanted) == len(words)
     for snippet in wanted:
-        address = venue.tes.url.removeprefix("http://")
-        code = "import os\nkey_id, secret = os.environ['KEY_ann'], os.environ['SECRET_ann']\n" + snippet
-        assert "bids" in await run_program(venue, environment, "-c", code.replace("127.0.0.1:8000", address))
+        assert "bids" in await run_snippet(venue, environment, snippet)

@@ -162,10 +162,29 @@ DELETE positions                   - x - - -
 GET    positions/*                 x - x - -
 DELETE positions/*                 - x - - -
 GET    account                     x - x - -
+GET    account/configurations      x - x - -
+PATCH  account/configurations      - x - - -
+GET    account/activities          x - x - -
+GET    account/activities/*        x - x - -
+GET    account/portfolio/history   x - x - -
 GET    assets                      x - x - -
 GET    assets/*                    x - x - -
 GET    clock                       x - x - -
 GET    calendar                    x - x - -
+GET    stocks/snapshots            x - x - -
+GET    stocks/*/snapshot           x - x - -
+GET    stocks/bars                 x - x - -
+GET    stocks/bars/latest          x - x - -
+GET    stocks/*/bars               x - x - -
+GET    stocks/*/bars/latest        x - x - -
+GET    stocks/trades               x - x - -
+GET    stocks/trades/latest        x - x - -
+GET    stocks/*/trades             x - x - -
+GET    stocks/*/trades/latest      x - x - -
+GET    stocks/quotes               x - x - -
+GET    stocks/quotes/latest        x - x - -
+GET    stocks/*/quotes             x - x - -
+GET    stocks/*/quotes/latest      x - x - -
 """
 ALPACA_ORDER = {
     "symbol": "AAPL",
@@ -335,7 +354,8 @@ async def test_route_of_alpaca_does_for_a_key_what_the_matrix_says(senders: Send
         body = ALPACA_ORDER if method == "POST" else {"qty": "1"} if method == "PATCH" else None
         url = f"/v2/{path.replace('*', 'AAPL')}"
         response = await senders.venue.http.request(method, url, headers=headers, json=body)
-        assert response.status_code < 500, (method, path, response.text)
+        is_unavailable = response.status_code == 503 and path.endswith("quotes")  # nobody keeps a history here
+        assert response.status_code < 500 or is_unavailable, (method, path, response.text)
         is_refused = response.status_code in (401, 403) and "may not" in response.text
         if is_refused is allowed[sender]:
             wrong.append((method, path, response.status_code, response.text))

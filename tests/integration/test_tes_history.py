@@ -1,29 +1,13 @@
 """Bars and past books over HTTP, from what the history process wrote."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.tes_venue import Trader, Venue, eventually, running_venue, venue_config
-from trading_engine.database.historical.opening import open_history_projection
-from trading_engine.servers.projections.server import project_until
-from trading_engine.shared.config import Config
-
-
-@asynccontextmanager
-async def keeping_history(config: Config) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    keeping = asyncio.create_task(project_until(stop, "history", config, open_history_projection))
-    try:
-        yield
-    finally:
-        stop.set()
-        await keeping
 
 
 @pytest.fixture
@@ -40,7 +24,7 @@ async def bars_of(trader: Trader, **query: Any) -> list[Any]:
 async def test_history_shows_trades_as_bars_of_any_width_and_the_book_as_it_was(venue: Venue) -> None:
     ann, bob = await venue.log_in("ann"), await venue.log_in("bob")
     before_s = int(time.time())
-    async with keeping_history(venue.config):
+    async with venue.keeping_history():
         await ann.place("sell", "10", "230.00")
         await ann.place("sell", "10", "231.00")
         await bob.place("buy", "15", "231.00")
@@ -67,6 +51,6 @@ async def test_history_that_nobody_keeps_is_said_to_be_unavailable(venue: Venue)
     for tail in ("bars", "book?time=1"):
         response = await ann.request("GET", f"/v1/instruments/AAPL/history/{tail}")
         assert (response.status_code, response.json()["error"]["code"]) == (503, "DATABASE_UNAVAILABLE")
-    async with keeping_history(venue.config):
+    async with venue.keeping_history():
         await ann.place("sell", "10", "230.00")
         await eventually(lambda: ann.request("GET", "/v1/instruments/AAPL/history/book", params={"time": 2**32}))

@@ -15,9 +15,11 @@ import httpx
 import websockets
 from msgspec.structs import replace
 
+from trading_engine.database.historical.opening import open_history_projection
 from trading_engine.messaging.broker import MessageBroker
 from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.obs.server import OrderBookServer
+from trading_engine.servers.projections.server import project_until
 from trading_engine.servers.tes.asgi import ASGIApp
 from trading_engine.servers.tes.server import TradingEngineServer, listening_socket, serve, trading_engine_server
 from trading_engine.shared.config import (
@@ -274,6 +276,17 @@ class Venue:
         await self.http.aclose()
         await self.tes.stop()
         await self.obs.stop()
+
+    @asynccontextmanager
+    async def keeping_history(self) -> AsyncIterator[None]:
+        """With the process that fills the historical database."""
+        stop = asyncio.Event()
+        keeping = asyncio.create_task(project_until(stop, "history", self.config, open_history_projection))
+        try:
+            yield
+        finally:
+            stop.set()
+            await keeping
 
     async def log_in(self, username: str, password: str = PASSWORD) -> Trader:
         response = await self.http.post("/v1/auth/login", json={"username": username, "password": password})

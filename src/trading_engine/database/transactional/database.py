@@ -5,6 +5,7 @@ from pathlib import Path
 from trading_engine.database.connections import Connections
 from trading_engine.database.sql_database import SqlDatabase
 from trading_engine.database.transactional.access import AccessRepository
+from trading_engine.database.transactional.activity import ActivityRepository
 from trading_engine.database.transactional.audit import AuditLog
 from trading_engine.database.transactional.trading import TradingRepository
 from trading_engine.shared.addresses import server_url
@@ -20,7 +21,8 @@ def transactional_url(config: Config) -> str:
 
 
 class TransactionalDatabase(SqlDatabase):
-    """`access` holds users and what they log in with, `audit` who did what, `trading` what the projection wrote."""
+    """`access` holds users and what they log in with, `audit` who did what, `trading` and `activity` what the
+    projection wrote."""
 
     MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -29,3 +31,4 @@ class TransactionalDatabase(SqlDatabase):
         self.access = AccessRepository(connections)
         self.audit = AuditLog(connections)
         self.trading = TradingRepository(connections)
+        self.activity = ActivityRepository(connections)

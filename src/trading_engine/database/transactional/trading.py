@@ -200,7 +200,7 @@ class TradingRepository:
 
     async def order_before(self, account_id: int, order_id: int, event_sequence: int) -> OrderState | None:
         """The account's order as it was before that event."""
-        query = _reports().where(
+        query = select_reports().where(
             order_events.c.account_id == account_id,
             order_events.c.order_id == order_id,
             order_events.c.event_sequence < event_sequence,
@@ -223,7 +223,7 @@ class TradingRepository:
 
         With `since_ns` and `until_ns`, those of since_ns <= time < until_ns.
         """
-        query = _reports().where(order_events.c.account_id == account_id, order_events.c.trade_id.is_not(None))
+        query = select_reports().where(order_events.c.account_id == account_id, order_events.c.trade_id.is_not(None))
         if from_trade_id is None:
             query = query.order_by(desc(order_events.c.event_sequence), order_events.c.is_maker)
         else:
@@ -244,11 +244,22 @@ class TradingRepository:
     async def order_reports(self, account_id: int, *, after: int, limit: int = 100) -> Page[OrderReport]:
         """What changed about the account's orders after an event, oldest first. `next` is the `after` of the next page."""
         query = (
-            _reports()
+            select_reports()
             .where(order_events.c.account_id == account_id, order_events.c.event_sequence > after)
             .order_by(order_events.c.event_sequence, desc(order_events.c.is_maker), order_events.c.order_id)
         )
-        return await self._page(query, limit, _report, "event_sequence")
+        return await self._page(query, limit, report_of, "event_sequence")
+
+    async def last_report_before(self, account_id: int, time_ns: int) -> int:
+        """The event of the account's last report that is older; 0 where there is none."""
+        query = select(order_events.c.event_sequence).where(
+            order_events.c.account_id == account_id, order_events.c.time_ns < time_ns
+        )
+
+        def work(connection: Connection) -> int:
+            return connection.execute(query.order_by(desc(order_events.c.event_sequence)).limit(1)).scalar() or 0
+
+        return await self._connections.run(Use.READ, work)
 
     async def _page(self, query: Select[Any], limit: int, convert: Callable[[Row[Any]], Item], key: str) -> Page[Item]:
         """Up to `limit` rows, with the last one's `key` when there are more.
@@ -392,7 +403,7 @@ def read_last_trades(connection: Connection) -> dict[int, Trade]:
     return {row.instrument_id: _trade(row) for row in connection.execute(query)}
 
 
-def _reports() -> Select[Any]:
+def select_reports() -> Select[Any]:
     """Order events with what never changes about their orders."""
     return select(
         order_events,
@@ -542,7 +553,7 @@ def _fill(row: Row[Any]) -> Fill:
     )
 
 
-def _report(row: Row[Any]) -> OrderReport:
+def report_of(row: Row[Any]) -> OrderReport:
     return OrderReport(row.event_sequence, row.kind, _order(row), None if row.trade_id is None else _fill(row))
 
 

@@ -2,7 +2,7 @@
 
     CORS ─▶ last resort (500) ─▶ Edge ─┬─▶ WebSocketEndpoint   /v1/ws
                                        ├─▶ Binance             /api/v3, /sapi/v1, /ws, /stream, /ws-api/v3
-                                       ├─▶ Alpaca              /v2, /stream
+                                       ├─▶ Alpaca              /v2, /stream, /v2/{feed}
                                        ├─▶ OrdersFront         placing, canceling, replacing
                                        ├─▶ FastAPI             the rest of /v1, /docs, /openapi.json
                                        └─▶ mounted apps        everything else (the portal)
@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from trading_engine.servers.tes.alpaca.rest import AlpacaRest
+from trading_engine.servers.tes.alpaca.sockets import AlpacaSockets
 from trading_engine.servers.tes.asgi import (
     ASGIApp,
     Disconnected,
@@ -46,6 +47,7 @@ from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, inter
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.stream_choice import STREAM_PATH, StreamChoice
 
 WEBSOCKET_PATH = "/v1/ws"
 HEALTH_PATH = "/v1/health"
@@ -79,6 +81,8 @@ class Edge:
         binance: BinanceRest,
         binance_sockets: BinanceSockets,
         alpaca: AlpacaRest,
+        alpaca_sockets: AlpacaSockets,
+        stream_choice: StreamChoice,
         mounts: Sequence[tuple[str, ASGIApp]],
         authentication: Authentication,
         allowances: Allowances,
@@ -90,6 +94,8 @@ class Edge:
         self._binance = binance
         self._binance_sockets = binance_sockets
         self._alpaca = alpaca
+        self._alpaca_sockets = alpaca_sockets
+        self._stream_choice = stream_choice
         self._mounts = sorted(mounts, key=lambda mount: len(mount[0]), reverse=True)
         self._authentication = authentication
         self._allowances = allowances
@@ -106,6 +112,10 @@ class Edge:
     async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == WEBSOCKET_PATH:
             await self._websocket(scope, receive, send)
+        elif scope["path"] == STREAM_PATH:
+            await self._stream_choice(scope, receive, send)
+        elif AlpacaSockets.handles(scope["path"]):
+            await self._alpaca_sockets(scope, receive, send)
         elif BinanceSockets.handles(scope["path"]):
             await self._binance_sockets(scope, receive, send)
         else:

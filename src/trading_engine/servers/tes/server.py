@@ -33,11 +33,17 @@ from trading_engine.database.utilities.records import Contents, Mark
 from trading_engine.messaging.broker import BrokerError, MessageBroker
 from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.tes.alpaca.account import Account
+from trading_engine.servers.tes.alpaca.activities import Activities
 from trading_engine.servers.tes.alpaca.assets import Assets
+from trading_engine.servers.tes.alpaca.data import MarketDataQueries
+from trading_engine.servers.tes.alpaca.data_streams import DataStreams
 from trading_engine.servers.tes.alpaca.keys import Keys
 from trading_engine.servers.tes.alpaca.orders import Orders
 from trading_engine.servers.tes.alpaca.positions import Positions
 from trading_engine.servers.tes.alpaca.rest import AlpacaRest, AlpacaServices
+from trading_engine.servers.tes.alpaca.sockets import AlpacaSockets
+from trading_engine.servers.tes.alpaca.sockets import SocketServices as AlpacaSocketServices
+from trading_engine.servers.tes.alpaca.trade_updates import TradeUpdates
 from trading_engine.servers.tes.alpaca.versions import Versions
 from trading_engine.servers.tes.app import Edge, create_app
 from trading_engine.servers.tes.asgi import ASGIApp
@@ -70,13 +76,14 @@ from trading_engine.servers.tes.services.credentials import (
     SecretError,
     load_master_secret,
 )
+from trading_engine.servers.tes.services.equity import EquityHistory
 from trading_engine.servers.tes.services.gateway import Gateway, StreamInconsistent
 from trading_engine.servers.tes.services.health import Health
 from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.market_data import MINUTE_NS, WINDOW_MINUTES, Market, MarketData, MinuteBar
 from trading_engine.servers.tes.services.order_entry import OrderEntry
 from trading_engine.servers.tes.services.order_groups import OrderGroups
-from trading_engine.servers.tes.services.private_streams import PrivateStreams
+from trading_engine.servers.tes.services.private_streams import NativeFrames, PrivateStreams
 from trading_engine.servers.tes.services.queue_positions import QueuePositions
 from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
@@ -84,6 +91,7 @@ from trading_engine.servers.tes.services.revocation import Revocation
 from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
 from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.services.shared_limits import SharedLimits
+from trading_engine.servers.tes.stream_choice import StreamChoice
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 from trading_engine.venue.order_state import LiveOrders
@@ -169,11 +177,11 @@ class TradingEngineServer:
         self.history = History(lambda: open_history(config, threads=1), time.time_ns)
         self.analytics = Analytics(analytics_url(config), self.decimals_of)
         self.revocation = Revocation(database.access, self.authentication, time.time_ns)
-        self._trading = database.trading
+        self._trading, self._activity = database.trading, database.activity
         self.versions = Versions(database.trading)
         self.open_lists = OpenLists(database.trading)
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
-        self._private_streams = PrivateStreams(self.market_data, self.decimals_of, self.readings.reports)
+        self._private_streams = PrivateStreams(NativeFrames(self.market_data, self.decimals_of), self.readings.reports)
         book_feed = BookFeed(self.market_data, config.obs.shard)
         self.gateway.on_connection(book_feed.begin)
         self.gateway.on_batch(book_feed.handle)
@@ -237,7 +245,7 @@ class TradingEngineServer:
             self._order_entry, self.readings, self.authentication, self._allowances, tes.request_bytes_max
         )
         binance, binance_sockets = self._binance(groups)
-        alpaca = self._alpaca(groups)
+        alpaca, alpaca_sockets = self._alpaca(groups)
         edge = Edge(
             front,
             api,
@@ -245,6 +253,8 @@ class TradingEngineServer:
             binance,
             binance_sockets,
             alpaca,
+            alpaca_sockets,
+            StreamChoice(alpaca_sockets, binance_sockets, tes.websocket_connections_max),
             mounts,
             self.authentication,
             self._allowances,
@@ -281,7 +291,7 @@ class TradingEngineServer:
         self.authentication.on_access_ended(binance_sockets.end_access)
         return rest, binance_sockets
 
-    def _alpaca(self, groups: OrderGroups) -> AlpacaRest:
+    def _alpaca(self, groups: OrderGroups) -> tuple[AlpacaRest, AlpacaSockets]:
         tes, venue, utilities = self._config.tes, self._config.venue, self._utilities
         sessions = TradingSessions(
             venue.calendar, lambda: utilities.contents.own_holidays(venue.calendar), time.time_ns
@@ -291,8 +301,9 @@ class TradingEngineServer:
         orders = Orders(
             assets, self.versions, self._order_entry, groups, self.readings, self._trading, self.decimals_of
         )
+        keys = Keys(self.authentication)
         services = AlpacaServices(
-            Keys(self.authentication),
+            keys,
             assets,
             orders,
             Positions(assets, orders, self.market_data, self.readings, self._trading, self.decimals_of, time.time_ns),
@@ -301,14 +312,40 @@ class TradingEngineServer:
                 self.market_data,
                 self.readings,
                 self._trading,
+                EquityHistory(self._trading, self._activity, self.market_data, self._main_currency),
                 self._main_currency,
                 self.decimals_of,
+                time.time_ns,
             ),
+            Activities(assets, self.versions, self.readings, self._activity, self.decimals_of),
+            MarketDataQueries(assets, self.readings, self._trading, self.history, time.time_ns),
             self._allowances,
             tes.request_bytes_max,
         )
         self.alpaca = AlpacaRest(services)
-        return self.alpaca
+        sockets = AlpacaSockets(self._alpaca_streams(keys), tes.websocket_connections_max)
+        self.authentication.on_access_ended(sockets.end_access)
+        return self.alpaca, sockets
+
+    def _alpaca_streams(self, keys: Keys) -> AlpacaSocketServices:
+        self.alpaca_data_streams = data_streams = DataStreams(self.market_data, time.time_ns)
+        self.market_data.add_observer(data_streams)
+        self.gateway.on_batch(data_streams.handle)
+        trade_updates = PrivateStreams(
+            TradeUpdates(self.market_data, self.versions, self._trading), self.readings.reports
+        )
+        self.gateway.on_batch(trade_updates.handle)
+        return AlpacaSocketServices(
+            keys,
+            self._allowances,
+            self.gateway,
+            self.market_data,
+            self._trading,
+            trade_updates,
+            data_streams,
+            time.time_ns,
+            self._config.tes.websocket_outbox_bytes_max,
+        )
 
     # What runs as long as the process does
 

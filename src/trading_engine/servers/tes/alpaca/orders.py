@@ -75,7 +75,7 @@ class Orders:
 
     def _current(self, order: OrderState, legs: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
         """As of now, for one that was just placed."""
-        return order_view(order, self._versions.of_open(order), self._assets.instrument(order), legs)
+        return order_view(order, current_version(order, self._versions.open), self._assets.instrument(order), legs)
 
     # Canceling and changing
 
@@ -150,16 +150,19 @@ class Orders:
         )
 
     async def _nested(self, orders: Sequence[OrderState]) -> list[dict[str, Any]]:
-        """The other orders of a group within its first one, where that is among these."""
-        firsts = [order.group_id for order in orders if is_first_of_group(order)]
-        members = await self._trading.group_orders(firsts) if firsts else ()
-        legs: dict[int, list[dict[str, Any]]] = {group_id: [] for group_id in firsts}
+        """Each group that any of these is of as one: its first order, whatever its own state, with the others as legs."""
+        members = await self._group_members({order.group_id for order in orders if order.group_id})
+        first_of = {order.group_id: order for order in members if is_first_of_group(order)}
+        outer = list({o.order_id: o for o in (first_of.get(order.group_id, order) for order in orders)}.values())
+        legs: dict[int, list[dict[str, Any]]] = {group_id: [] for group_id in first_of}
         others = [order for order in members if not is_first_of_group(order)]
         for order, view in zip(others, await self._views(others), strict=True):
             legs[order.group_id].append(view)
-        outer = [order for order in orders if order.group_id not in legs or is_first_of_group(order)]
         views = await self._views(outer)
         return [{**view, "legs": legs.get(order.group_id)} for order, view in zip(outer, views, strict=True)]
+
+    async def _group_members(self, group_ids: set[int]) -> Sequence[OrderState]:
+        return await self._trading.group_orders(group_ids) if group_ids else ()
 
     async def _views(self, orders: Sequence[OrderState]) -> list[dict[str, Any]]:
         replaces = await self._versions.of(orders)

@@ -1,14 +1,16 @@
 """`/v2` over HTTP: a table of paths, and what answers each."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-import msgspec
-
 from trading_engine.database.errors import DatabaseError
 from trading_engine.servers.tes.alpaca.account import Account
+from trading_engine.servers.tes.alpaca.activities import Activities
 from trading_engine.servers.tes.alpaca.assets import Assets
+from trading_engine.servers.tes.alpaca.data import MarketDataQueries
+from trading_engine.servers.tes.alpaca.data_views import encode_json
 from trading_engine.servers.tes.alpaca.errors import AlpacaError, not_found, translated
 from trading_engine.servers.tes.alpaca.keys import Keys
 from trading_engine.servers.tes.alpaca.orders import Orders
@@ -42,8 +44,6 @@ NAME = "*"
 """Of a path: any one part, which is handed on."""
 MULTI_STATUS, NO_CONTENT = int(HTTPStatus.MULTI_STATUS), int(HTTPStatus.NO_CONTENT)
 
-encode = msgspec.json.Encoder(decimal_format="number").encode
-
 
 class Asked(NamedTuple):
     """A request: who asks, what the path names, and what was sent."""
@@ -69,6 +69,8 @@ class AlpacaServices(NamedTuple):
     orders: Orders
     positions: Positions
     account: Account
+    activities: Activities
+    data: MarketDataQueries
     allowances: Allowances
     request_bytes_max: int
 
@@ -79,7 +81,7 @@ Path = tuple[str, ...]
 class AlpacaRest:
     def __init__(self, services: AlpacaServices) -> None:
         self._services = services
-        self._routes = self._order_routes() | self._account_routes()
+        self._routes = self._order_routes() | self._account_routes() | self._data_routes()
 
     @staticmethod
     def handles(path: str) -> bool:
@@ -112,14 +114,40 @@ class AlpacaRest:
         }
 
     def _account_routes(self) -> dict[tuple[str, Path], Route]:
-        account, assets = self._services.account, self._services.assets
+        account, activities, assets = self._services.account, self._services.activities, self._services.assets
         return {
             ("GET", ("account",)): Route(lambda a: account.account(a.principal)),
+            ("GET", ("account", "configurations")): Route(lambda _: account.settings()),
+            ("PATCH", ("account", "configurations")): Route(lambda a: account.change_settings(a.body)),
+            ("GET", ("account", "portfolio", "history")): Route(lambda a: account.history(a.principal, a.parameters)),
+            ("GET", ("account", "activities")): Route(lambda a: activities.activities(a.principal, "", a.parameters)),
+            ("GET", ("account", "activities", NAME)): Route(
+                lambda a: activities.activities(a.principal, a.name, a.parameters)
+            ),
             ("GET", ("assets",)): Route(lambda a: assets.assets(a.parameters)),
             ("GET", ("assets", NAME)): Route(lambda a: assets.asset(a.name)),
             ("GET", ("clock",)): Route(lambda _: assets.clock()),
             ("GET", ("calendar",)): Route(lambda a: assets.calendar(a.parameters)),
         }
+
+    def _data_routes(self) -> dict[tuple[str, Path], Route]:
+        """Each of the symbols in the query, and of the one in the path."""
+        data = self._services.data
+        routes: dict[Path, Route] = {
+            ("snapshots",): Route(lambda a: data.snapshots("", a.parameters)),
+            (NAME, "snapshot"): Route(lambda a: data.snapshots(a.name, a.parameters)),
+        }
+        for kind in ("bars", "trades", "quotes"):
+            past = Route(partial(self._past, kind))
+            latest = Route(partial(self._latest, kind))
+            routes |= {(kind,): past, (NAME, kind): past, (kind, "latest"): latest, (NAME, kind, "latest"): latest}
+        return {("GET", ("stocks", *path)): route for path, route in routes.items()}
+
+    def _past(self, kind: str, asked: Asked) -> Awaitable[Any]:
+        return self._services.data.past(kind, asked.name, asked.parameters)
+
+    def _latest(self, kind: str, asked: Asked) -> Awaitable[Any]:
+        return self._services.data.latest(kind, asked.name, asked.parameters)
 
     @property
     def routes(self) -> Mapping[tuple[str, Path], Route]:
@@ -162,7 +190,7 @@ class AlpacaRest:
             if route.is_order:
                 self._services.allowances.take_orders(principal)
             answer = route.answer(Asked(principal, name, read_parameters(scope["query_string"]), body))
-            return route.status, encode(await answer if isinstance(answer, Awaitable) else answer)
+            return route.status, encode_json(await answer if isinstance(answer, Awaitable) else answer)
         except ApiError as error:
             raise translated(error) from error
         except DatabaseError as error:

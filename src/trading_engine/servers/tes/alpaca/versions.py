@@ -48,23 +48,33 @@ class Versions:
     def __init__(self, trading: TradingRepository) -> None:
         self._trading = trading
         self._open: dict[int, tuple[int, ...]] = {}
+        self._ended: list[int] = []
+        """Orders that ended with the last batch: whoever tells of that batch may still ask for them."""
 
     async def load(self) -> None:
         """Those of the orders that are open at the start."""
         self._open = await self._trading.replaces()
 
     def handle(self, _: EventBatch, reports: Sequence[OrderReport]) -> None:
+        for order_id in self._ended:
+            self._open.pop(order_id, None)
+        self._ended = [report.order.order_id for report in reports if not report.order.status.is_live]
         for report in reports:
             order_id = report.order.order_id
             if report.kind == "replaced":
                 self._open[order_id] = (*self._open.get(order_id, ()), report.event_sequence)
-            if not report.order.status.is_live:
-                self._open.pop(order_id, None)
 
-    def of_open(self, order: OrderState) -> Version:
-        return current_version(order, self._open)
+    @property
+    def open(self) -> Replaces:
+        """Those of open orders, and of those that ended with the batch that is being told."""
+        return self._open
 
     async def of(self, orders: Iterable[OrderState]) -> Replaces:
         """The replaces of these orders, for `current_version`. Of those that have ended the rows are asked, which have to have them."""
         ended = [order.order_id for order in orders if not order.status.is_live]
         return {**self._open, **(await self._trading.replaces(ended) if ended else {})}
+
+    async def of_all(self, orders: Iterable[OrderState]) -> Replaces:
+        """The same of orders as they once were, whatever has become of them."""
+        order_ids = {order.order_id for order in orders}
+        return await self._trading.replaces(order_ids) if order_ids else {}

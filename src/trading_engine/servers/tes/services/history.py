@@ -14,7 +14,7 @@ import msgspec
 
 from trading_engine.database.errors import DatabaseError
 from trading_engine.database.historical.database import HistoricalDatabase
-from trading_engine.database.historical.records import Bar, Levels
+from trading_engine.database.historical.records import Bar, Levels, Quote
 from trading_engine.servers.tes.models.views import average_price
 from trading_engine.servers.tes.services.market_data import LevelView, Market
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
@@ -59,6 +59,13 @@ class History:
         book = await self._ask(lambda history: history.book(symbol, time_s * SECOND_NS - 1, depth))
         bids, asks = level_views(book.bids, market), level_views(book.asks, market)
         return PastBookView(symbol, str(book.sequence), bids, asks)
+
+    async def quotes(self, market: Market, start_ns: int, end_ns: int, after_sequence: int, limit: int) -> list[Quote]:
+        """Oldest first, of [start, end). Raises `DatabaseError`."""
+        symbol = market.instrument.symbol
+        return await self._ask(
+            lambda history: history.quotes(symbol, start_ns, end_ns, after_sequence=after_sequence, limit=limit)
+        )
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)

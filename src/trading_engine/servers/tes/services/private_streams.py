@@ -66,10 +66,49 @@ class PrivateStream:
             self.subscriber.cut_off(1013, "too much happened while the past was sent: subscribe again")
 
 
-class PrivateStreams:
-    def __init__(self, market_data: MarketData, decimals_of: Callable[[str], int], read_reports: ReadReports) -> None:
+class PrivateFrames(Protocol):
+    """How an API tells an account what happened. What it says nothing about has no frames."""
+
+    def of_report(self, report: OrderReport, batch: EventBatch) -> Sequence[bytes]: ...
+
+    def of_holding(self, event: CashChanged | PositionChanged, sequence: int) -> Sequence[bytes]: ...
+
+    async def of_past(self, reports: Sequence[OrderReport]) -> Sequence[bytes]:
+        """Of reports that were read from the database."""
+
+
+class NativeFrames:
+    """The messages of `/v1/ws`."""
+
+    def __init__(self, market_data: MarketData, decimals_of: Callable[[str], int]) -> None:
         self._market_data = market_data
         self._decimals_of = decimals_of
+
+    def of_report(self, report: OrderReport, _: EventBatch) -> Sequence[bytes]:
+        return (self._order_frame(report),)
+
+    async def of_past(self, reports: Sequence[OrderReport]) -> Sequence[bytes]:
+        return [self._order_frame(report) for report in reports]
+
+    def _order_frame(self, report: OrderReport) -> bytes:
+        instrument = self._market_data.instrument(report.order.instrument_id)
+        return text_frame(encode(order_message(report, instrument, self._decimals_of(instrument.currency))))
+
+    def of_holding(self, event: CashChanged | PositionChanged, sequence: int) -> Sequence[bytes]:
+        if isinstance(event, CashChanged):
+            decimals = self._decimals_of(event.currency)
+            amounts = (event.balance, event.held, event.balance - event.held)
+            balance, held, available = (minor_to_amount(amount, decimals) for amount in amounts)
+            return (text_frame(encode(BalanceMessage(str(sequence), event.currency, balance, held, available))),)
+        instrument = self._market_data.instrument(event.instrument_id)
+        lots = (event.quantity_lots, event.held_lots, event.quantity_lots - event.held_lots)
+        quantity, held, available = (lots_to_quantity(count, instrument) for count in lots)
+        return (text_frame(encode(PositionMessage(str(sequence), instrument.symbol, quantity, held, available))),)
+
+
+class PrivateStreams:
+    def __init__(self, frames: PrivateFrames, read_reports: ReadReports) -> None:
+        self._frames = frames
         self._read_reports = read_reports
         self._streams: dict[int, set[PrivateStream]] = {}
 
@@ -90,8 +129,8 @@ class PrivateStreams:
         """Send what happened after `since` up to `up_to`, then let the stream, which has to be keeping, go live."""
         while True:
             reports = await self._read_reports(stream.account_id, since, up_to)
-            for report in reports:
-                stream.subscriber.send(self._order_frame(report))
+            for frame in await self._frames.of_past(reports):
+                stream.subscriber.send(frame)
             await stream.subscriber.drained()
             if not reports:
                 break
@@ -105,29 +144,15 @@ class PrivateStreams:
         for report in reports:
             streams = self._streams.get(report.order.account_id)
             if streams:
-                send_to_streams(streams, self._order_frame(report), report.event_sequence)
+                send_to_streams(streams, self._frames.of_report(report, batch), report.event_sequence)
         for sequence, event in enumerate(batch.events, batch.first_event_sequence):
             if isinstance(event, CashChanged | PositionChanged):
                 streams = self._streams.get(event.account_id)
                 if streams:
-                    send_to_streams(streams, self._holding_frame(event, sequence), sequence)
-
-    def _order_frame(self, report: OrderReport) -> bytes:
-        instrument = self._market_data.instrument(report.order.instrument_id)
-        return text_frame(encode(order_message(report, instrument, self._decimals_of(instrument.currency))))
-
-    def _holding_frame(self, event: CashChanged | PositionChanged, sequence: int) -> bytes:
-        if isinstance(event, CashChanged):
-            decimals = self._decimals_of(event.currency)
-            amounts = (event.balance, event.held, event.balance - event.held)
-            balance, held, available = (minor_to_amount(amount, decimals) for amount in amounts)
-            return text_frame(encode(BalanceMessage(str(sequence), event.currency, balance, held, available)))
-        instrument = self._market_data.instrument(event.instrument_id)
-        lots = (event.quantity_lots, event.held_lots, event.quantity_lots - event.held_lots)
-        quantity, held, available = (lots_to_quantity(count, instrument) for count in lots)
-        return text_frame(encode(PositionMessage(str(sequence), instrument.symbol, quantity, held, available)))
+                    send_to_streams(streams, self._frames.of_holding(event, sequence), sequence)
 
 
-def send_to_streams(streams: set[PrivateStream], frame: bytes, sequence: int) -> None:
+def send_to_streams(streams: set[PrivateStream], frames: Sequence[bytes], sequence: int) -> None:
     for stream in tuple(streams):
-        stream.send(frame, sequence)
+        for frame in frames:
+            stream.send(frame, sequence)
