@@ -297,7 +297,9 @@ async def test_commission_and_balances_are_those_of_the_venue(ann: Account) -> N
     assert (await ann.venue.http.get("/sapi/v1/asset/tradeFee")).status_code == 401
     assert (await ann.venue.http.get("/sapi/v1/system/status")).json()["status"] == 0
     await ann.place("BUY", "10", "200.00")
-    usd = next(row for row in (await ann.ok("GET", "account"))["balances"] if row["asset"] == "USD")
+    account = await ann.ok("GET", "account")
+    assert (account["takerCommission"], account["commissionRates"]["maker"]) == (3, "0.00010000")
+    usd = next(row for row in account["balances"] if row["asset"] == "USD")
     assert usd["locked"] == "2000.60"
 
 
@@ -552,6 +554,9 @@ async def test_public_paths_answer_without_a_key(venue: Venue, ann: Account, bob
     day = (await http.get("/api/v3/ticker/24hr", params={"symbol": SYMBOL})).json()
     assert (day["lastPrice"], day["lastId"], day["askPrice"]) == ("230.00", trades[-1]["id"], "230.00")
     assert day["count"] == len((await http.get("/api/v3/trades", params={"symbol": SYMBOL, "limit": 1000})).json())
+    for path in ("ticker?windowSize=1d&", "ticker/tradingDay?", "ticker?windowSize=59m&"):
+        window = (await http.get(f"/api/v3/{path}symbol={SYMBOL}")).json()
+        assert (window["lastPrice"], window["count"]) == ("230.00", day["count"])
     both = (await http.get("/api/v3/ticker/price", params={"symbols": '["AAPLUSD","COINUSD"]'})).json()
     assert [row["symbol"] for row in both] == ["AAPLUSD", "COINUSD"]
     assert len((await http.get("/api/v3/ticker/bookTicker")).json()) == 2
@@ -564,6 +569,9 @@ async def test_public_paths_answer_without_a_key(venue: Venue, ann: Account, bob
         ("klines", {"symbol": SYMBOL, "interval": "7m"}, -1120),
         ("depth", {"symbol": "aaplusd"}, -1121),
         ("depth", {}, -1102),
+        ("ticker", {}, -1102),
+        ("ticker", {"symbol": SYMBOL, "windowSize": "2d"}, -1100),
+        ("ticker/tradingDay", {"symbol": SYMBOL, "timeZone": "9"}, -1100),
         ("trades", {"symbol": SYMBOL, "limit": "many"}, -1100),
     ]:
         assert (await http.get(f"/api/v3/{path}", params=parameters)).json()["code"] == code
@@ -616,6 +624,14 @@ async def test_streams_are_subscribed_listed_and_left(venue: Venue, ann: Account
         assert (await ask(stream, "LIST_SUBSCRIPTIONS"))["result"] == []
         await stream.send("no json")
         assert (await receive(stream))["error"]["code"] == 3
+
+
+async def test_connection_that_is_named_by_a_number_is_told_what_it_subscribes(venue: Venue, bob: Account) -> None:
+    async with socket(venue, "/ws/7") as stream:
+        assert await ask(stream, "SUBSCRIBE", [f"{SYMBOL.lower()}@bookTicker"]) == {"result": None, "id": 1}
+        await bob.place("SELL", "1", "230.00")
+        while (await receive(stream))["a"] != "230.00":
+            pass
 
 
 async def test_socket_that_sends_garbage_is_closed_and_others_are_not(venue: Venue) -> None:

@@ -42,9 +42,27 @@ async def test_ccxt_trades_knows_refusals_and_passes_its_own_checks(venue: Venue
     assert len(seen["checks"]) == 12
 
 
+async def test_ccxt_follows_the_market_and_its_own_account_over_websockets(venue: Venue) -> None:
+    assert await run_session(venue, "clients", "ccxt_streaming") == {
+        "status": "ok",
+        "fee": 0.0003,
+        "book": [240.0, 1.0],
+        "ticker": 231.5,
+        "best": True,
+        "trade": 231.5,
+        "candle": 231.5,
+        "order": "AAPL/USD",
+        "own trade": "buy",
+        "balance": True,
+        "open": [True],
+        "canceled": "canceled",
+    }
+
+
 async def test_python_binance_trades_and_follows_the_market_and_its_own_account(venue: Venue) -> None:
     seen = await run_session(venue, "clients", "python_binance_trading")
     assert seen["rest"] == {
+        "oco": [True, "ALL_DONE", 0],
         "bought": ["FILLED", "2", "231.00"],
         "canceled": ["CANCELED", "2"],
         "trade": "2",
@@ -63,6 +81,8 @@ async def test_binance_connector_trades_and_keeps_a_listen_key(venue: Venue) -> 
     assert await run_session(venue, "binance-connector", "connector_trading") == {
         "taken": ["PARTIALLY_FILLED", "2"],
         "canceled": [["CANCELED", "2"]],
+        "oco": [[True], "ALL_DONE", "ALL_DONE"],
+        "window": "230.00",
         "orders": "CANCELED",
         "book": [],
         "symbols": 2,

@@ -30,7 +30,12 @@ def over_rest() -> dict[str, Any]:
     resting = bob.order_limit_sell(symbol=SYMBOL, quantity="5", price="231.00")
     bought = ann.order_market_buy(symbol=SYMBOL, quoteOrderQty="500.00")
     canceled = bob.cancel_order(symbol=SYMBOL, orderId=resting["orderId"])
+    exits = {"aboveType": "LIMIT_MAKER", "abovePrice": "240.00", "belowType": "STOP_LOSS", "belowStopPrice": "220.00"}
+    oco = ann.create_oco_order(symbol=SYMBOL, side="SELL", quantity="1", **exits)
+    opened = [row["listClientOrderId"] for row in ann.get_open_oco_orders()]
+    ended = ann.cancel_order(symbol=SYMBOL, orderId=oco["orders"][1]["orderId"])
     return {
+        "oco": [opened == [oco["listClientOrderId"]], ended["listOrderStatus"], len(ann.get_open_oco_orders())],
         "bought": [bought["status"], bought["executedQty"], bought["fills"][0]["price"]],
         "canceled": [canceled["status"], canceled["executedQty"]],
         "trade": ann.get_my_trades(symbol=SYMBOL)[-1]["qty"],

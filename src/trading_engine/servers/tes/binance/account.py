@@ -31,6 +31,7 @@ from trading_engine.servers.tes.binance.requests import (
 )
 from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
 from trading_engine.servers.tes.binance.views import (
+    account_commissions,
     balances,
     canceled_order,
     commission_rates,
@@ -226,12 +227,9 @@ class AccountRequests:
         rows = balances(state, self._market_data, decimals)
         if parameters.get("omitZeroBalances") == "true":
             rows = [row for row in rows if row["free"].strip("0.") or row["locked"].strip("0.")]
+        instruments = [market.instrument for market in self._symbols.all.values()]
         return {
-            "makerCommission": 0,
-            "takerCommission": 0,
-            "buyerCommission": 0,
-            "sellerCommission": 0,
-            "commissionRates": dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000"),
+            **account_commissions(instruments),
             "canTrade": principal.may(Permission.TRADE),
             "canWithdraw": False,
             "canDeposit": False,
@@ -250,7 +248,7 @@ class AccountRequests:
         nothing = dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000")
         return {
             "symbol": symbol_of(instrument),
-            "standardCommission": commission_rates(instrument),
+            "standardCommission": commission_rates(instrument.maker_fee_ppm, instrument.taker_fee_ppm),
             "specialCommission": nothing,
             "taxCommission": nothing,
             "discount": {

@@ -1,12 +1,20 @@
 """Public market data of `/api/v3`."""
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from trading_engine.database.transactional.records import Candle
 from trading_engine.database.transactional.trading import TradingRepository
-from trading_engine.servers.tes.binance.errors import BAD_INTERVAL, BinanceError, bad_symbol
+from trading_engine.servers.tes.binance.errors import (
+    BAD_INTERVAL,
+    ILLEGAL_PARAMETER,
+    BinanceError,
+    bad_symbol,
+    both_missing,
+    illegal,
+)
 from trading_engine.servers.tes.binance.requests import (
     ROWS_DEFAULT,
     ROWS_MAX,
@@ -24,7 +32,7 @@ from trading_engine.servers.tes.binance.views import (
     quote_amount,
 )
 from trading_engine.servers.tes.models.views import average_price
-from trading_engine.servers.tes.services.market_data import Market
+from trading_engine.servers.tes.services.market_data import DayStatistics, Market
 from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
 from trading_engine.venue.terms import Side
@@ -38,6 +46,9 @@ INTERVALS_NS: dict[str, int] = {
     **{f"{n}d": n * DAY_NS for n in (1, 3)},
 }
 """Weeks and months are not aligned to the epoch and not offered."""
+WINDOW_SIZE = re.compile(r"(?P<number>[0-9]{1,2})(?P<unit>[mhd])")
+WINDOW_NUMBERS_MAX = {"m": 59, "h": 23, "d": 1}
+UNITS_NS = {"m": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
 DEPTH_DEFAULT, DEPTH_MAX = 100, 5000
 
 
@@ -132,6 +143,28 @@ class MarketQueries:
             return [view(self._symbols.market(symbol)) for symbol in symbol_list(parameters["symbols"])]
         return [view(market) for market in self._symbols.all.values()]
 
+    def rolling_tickers(self, parameters: Parameters) -> Any:
+        window_ns = window_of(parameters)
+        return self._since(parameters, (self._now_ns() - window_ns) // MINUTE_NS * MINUTE_NS)
+
+    def trading_day_tickers(self, parameters: Parameters) -> Any:
+        """Since midnight, UTC."""
+        if parameters.get("timeZone", "0") not in ("0", "00:00"):
+            raise illegal("timeZone")
+        return self._since(parameters, self._now_ns() // DAY_NS * DAY_NS)
+
+    def _since(self, parameters: Parameters, opened_ns: int) -> Any:
+        if "symbol" not in parameters and "symbols" not in parameters:
+            raise both_missing("symbol", "symbols")
+        now_ns = self._now_ns()
+
+        def view(market: Market) -> dict[str, Any]:
+            window = DayStatistics()
+            window.load(bar for bar in market.statistics.bars if bar.minute * MINUTE_NS >= opened_ns)
+            return window_ticker(market, window, opened_ns, self._decimals(market), now_ns)
+
+        return self.tickers(parameters, view)
+
     def day_ticker(self, market: Market) -> dict[str, Any]:
         return day_ticker(market, self._decimals(market), self._now_ns())
 
@@ -198,26 +231,41 @@ def book_ticker(market: Market) -> dict[str, Any]:
 
 def day_ticker(market: Market, decimals: int, now_ns: int) -> dict[str, Any]:
     """Over the last 24 hours, to the minute."""
-    instrument, day = market.instrument, market.statistics
-    last = market.last_price_ticks or 0
-    opened = day.open or last
-    prices = {"lastPrice": last, "openPrice": opened, "highPrice": day.high or last, "lowPrice": day.low or last}
-    book = book_ticker(market)
+    traded = window_ticker(market, market.statistics, now_ns - DAY_NS, decimals, now_ns)
+    return {
+        **book_ticker(market),
+        "prevClosePrice": traded["openPrice"],
+        "lastQty": lots_to_quantity(market.last_trade_lots, market.instrument),
+        **traded,
+    }
+
+
+def window_ticker(market: Market, window: DayStatistics, opened_ns: int, decimals: int, now_ns: int) -> dict[str, Any]:
+    """What was traded in a window; where nothing was, all prices are the last one."""
+    instrument, last = market.instrument, market.last_price_ticks or 0
+    opened = window.open or last
+    prices = {"lastPrice": last, "openPrice": opened, "highPrice": window.high or last, "lowPrice": window.low or last}
     change = Decimal(last - opened) * 100 / opened if opened else Decimal(0)
     return {
-        **book,
+        "symbol": symbol_of(instrument),
         "priceChange": ticks_to_price(last - opened, instrument),
         "priceChangePercent": f"{change:.3f}",
-        "weightedAvgPrice": average_price(day.value, day.volume, instrument.tick_size)
+        "weightedAvgPrice": average_price(window.value, window.volume, instrument.tick_size)
         or ticks_to_price(last, instrument),
-        "prevClosePrice": ticks_to_price(opened, instrument),
         **{name: ticks_to_price(price, instrument) for name, price in prices.items()},
-        "lastQty": lots_to_quantity(market.last_trade_lots, instrument),
-        "volume": lots_to_quantity(day.volume, instrument),
-        "quoteVolume": quote_amount(day.value, instrument, decimals),
-        "openTime": milliseconds(now_ns - DAY_NS),
+        "volume": lots_to_quantity(window.volume, instrument),
+        "quoteVolume": quote_amount(window.value, instrument, decimals),
+        "openTime": milliseconds(opened_ns),
         "closeTime": milliseconds(now_ns),
         "firstId": -1,
         "lastId": market.last_trade_id or -1,
-        "count": day.count,
+        "count": window.count,
     }
+
+
+def window_of(parameters: Parameters) -> int:
+    """`windowSize` in nanoseconds, up to the day of which the minutes are known."""
+    sent = WINDOW_SIZE.fullmatch(parameters.get("windowSize", "1d"))
+    if sent is None or not 0 < int(sent["number"]) <= WINDOW_NUMBERS_MAX[sent["unit"]]:
+        raise BinanceError(ILLEGAL_PARAMETER, "Invalid windowSize: 1m to 59m, 1h to 23h and 1d are offered here.")
+    return int(sent["number"]) * UNITS_NS[sent["unit"]]

@@ -103,6 +103,8 @@ class BinanceRest:
             "uiKlines": (2, market.klines),
             "avgPrice": (2, market.average_price),
             "ticker/24hr": (2, lambda parameters: market.tickers(parameters, market.day_ticker)),
+            "ticker": (4, market.rolling_tickers),
+            "ticker/tradingDay": (4, market.trading_day_tickers),
             "ticker/price": (2, lambda parameters: market.tickers(parameters, price_ticker)),
             "ticker/bookTicker": (2, lambda parameters: market.tickers(parameters, book_ticker)),
         }

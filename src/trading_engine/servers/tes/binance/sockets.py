@@ -39,6 +39,8 @@ METHODS: dict[str, tuple[str, str]] = {
     "uiKlines": ("GET", "uiKlines"),
     "avgPrice": ("GET", "avgPrice"),
     "ticker.24hr": ("GET", "ticker/24hr"),
+    "ticker": ("GET", "ticker"),
+    "ticker.tradingDay": ("GET", "ticker/tradingDay"),
     "ticker.price": ("GET", "ticker/price"),
     "ticker.book": ("GET", "ticker/bookTicker"),
     "order.place": ("POST", "order"),
@@ -302,7 +304,7 @@ class BinanceSockets(SocketEndpoint):
 
 
 def streams_of(scope: Scope) -> list[str]:
-    """Those that the address names."""
+    """Those that the address names. A number is no stream: ccxt tells its connections apart by one."""
     query = parse_qs(scope["query_string"].decode("latin-1"))
     listed = scope["path"].removeprefix(RAW_PATH) if scope["path"] != STREAM_PATH else query.get("streams", [""])[0]
-    return [name for name in listed.split("/") if name]
+    return [name for name in listed.split("/") if name and not name.isdecimal()]

@@ -18,6 +18,7 @@ NANOSECONDS_PER_MS = 1_000_000
 NO_LIST = -1
 NOT_WORKING = -1
 BASIS_POINTS = 10_000
+PPM_PER_BASIS_POINT = 100
 
 SIDES = {Side.BUY: "BUY", Side.SELL: "SELL"}
 TYPES = {
@@ -253,12 +254,21 @@ def balances(state: AccountState, market_data: MarketData, decimals: dict[str, i
     return rows
 
 
-def commission_rates(instrument: Instrument) -> dict[str, str]:
+def commission_rates(maker_ppm: int, taker_ppm: int) -> dict[str, str]:
+    rates = {"maker": maker_ppm, "taker": taker_ppm, "buyer": 0, "seller": 0}
+    return {name: commission_rate(ppm) for name, ppm in rates.items()}
+
+
+def account_commissions(instruments: Iterable[Instrument]) -> dict[str, Any]:
+    """An account has one rate there, and here each instrument its own: the highest of any."""
+    fees = [(instrument.maker_fee_ppm, instrument.taker_fee_ppm) for instrument in instruments]
+    maker_ppm, taker_ppm = (max(of_all, default=0) for of_all in (zip(*fees, strict=True) if fees else ((), ())))
     return {
-        "maker": commission_rate(instrument.maker_fee_ppm),
-        "taker": commission_rate(instrument.taker_fee_ppm),
-        "buyer": commission_rate(0),
-        "seller": commission_rate(0),
+        "makerCommission": maker_ppm // PPM_PER_BASIS_POINT,
+        "takerCommission": taker_ppm // PPM_PER_BASIS_POINT,
+        "buyerCommission": 0,
+        "sellerCommission": 0,
+        "commissionRates": commission_rates(maker_ppm, taker_ppm),
     }
 
 
