@@ -45,6 +45,7 @@ def venue_config(folder: Path, **tes: Any) -> Config:
     """Two instruments, two users with cash and stock, limits that no test meets by chance."""
     tes.setdefault("rate_limits", RateLimits(PLENTY, PLENTY, PLENTY, PLENTY, PLENTY))
     tes.setdefault("market_data_interval_ms", 20)
+    tes.setdefault("connections_per_address_max", PLENTY)
     return Config(
         data_dir=str(folder),
         venue=VenueConfig(
@@ -126,6 +127,11 @@ class TesHandle:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def connection_count(self) -> int:
+        """HTTP and WebSocket."""
+        return self.server.addresses.total
 
     async def start(self) -> None:
         started = asyncio.Event()

@@ -113,6 +113,7 @@ def say(text: str) -> None:
 def run_up(arguments: Arguments) -> int:
     """Run the venue until SIGINT or SIGTERM. Raises `ConfigError`."""
     config = arguments.load_config()
+    check_tls(config)
     check_port_free(config.tes.host, config.tes.port, "--port")
     check_port_free(config.fix.host, config.fix.port, "--fix-port")
     logs = config.data_path / "logs"
@@ -226,6 +227,14 @@ async def until_first_trade(client: httpx.AsyncClient, started: float) -> None:
                 return
         await asyncio.sleep(0.2)
     say(f"! no simulated trade within {FIRST_TRADE_TIMEOUT_S:.0f} s: see bots.log")
+
+
+def check_tls(config: Config) -> None:
+    """Raises `ConfigError`: what runs on this machine would have to trust the certificate under the name of this machine itself."""
+    if config.tes.tls_certificate:
+        raise ConfigError(
+            "up serves plain HTTP: start the services one by one (-s OBS, -s TES) with tes.tls_certificate, or put a proxy in front"
+        )
 
 
 def reachable_url(host: str, port: int) -> str:

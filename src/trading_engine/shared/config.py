@@ -159,6 +159,13 @@ class RateLimits(Section, frozen=True):
 class TesConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8000
+    tls_certificate: str = ""
+    """A PEM file with the certificate and those that lead to it; empty: no TLS."""
+    tls_key: str = ""
+    """A PEM file; empty: the key is in the certificate's file."""
+    plain_http_beyond_loopback: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
     cors_origins: tuple[str, ...] = ()
     access_token_minutes: int = 15
     refresh_token_days: int = 7
@@ -166,6 +173,7 @@ class TesConfig(Section, frozen=True):
     market_data_interval_ms: int = 100
     websocket_outbox_bytes_max: int = 4 << 20
     websocket_connections_max: int = 5000
+    connections_per_address_max: int = 2000
     order_timeout_s: float = 5.0
     rate_limits: RateLimits = RateLimits()
 

@@ -62,6 +62,8 @@ COMMON_HEADERS: tuple[Header, ...] = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
+STRICT_TRANSPORT: Header = (b"strict-transport-security", b"max-age=31536000")
+"""Browsers never come without TLS again."""
 API_HEADERS: tuple[Header, ...] = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -100,6 +102,8 @@ class Edge:
         self._authentication = authentication
         self._allowances = allowances
         self._request_bytes_max = request_bytes_max
+        self.common_headers = COMMON_HEADERS
+        """Of every answer."""
         self._request_prefix = secrets.token_hex(4).encode()
         self._request_numbers = itertools.count(1)
 
@@ -123,7 +127,7 @@ class Edge:
             await refuse(send, nothing_at(scope["path"]))
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers: list[Header] = [(b"x-request-id", self._request_id(scope["headers"])), *COMMON_HEADERS]
+        headers: list[Header] = [(b"x-request-id", self._request_id(scope["headers"])), *self.common_headers]
         path = scope["path"]
         try:
             if OrdersFront.handles(scope["method"], path):
@@ -192,8 +196,10 @@ class Edge:
         return b"%s-%x" % (self._request_prefix, next(self._request_numbers))
 
 
-def create_app(edge: Edge, cors_origins: Sequence[str]) -> ASGIApp:
+def create_app(edge: Edge, cors_origins: Sequence[str], *, is_tls: bool = False) -> ASGIApp:
     """The whole application. Pages of `cors_origins` may use the API; credentials are never cookies, so none are allowed."""
+    if is_tls:
+        edge.common_headers = (*COMMON_HEADERS, STRICT_TRANSPORT)
     guarded = ServerErrorMiddleware(edge, handler=last_resort)
     cross_origin = CORSMiddleware(
         guarded,

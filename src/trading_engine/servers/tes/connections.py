@@ -5,6 +5,20 @@ answers in our shape; and an ASGI application cannot see how much a slow WebSock
 closing waits for the very bytes that the client does not read. Both need the transport. So these two classes add to uvicorn's own what
 needs the transport, and nothing else; everything above them is plain ASGI.
 
+Whatever a client does or leaves undone, a timer is running that ends it, and what is kept for it is bounded:
+
+| The client | What ends it |
+|---|---|
+| sends no request, or not the whole head, or only line ends | `REQUEST_HEAD_SECONDS_MAX` |
+| sends a body slowly | `BODY_SECONDS_MAX` (`asgi`); one that was refused already, `REQUEST_HEAD_SECONDS_MAX` |
+| does not read an answer | `UNREAD_SECONDS_MAX` |
+| is silent between requests | uvicorn's keep-alive time |
+| is silent on a WebSocket, or gone | uvicorn's pings |
+| does not read what a WebSocket sends it | the outbox (`Session.send`); for answers to its pings, `PONG_BYTES_WAITING_MAX` |
+| sends a message in ever more fragments | `FRAGMENTS_MAX` |
+| sends many requests without waiting for answers | `PIPELINED_MAX`; a WebSocket is read in slices, with others served in between |
+| opens connections without end | `CONNECTIONS_MAX`, and `tes.connections_per_address_max` |
+
 A WebSocket frame from a server is not masked, so it is the same bytes for every client: `text_frame` encodes a message once, and
 `write_frame` hands it to each transport, whose write buffer is the client's outbox. There is no task and no queue per client to write.
 
@@ -13,9 +27,11 @@ were acknowledged together. `TurnTransport` gathers what is written within one t
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any, cast
 
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
@@ -29,8 +45,20 @@ DISCARDED_BODY_BYTES_MAX = 64 << 20
 """So much of a body that was refused is read and thrown away, so that the client gets to see the answer; then the connection is cut."""
 CONNECTIONS_MAX = 10_000
 """Of HTTP and WebSocket together; WebSockets have a limit of their own besides."""
+CLOSE_POLICY = 1008
 CLOSE_GRACE_SECONDS = 2.0
 """A client that is cut off has so long to take the close frame."""
+UNREAD_SECONDS_MAX = 30.0
+"""A client that reads nothing of an answer for so long is dropped, as is one that has so much time left to read when it is closed."""
+PIPELINED_MAX = 100
+"""Requests of one connection that wait for the answers before theirs; nobody who means well sends more."""
+PONG_BYTES_WAITING_MAX = 64 << 10
+FRAGMENTS_MAX = 1_000
+"""Of one WebSocket message. Its size is bounded too, but a fragment may be empty."""
+SLICE_BYTES = 8 << 10
+"""So much of what a WebSocket client sent at once is decoded in one go."""
+MESSAGES_IN_A_ROW_MAX = 32
+"""So many messages of one WebSocket are handed over before others have their turn."""
 CONNECTION_STATE_KEY = "connection"
 
 STATUS_LINES = {
@@ -65,8 +93,32 @@ def raw_response(error: ApiError) -> bytes:
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
+class AddressCounts:
+    """How many connections each address has."""
+
+    def __init__(self, per_address_max: int, exempt: frozenset[str] = frozenset()) -> None:
+        """`exempt`: proxies, through which many come."""
+        self._per_address_max = per_address_max
+        self._exempt = exempt
+        self._counts: Counter[str] = Counter()
+
+    def arrive(self, address: str) -> bool:
+        """Count a connection. Whether the address may have it; it has to `leave` in any case."""
+        self._counts[address] += 1
+        return address in self._exempt or self._counts[address] <= self._per_address_max
+
+    def leave(self, address: str) -> None:
+        self._counts[address] -= 1
+        if not self._counts[address]:
+            del self._counts[address]
+
+    @property
+    def total(self) -> int:
+        return self._counts.total()
+
+
 class TurnTransport(asyncio.Transport):
-    """A transport that writes once per turn of the event loop. Everything else is the real one's."""
+    """A transport that writes once per turn of the event loop, and whose closing comes to an end. Everything else is the real one's."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -87,7 +139,10 @@ class TurnTransport(asyncio.Transport):
             self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
     def close(self) -> None:
+        """What was written still goes out, if the client takes it in time."""
         self._flush()
+        if self._transport.get_write_buffer_size() and not self._transport.is_closing():
+            self._loop.call_later(UNREAD_SECONDS_MAX, self._transport.abort)
         self._transport.close()
 
     def abort(self) -> None:
@@ -135,26 +190,66 @@ class TurnTransport(asyncio.Transport):
 class LimitedHttp(HttpToolsProtocol):
     """HTTP/1.1 with bounds on connections, on the head of a request and on the time it takes, and errors in the API's shape."""
 
+    addresses = AddressCounts(CONNECTIONS_MAX)
+    """Of all connections of a server: `limited_http` gives each its own."""
+
     _head_bytes = 0
     _discarded_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
+    _is_upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
         super().connection_made(TurnTransport(transport, self.loop))
-        if len(self.connections) > CONNECTIONS_MAX:
+        is_within = self.addresses.arrive(self.address)
+        if len(self.connections) > CONNECTIONS_MAX or not is_within:
             self._refuse(
                 ApiError("TOO_MANY_CONNECTIONS", "The server has as many connections as it takes. Try again later.")
             )
             return
         self._expect_head()
 
+    @property
+    def address(self) -> str:
+        return self.client[0] if self.client else ""
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_arrived()
+        self._is_read()
+        self.addresses.leave(self.address)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            super().data_received(data)
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if not self._has_timer:
+            self._expect_head()  # It sent something that begins no request, or goes on with one that was answered.
+
+    @property
+    def _has_timer(self) -> bool:
+        """Whether something will come of this connection without the client: an answer, its end, or another protocol's timers."""
+        is_busy = self.cycle is not None and not self.cycle.response_complete
+        timers = (self._head_timer, self.timeout_keep_alive_task)
+        return is_busy or self._is_upgraded or self.transport.is_closing() or any(timer is not None for timer in timers)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._is_upgraded = True
+        self._is_read()
+        super().handle_websocket_upgrade()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(UNREAD_SECONDS_MAX, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._is_read()
+
+    def _is_read(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -172,6 +267,9 @@ class LimitedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_arrived()
+        if len(self.pipeline) >= PIPELINED_MAX:
+            self.transport.abort()
+            raise PipelineTooLong  # The parser stops at once, and uvicorn takes it for the end of a bad request.
         if not self.transport.is_closing():
             super().on_headers_complete()
 
@@ -186,8 +284,15 @@ class LimitedHttp(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self.transport.is_closing():
-            super().on_message_complete()
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and self.cycle.response_complete:
+            self._head_arrived()
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(ApiError("INVALID_REQUEST", f"{msg.removesuffix('.')}: this is not HTTP/1.1."))
@@ -220,12 +325,99 @@ class LimitedHttp(HttpToolsProtocol):
             self.transport.close()
 
 
+class PipelineTooLong(Exception):
+    """More requests wait on a connection than it may have."""
+
+
+def limited_protocols(addresses: AddressCounts) -> tuple[type[LimitedHttp], type["DirectWebSocket"]]:
+    """The protocols of one server, which count the addresses of its connections together."""
+    http = type("LimitedHttp", (LimitedHttp,), {"addresses": addresses})
+    return http, type("DirectWebSocket", (DirectWebSocket,), {"addresses": addresses})
+
+
 class DirectWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket whose application may write frames straight to the transport: `scope["state"]["connection"]` is this object."""
+
+    addresses = LimitedHttp.addresses
+
+    _rest = b""
+    """What was received and is not decoded yet."""
+    _is_decoding = False
+    _in_a_row = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.app_state = {**self.app_state, CONNECTION_STATE_KEY: self}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.addresses.leave(self.client[0] if self.client else "")
+        super().connection_lost(exc)
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self._rest or len(data) > SLICE_BYTES:
+            self._rest += data
+            self._decode_slice()
+        else:
+            super().data_received(data)
+
+    def _decode_slice(self) -> None:
+        """Decode a slice, and the next one soon if there was no message in it; while there is more, nothing is read.
+
+        A connection that is closing is read to its end at once: its messages are thrown away.
+        """
+        size = len(self._rest) if self.close_sent else SLICE_BYTES
+        slice_, self._rest = self._rest[:size], self._rest[size:]
+        super().data_received(slice_)
+        if self.transport.is_closing():
+            self._rest = b""
+        if not self._rest:
+            self._read_on()
+            return
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+        if self.queue.empty() and not self._is_decoding:
+            self._is_decoding = True
+            self.loop.call_soon(self._decode_on)
+
+    def _decode_on(self) -> None:
+        self._is_decoding = False
+        if self._rest and (self.close_sent or self.queue.empty()):
+            self._decode_slice()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The next message. Every so many, others have their turn first: what was sent at once is not handled at once."""
+        self._in_a_row += 1
+        if self._in_a_row >= MESSAGES_IN_A_ROW_MAX:
+            self._in_a_row = 0
+            await asyncio.sleep(0)
+        if self.queue.empty():
+            self._decode_on()
+        message = await self.queue.get()
+        self._read_on()
+        return message
+
+    def _read_on(self) -> None:
+        if self.read_paused and self.queue.empty() and not self._rest:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= FRAGMENTS_MAX:
+            self.frames = []
+            self.cut_off(CLOSE_POLICY, f"a message has at most {FRAGMENTS_MAX} fragments")
+            return
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        if self.waiting_bytes > PONG_BYTES_WAITING_MAX:
+            self.transport.abort()
+            return
+        super().handle_ping()
+
+    # Writing
 
     @property
     def waiting_bytes(self) -> int:

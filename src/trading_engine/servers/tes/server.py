@@ -57,7 +57,7 @@ from trading_engine.servers.tes.binance.sockets import BinanceSockets, SocketSer
 from trading_engine.servers.tes.binance.streams import MarketStreams
 from trading_engine.servers.tes.binance.symbols import Symbols
 from trading_engine.servers.tes.binance.user_data import ListenKeys, OpenLists, UserDataStreams
-from trading_engine.servers.tes.connections import CONNECTIONS_MAX, DirectWebSocket, LimitedHttp
+from trading_engine.servers.tes.connections import CONNECTIONS_MAX, AddressCounts, limited_protocols
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.routes.api import ApiServices, build_api
 from trading_engine.servers.tes.routes.order_control import OrderControl
@@ -92,6 +92,7 @@ from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
 from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.services.shared_limits import SharedLimits
 from trading_engine.servers.tes.stream_choice import StreamChoice
+from trading_engine.servers.tes.tls import UnsafePlainHttp, check_plain_http, scheme_of, tls_context
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 from trading_engine.venue.order_state import LiveOrders
@@ -105,6 +106,7 @@ KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 3
 WEBSOCKET_PING_SECONDS = 20.0
 LISTEN_BACKLOG = 2048
+TLS_HANDSHAKE_SECONDS = 10.0
 SERVICE_UNAVAILABLE = 503
 CANDLES_AT_A_TIME = 1000
 CHATTY_LOGGERS = ("alembic", "uvicorn.error")
@@ -176,6 +178,7 @@ class TradingEngineServer:
         )
         self.history = History(lambda: open_history(config, threads=1), time.time_ns)
         self.analytics = Analytics(analytics_url(config), self.decimals_of)
+        self.audit = database.audit
         self.revocation = Revocation(database.access, self.authentication, time.time_ns)
         self._trading, self._activity = database.trading, database.activity
         self.versions = Versions(database.trading)
@@ -194,6 +197,8 @@ class TradingEngineServer:
         self._queue_positions = QueuePositions(self.market_data, self.gateway.live_orders.live)
         self.market_data.add_observer(self._queue_positions)
         self.gateway.on_batch(self._queue_positions.handle)
+        tes = config.tes
+        self.addresses = AddressCounts(tes.connections_per_address_max, frozenset(tes.trusted_proxies))
         self.app = self._build_app(mounts)
 
     def decimals_of(self, currency: str) -> int:
@@ -260,7 +265,7 @@ class TradingEngineServer:
             self._allowances,
             tes.request_bytes_max,
         )
-        return create_app(edge, cors_origins(self._config))
+        return create_app(edge, cors_origins(self._config), is_tls=bool(self._config.tes.tls_certificate))
 
     def _binance(self, groups: OrderGroups) -> tuple[BinanceRest, BinanceSockets]:
         tes, limits = self._config.tes, self._config.tes.rate_limits
@@ -453,7 +458,7 @@ async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) ->
     raise_open_files_limit()
     try:
         await run_until(stop, config, mounts)
-    except (UnsafeDemoUsers, SecretError, MigrationFailed, ConfigError, CannotListen) as error:
+    except (UnsafeDemoUsers, UnsafePlainHttp, SecretError, MigrationFailed, ConfigError, CannotListen) as error:
         log.critical("TES cannot start: %s", error)
         raise SystemExit(EXIT_CANNOT_START) from error
     except (DatabaseError, StreamInconsistent, BrokerError) as error:
@@ -472,6 +477,7 @@ def raise_open_files_limit() -> None:
 async def run_until(stop: asyncio.Event, config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) -> None:
     """Serve until `stop`. Raises what kept it from starting or going on."""
     check_demo_host(config)
+    check_plain_http(config)
     broker = broker_for(config)
     try:
         async with trading_engine_server(config, broker, mounts) as server:
@@ -486,14 +492,14 @@ async def serve(
     """Answer requests until `stop`, or until a part of the server fails: then that failure is raised."""
     listener = listener or listening_socket(config.tes.host, config.tes.port)
     host, port = listener.getsockname()[:2]
-    web = WebServer(uvicorn_config(server.app, config))
+    web = WebServer(uvicorn_config(server.app, config, server.addresses))
     tasks = [
         asyncio.create_task(stop.wait(), name="stop"),
         asyncio.create_task(server.follow_events(), name="event stream"),
         asyncio.create_task(server.send_market_data(), name="market data"),
         asyncio.create_task(server.share_limits(), name="rate limits"),
         asyncio.create_task(server.follow_access_changes(), name="access"),
-        asyncio.create_task(server.set_up(f"http://{host}:{port}"), name="set-up"),
+        asyncio.create_task(server.set_up(f"{scheme_of(config)}://{host}:{port}"), name="set-up"),
         asyncio.create_task(web.serve(sockets=[listener]), name="web"),
     ]
     try:
@@ -518,11 +524,33 @@ async def first_end(tasks: Sequence[asyncio.Task[Any]]) -> None:
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn without its signal handling: the process's own stops it, and then closes the rest in order."""
+    """uvicorn without its signal handling: the process's own stops it, and then closes the rest in order.
+
+    And with a bound on how long a TLS handshake takes: until it is done there is no connection that any other limit could hold for.
+    """
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        assert sockets is not None
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state={}
+            )
+            return made
+
+        timeout_s = None if config.ssl is None else TLS_HANDSHAKE_SECONDS
+        self.servers = [
+            await loop.create_server(
+                protocol, sock=item, ssl=config.ssl, ssl_handshake_timeout=timeout_s, backlog=LISTEN_BACKLOG
+            )
+            for item in sockets
+        ]
+        self.started = True
 
 
 class CannotListen(Exception):
@@ -547,11 +575,14 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: ASGIApp, config: Config) -> uvicorn.Config:
-    return uvicorn.Config(
+def uvicorn_config(app: ASGIApp, config: Config, addresses: AddressCounts) -> uvicorn.Config:
+    """Raises `ConfigError` for a certificate that cannot be used."""
+    tes = config.tes
+    http, websocket = limited_protocols(addresses)
+    made = uvicorn.Config(
         app,
-        http=LimitedHttp,
-        ws=DirectWebSocket,
+        http=http,
+        ws=websocket,
         ws_max_size=config.tes.request_bytes_max,
         ws_per_message_deflate=False,
         ws_ping_interval=WEBSOCKET_PING_SECONDS,
@@ -559,12 +590,16 @@ def uvicorn_config(app: ASGIApp, config: Config) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=bool(tes.trusted_proxies),
+        forwarded_allow_ips=list(tes.trusted_proxies),
         server_header=False,
         backlog=LISTEN_BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    made.load()
+    made.ssl = tls_context(tes)
+    return made
 
 
 def cors_origins(config: Config) -> list[str]:

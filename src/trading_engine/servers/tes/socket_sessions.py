@@ -4,7 +4,9 @@ A session reads its connection in order and writes straight to the transport (se
 the server keeps is cut off, as is one that sends nothing but garbage.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 
 from trading_engine.servers.tes.asgi import Receive, Scope, Send
 from trading_engine.servers.tes.connections import DirectWebSocket
@@ -13,11 +15,19 @@ from trading_engine.servers.tes.services.credentials import Principal
 GARBAGE_MAX = 20
 """So many messages in a row that cannot be understood, and the connection is closed."""
 CLOSE_POLICY, CLOSE_TRY_AGAIN = 1008, 1013
+REFUSED_PAUSE_SECONDS = 0.01
+"""So refusing costs the server at most a hundred answers a second for each connection."""
 ACCESS_ENDED = "access was changed or has ended: authenticate again"
 
 
 class Garbage(Exception):
     """What came is no request."""
+
+
+async def slow_down(status: int) -> None:
+    """Leave a connection unread for a moment when it sends more than it may: what it floods is its own way to here."""
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        await asyncio.sleep(REFUSED_PAUSE_SECONDS)
 
 
 class SocketSession:

@@ -21,7 +21,7 @@ from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.order_entry import require_portfolio
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import database_unavailable
-from trading_engine.servers.tes.socket_sessions import Garbage, SocketEndpoint, SocketSession
+from trading_engine.servers.tes.socket_sessions import Garbage, SocketEndpoint, SocketSession, slow_down
 
 STREAM_PATH, RAW_PATH, API_PATH = "/stream", "/ws", "/ws-api/v3"
 STREAMS_MAX = 1024
@@ -187,6 +187,7 @@ class StreamSession(Session):
             self._refuse(request, f"There is no stream {str(error)[:100]!r}.")
         except ApiError as error:
             self._refuse(request, error.body.message)
+            await slow_down(error.status)
         else:
             self.answer({"result": None, "id": request.id})
 
@@ -214,6 +215,7 @@ class ApiSession(Session):
             status, content = error.status, {"error": error.body}
         limits = self.services.rest_services.used.rules()
         self.answer({"id": request.id, "status": status, **content, "rateLimits": limits})
+        await slow_down(status)
 
     async def _result(self, request: Request) -> Any:
         parameters = parameters_of(request.params)

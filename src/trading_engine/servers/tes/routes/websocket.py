@@ -43,7 +43,7 @@ from trading_engine.servers.tes.services.private_streams import PrivateStream, P
 from trading_engine.servers.tes.services.queue_positions import Following, QueuePositions
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
 from trading_engine.servers.tes.services.safeguards import Presence
-from trading_engine.servers.tes.socket_sessions import ACCESS_ENDED
+from trading_engine.servers.tes.socket_sessions import ACCESS_ENDED, slow_down
 
 IN_FLIGHT_MAX = 500
 GARBAGE_MAX = 20
@@ -207,6 +207,7 @@ class Session:
                 await self._start(order_handler(principal, operation), str(op), operation.id)
         except ApiError as error:
             self._send_error(error, str(op), operation.id)
+            await slow_down(error.status)
         except DatabaseError:
             self._send_error(database_unavailable(), str(op), operation.id)
 

@@ -1,0 +1,41 @@
+"""TLS of the TES: the certificate, and what is refused without one."""
+
+import ssl
+
+from trading_engine.servers.tes.services.accounts import is_loopback
+from trading_engine.shared.config import Config, ConfigError, TesConfig
+
+
+class UnsafePlainHttp(Exception):
+    """Passwords and tokens would go over a network in the clear; the message says what to do."""
+
+
+def scheme_of(config: Config) -> str:
+    return "https" if config.tes.tls_certificate else "http"
+
+
+def check_plain_http(config: Config) -> None:
+    """Raises `UnsafePlainHttp`."""
+    tes = config.tes
+    if is_loopback(tes.host) or tes.tls_certificate or tes.plain_http_beyond_loopback:
+        return
+    raise UnsafePlainHttp(
+        f"tes.host is {tes.host!r}, which other machines can reach, and there is no TLS: passwords and tokens could be read on the way. "
+        "Set tes.tls_certificate and tes.tls_key; or, where a proxy in front ends TLS and nobody else gets here, "
+        "tes.plain_http_beyond_loopback: true."
+    )
+
+
+def tls_context(tes: TesConfig) -> ssl.SSLContext | None:
+    """TLS 1.2 and later, with Python's choice of ciphers. Raises `ConfigError`."""
+    if not tes.tls_certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tes.tls_certificate, tes.tls_key or None)
+    except OSError as error:
+        raise ConfigError(
+            f"tes.tls_certificate {tes.tls_certificate!r} with tes.tls_key {tes.tls_key!r} cannot be used: {error}"
+        ) from error
+    return context
