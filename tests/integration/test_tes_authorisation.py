@@ -102,7 +102,10 @@ BODIES: dict[str, Any] = {
 }
 """Of requests that are understood, and change nothing that matters: most are refused for another reason, which is as good."""
 PATH_VALUES = {"symbol": "AAPL", "portfolio_id": "1"}
-QUERIES = {"GET /v1/analytics/leaderboard": {"currency": "USD"}}
+QUERIES: dict[str, dict[str, str]] = {
+    "GET /v1/instruments/{symbol}/history/book": {"time": "1767623400"},
+    "GET /v1/analytics/leaderboard": {"currency": "USD"},
+}
 
 OPERATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "ping": ({}, "x x x x x | x x x x x"),
@@ -302,6 +305,37 @@ async def test_endpoint_does_for_a_sender_what_the_matrix_says(senders: Senders,
 class Values(dict[str, str]):
     def __missing__(self, name: str) -> str:
         return "1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "NOT_AUTHENTICATED"),
+        ({"Authorization": "Bearer nonsense"}, "NOT_AUTHENTICATED"),
+        ({"Authorization": "Basic ZGVtbzpkZW1v"}, "NOT_AUTHENTICATED"),
+        ({"Authorization": "Bearer"}, "NOT_AUTHENTICATED"),
+        ({"Authorization": "Bearer " + "a" * 5000}, "NOT_AUTHENTICATED"),
+        ({"X-API-Key": "k1", "X-API-Secret": "wrong"}, "NOT_AUTHENTICATED"),
+        ({"X-API-Key": "k1"}, "NOT_AUTHENTICATED"),
+        ({"X-API-Secret": "s"}, "NOT_AUTHENTICATED"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_every_path_that_is_not_public_needs_a_login(
+    senders: Senders, headers: dict[str, str], code: str
+) -> None:
+    for line in ENDPOINTS.strip().splitlines():
+        method, path, allowed = line.split(maxsplit=2)
+        body = BODIES.get(f"{method} {path}")
+        url = path.format_map(Values(PATH_VALUES))
+        query = QUERIES.get(f"{method} {path}")
+        response = await senders.venue.http.request(method, url, headers=headers, json=body, params=query)
+        if allowed != "public":
+            assert (response.status_code, code_of(response)) == (401, code), line
+        elif path.startswith("/v1/auth/"):
+            assert response.status_code in (204, 401), line
+        else:  # nobody keeps a history here
+            assert response.status_code == (503 if "/history/" in path else 200), (line, response.text)
 
 
 @pytest.mark.parametrize("sender", SENDERS)
