@@ -92,8 +92,11 @@ class FixClient:
         self._target = target
         self.next_out = 1
         self.next_in = 1
+        """The first number that has not come."""
+        self._received: set[int] = set()
         self.seen: list[Message] = []
         """Messages that came and were not asked for yet."""
+        self.sent: dict[int, tuple[str, tuple[tuple[int, str], ...]]] = {}
         self._framer = Framer(1 << 20)
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
@@ -127,7 +130,18 @@ class FixClient:
         return frame_of(self._begin_string, header, body_of(field for field in body if field[0] not in HEADER))
 
     def send(self, msg_type: str, *body: tuple[int, str], number: int | None = None) -> None:
+        self.sent[self.next_out if number is None else number] = (msg_type, body)
         self.send_bytes(self.frame(msg_type, *body, number=number))
+
+    def send_again(self, first: int) -> None:
+        """What a ResendRequest from this number on asks for: messages about orders, and a gap fill for others."""
+        for number in range(first, self.next_out):
+            msg_type, body = self.sent.get(number, ("0", ()))
+            again = ((43, "Y"), (122, self.now()))
+            if msg_type in "DFG":
+                self.send_bytes(self.frame(msg_type, *again, *body, number=number))
+            else:
+                self.send_bytes(self.frame("4", *again, (36, str(number + 1)), (123, "Y"), number=number))
 
     def send_bytes(self, data: bytes) -> None:
         assert self._writer is not None
@@ -140,14 +154,19 @@ class FixClient:
         """The next message; None when the connection is closed."""
         async with asyncio.timeout(DEADLINE_S):
             while (frame := self._framer.next_frame()) is None:
-                data = await self._reader.read(1 << 16)
+                try:
+                    data = await self._reader.read(1 << 16)
+                except ConnectionResetError:
+                    return None
                 if not data:
                     return None
                 self._framer.feed(data)
         message = decode(frame)
         number = int(message.get(34))
-        if message.get(43) != "Y":
-            self.next_in = max(self.next_in, number + 1)
+        self._received |= set(range(number, int(message.get(36)))) if message.msg_type == "4" else {number}
+        while self.next_in in self._received:
+            self._received.remove(self.next_in)
+            self.next_in += 1
         return message
 
     async def next(self, *msg_types: str) -> Message:

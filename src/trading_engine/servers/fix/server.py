@@ -80,6 +80,10 @@ class FixServer:
             ticking.cancel()
             await self._close()
 
+    def sessions_of(self, comp_id: str) -> int:
+        """How many sessions with this SenderCompID are logged on."""
+        return sum(connection.session.logon.sender_comp_id == comp_id for connection in self._logged_on.values())
+
     def _new_connection(self) -> Connection:
         config = self._config
         return Connection(
@@ -329,6 +333,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 async def run_fix(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
     setup_logging(config.log.level, config.log.format)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # It tells of every request.
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -113,8 +113,8 @@ class Session:
         self._test_was_sent = False
         self._next_in = 1
         self._unanswered: dict[int, Message] = {}
-        self._held: dict[int, Message | None] = {}
-        """None for one that was dealt with when it came."""
+        self.held: dict[int, Message | None] = {}
+        """Messages that came too early, by number; None for one that was dealt with when it came."""
         self._gap_end = 0
         """The highest number that is known to be missing."""
         self._gap_asked = 0.0
@@ -128,6 +128,11 @@ class Session:
     @property
     def begin_string(self) -> str:
         return self.logon.begin_string
+
+    @property
+    def expected(self) -> int:
+        """The number of the next message."""
+        return self._next_in
 
     @property
     def unanswered(self) -> int:
@@ -224,7 +229,7 @@ class Session:
             self._log_out("A Logon with ResetSeqNumFlag(141) has to have MsgSeqNum 1")
             self._close("reset with another number than 1")
             return
-        self._held.clear()
+        self.held.clear()
         self._unanswered.clear()
         self._resends.clear()
         self._gap_end = 0
@@ -302,8 +307,8 @@ class Session:
             held = None
             if message.msg_type == MsgType.RESEND_REQUEST and self._is_well_formed(message):
                 self._begin_resend(message)
-        if len(self._held) < HELD_MAX or number in self._held:
-            self._held[number] = held
+        if len(self.held) < HELD_MAX or number in self.held:
+            self.held[number] = held
         gap_was_open = self._next_in <= self._gap_end
         self._gap_end = max(self._gap_end, number - 1)
         if not gap_was_open:
@@ -321,9 +326,9 @@ class Session:
         return f"MsgSeqNum too low, expecting {self._next_in} but received {number}"
 
     def _take_held(self) -> None:
-        while self._next_in in self._held and self.phase is Phase.ACTIVE:
+        while self._next_in in self.held and self.phase is Phase.ACTIVE:
             number = self._next_in
-            message = self._held.pop(number)
+            message = self.held.pop(number)
             if message is None:
                 self._advance(number + 1)
             else:
@@ -433,8 +438,8 @@ class Session:
             self._take_held()
 
     def _jump(self, next_number: int) -> None:
-        for number in [number for number in self._held if number < next_number]:
-            del self._held[number]
+        for number in [number for number in self.held if number < next_number]:
+            del self.held[number]
         self._advance(next_number)
 
     # Sending again

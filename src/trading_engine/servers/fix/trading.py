@@ -6,12 +6,13 @@ from the event stream alone**, also to who asked for it: there is one source and
 event that was told last. Answers to requests only tell what was refused.
 
 A report has to name the request that brought it about, which the venue's events do not know. So what was asked for an order is
-remembered until its answer has come: the events of a request always come before its answer, on the same connection.
+remembered until its answer has come and the stream has come to the event that the answer knows of.
 
 ClOrdIDs: the venue knows an order by the one it was entered with. The names that replaces give are the gateway's, and kept in its store.
 """
 
 import asyncio
+import heapq
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -110,6 +111,9 @@ class Trading:
         """ClOrdIDs that a request on its way gives, for those that refer to it."""
         self._asked: dict[str, deque[Asked]] = {}
         """By order id."""
+        self._waiting: list[tuple[int, int, asyncio.Event]] = []
+        """A heap of (event sequence, number, what is set when the stream has come there)."""
+        self._waits = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, Handler] = {
             MsgType.NEW_ORDER_SINGLE: self._place,
@@ -205,6 +209,17 @@ class Trading:
         else:
             record.event_sequence, record.orders_seen = event.event_sequence, (order.order_id,)
         self._report(event)
+        while self._waiting and self._waiting[0][0] <= event.event_sequence:
+            heapq.heappop(self._waiting)[2].set()
+
+    async def _told_up_to(self, sequence: int) -> None:
+        """Wait until the stream has come to this event. It has, save after a break, while the past is told and answers overtake it."""
+        if (self._session.record.event_sequence or 0) >= sequence:
+            return
+        self._waits += 1
+        told = asyncio.Event()
+        heapq.heappush(self._waiting, (sequence, self._waits, told))
+        await told.wait()
 
     def _report(self, update: OrderUpdate) -> None:
         order = update.order
@@ -266,6 +281,7 @@ class Trading:
         self._placing[name] = False
         try:
             order = await self._stream.place(**order_terms(asked))
+            await self._told_up_to(order.event_sequence)
             if not self._placing[name]:  # It was entered before: the same order came again.
                 self._send_status(order, [])
         except Unsupported as error:
@@ -296,7 +312,7 @@ class Trading:
     async def _replace(self, asked: dict[int, str]) -> None:
         name = asked[Tag.CL_ORD_ID]
 
-        async def replace(order: Order) -> None:
+        async def replace(order: Order) -> Order:
             named = self._store.order_named(self._account_id, name)
             if named not in (None, order.order_id):
                 raise Refused("A replace gave another order this ClOrdID", code="DUPLICATE_CLIENT_ORDER_ID")
@@ -304,12 +320,12 @@ class Trading:
             terms = replace_terms(asked, order)
             wanted.quantity = Decimal(terms["quantity"]) if "quantity" in terms else None
             wanted.price = Decimal(terms["price"]) if "price" in terms else None
-            await self._stream.replace(order.order_id, **terms)
+            return await self._stream.replace(order.order_id, **terms)
 
         wanted = Asked(REPLACE, name)
         await self._change(asked, wanted, replace)
 
-    async def _change(self, asked: dict[int, str], wanted: Asked, change: Callable[[Order], Awaitable[object]]) -> None:
+    async def _change(self, asked: dict[int, str], wanted: Asked, change: Callable[[Order], Awaitable[Order]]) -> None:
         """Have a change made and told by its event, or refuse it."""
         order: Order | None = None
         try:
@@ -324,7 +340,7 @@ class Trading:
             waiting = self._asked.setdefault(order.order_id, deque())
             waiting.append(wanted)
             try:
-                await change(order)
+                await self._told_up_to((await change(order)).event_sequence)
             finally:
                 if wanted in waiting:
                     waiting.remove(wanted)

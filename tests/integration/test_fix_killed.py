@@ -1,0 +1,88 @@
+"""The gateway as a process of its own, killed while orders go through it: each is entered once, and each is answered."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.fix_client import FixClient
+from support.processes import VenueProcesses, free_port
+from trading_engine.clients import Client
+
+KILLS = 4
+ORDERS_EACH = 40
+CONFIG = Path(__file__).parents[2] / "config" / "dev.yaml"
+USER = {"username": "ann", "password": "long-enough-password", "cash": {"USD": "100000000.00"}}
+
+
+class Killed:
+    """A client whose gateway dies again and again."""
+
+    def __init__(self, venue: VenueProcesses, port: int) -> None:
+        self.client = FixClient(port, "ann")
+        self.accepted: Counter[str] = Counter()
+        self._numbers: set[int] = set()
+        self._venue = venue
+        self._port = port
+
+    def start_gateway(self) -> None:
+        self._venue.start("fix", "-s", "FIX", "--fix-port", str(self._port))
+
+    async def log_on(self) -> None:
+        """As soon as the gateway is there. Asks for what it had sent and what did not arrive."""
+        missing = self.client.next_in
+        while True:
+            try:
+                answer = await self.client.log_on()
+                break
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+        assert answer.msg_type == "A", answer
+        if self.client.next_in == missing:
+            self.client.send("2", (7, str(missing)), (16, "0"))
+
+    async def take_until_answered(self, names: set[str]) -> None:
+        """Take reports until all of these orders have been accepted; send again what is asked for."""
+        while not names <= self.accepted.keys():
+            message = await self.client.next("8", "2", "5")
+            if message.msg_type == "2":
+                self.client.send_again(int(message.get(7)))
+                continue
+            assert message.msg_type == "8", message
+            number = int(message.get(34))
+            if number not in self._numbers and message.get(150) == "0":
+                self.accepted[message.get(11)] += 1
+            self._numbers.add(number)
+
+
+@pytest.mark.spread
+async def test_gateway_killed_under_orders_enters_and_answers_each_once(tmp_path: Path) -> None:
+    venue = VenueProcesses(tmp_path, yaml.safe_load(CONFIG.read_text()) | {"demo": {"users": [USER]}})
+    try:
+        venue.start_servers()
+        venue.wait_ready()
+        killed = Killed(venue, free_port())
+        names: set[str] = set()
+        for kill in range(KILLS):
+            killed.start_gateway()
+            await killed.log_on()
+            fresh = {f"n{kill}-{number}" for number in range(ORDERS_EACH)}
+            for name in sorted(fresh):
+                killed.client.order(name, "1", "1", "200.00", (59, "1"))
+            names |= fresh
+            # It dies with some answered, some on their way and some not yet read.
+            some = set(sorted(fresh)[: ORDERS_EACH // 4 * kill])
+            await killed.take_until_answered(some)
+            venue.kill("fix")
+            killed.client.drop()
+        killed.start_gateway()
+        await killed.log_on()
+        await killed.take_until_answered(names)
+        assert set(killed.accepted.values()) == {1}
+        with Client(venue.url, username="ann", password=str(USER["password"])) as client:
+            assert Counter(order.client_order_id for order in client.all_orders("all")) == dict.fromkeys(names, 1)
+        assert venue.stop("fix") == 0
+    finally:
+        venue.close()
