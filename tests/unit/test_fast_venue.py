@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -63,6 +64,45 @@ def buy(quantity_lots: int, price_ticks: int, account: int = ALICE, **terms: obj
 
 def is_compiled(venue: FastVenue, instrument_id: int = 1) -> bool:
     return venue.flat_market(instrument_id).is_compiled
+
+
+@pytest.mark.parametrize("number", [-(2**63), 2**63, 2**64 - 1, 2**64, 2**70, -(2**70)])
+def test_numbers_at_the_ends_of_messages_and_beyond_are_refused_as_by_the_reference(number: int) -> None:
+    venues = _, fast = open_both()
+    do_both(venues, buy(5, 100))
+    for command in (
+        *(buy(number, 100), buy(5, number), buy(5, 100, account=number)),
+        *(c.PlaceOrder(ALICE, "", number, BUY, LIMIT, GTC, 5, 100), c.CancelOrder(ALICE, number)),
+        *(c.ReplaceOrder(ALICE, 1, "", number, 100), c.ReplaceOrder(ALICE, 1, "", 5, number)),
+    ):
+        do_both(venues, command)
+    assert fast.snapshot() == venues[0].snapshot()
+
+
+NAMES = ("a", "é" * 16, "x" * 31, "y" * 32, "z" * 64, "\N{GRINNING FACE}" * 16)
+
+
+def test_messages_out_of_compiled_code_are_those_of_the_schema_to_the_byte() -> None:
+    fast, objects = open_venue(), open_venue()
+    random = Random(5)
+    for number in range(2_000):
+        account, name = random.choice((ALICE, BOB, CAROL)), random.choice(("", f"n{number % 90}", *NAMES))
+        price = random.choice((90, 100, 110)) * random.choice((1, 1, 1, 1000, 5000))
+        command = random.choice(
+            (
+                c.PlaceOrder(account, name, 1, random.choice((BUY, SELL)), LIMIT, GTC, random.randint(0, 300), price),
+                c.CancelOrder(account, random.choice((0, random.randint(1, number + 2))), name),
+                c.ReplaceOrder(account, random.randint(1, number + 2), "", random.randint(0, 70_000), price),
+            )
+        )
+        # The producer's number, the time and the name take every width that MessagePack has for them.
+        sequence, time_ns = objects.command_sequence + 1, objects.time_ns + (number < 600) * 2 ** (number % 60) // 8
+        one = c.SequencedCommand(sequence, time_ns, random.choice(("p", "q" * 40, "r" * 300)), number**3 + 1, command)
+        batch = objects.apply(one)
+        encoded = fast.apply_encoded(one, msgspec.msgpack.encode(one) if number % 2 else b"")
+        assert encoded == (msgspec.msgpack.encode(batch) if batch else None), one
+    assert is_compiled(fast)
+    assert fast.snapshot() == objects.snapshot()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -752,7 +752,11 @@ class FastVenue(Venue):
 
     def apply(self, sequenced: c.SequencedCommand) -> e.EventBatch | None:
         if type(sequenced.command) in ORDER_COMMANDS:
-            length = self._exchange(sequenced, encode(sequenced))
+            try:
+                encoded = encode(sequenced)
+            except OverflowError:  # A number beyond 64 bits is in no message, but a caller in this process may give it.
+                return self._apply_general(sequenced)
+            length = self._exchange(sequenced, encoded)
             if length >= 0:
                 return decode_batch(self.state.answer[:length]) if length else None
         return self._apply_general(sequenced)
