@@ -110,6 +110,14 @@ class Trade(msgspec.Struct, frozen=True):
     event_sequence: int
 
 
+class PhaseChange(msgspec.Struct, frozen=True, gc=False):
+    """A market went over to another phase."""
+
+    event_sequence: int
+    time_ns: int
+    phase: TradingPhase
+
+
 class Candle(msgspec.Struct, frozen=True):
     open_ns: int
     open_ticks: int

@@ -7,6 +7,7 @@ same however far back it lies, and rows that come in meanwhile shift nothing. `l
 from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, TypeVar
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -31,6 +32,7 @@ from trading_engine.database.transactional.models import (
     PositionRow,
     ProjectionStateRow,
     TradeRow,
+    VenueActRow,
     table_of,
 )
 from trading_engine.database.transactional.records import (
@@ -39,16 +41,19 @@ from trading_engine.database.transactional.records import (
     CashBalance,
     InstrumentState,
     Page,
+    PhaseChange,
     Position,
     StartState,
     Statistics,
     Trade,
 )
+from trading_engine.venue.events import TradingPhaseChanged
 from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus
 from trading_engine.venue.reasons import EndReason
 from trading_engine.venue.terms import Contingency, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 PAGE_ROWS_MAX = 1_000
+decode_phase_change = msgspec.json.Decoder(TradingPhaseChanged).decode
 GROUP_ORDERS_MAX = 3
 EVENT_STREAM = "events.0"
 
@@ -58,6 +63,7 @@ Item = TypeVar("Item")
 projection_state, instruments, orders = table_of(ProjectionStateRow), table_of(InstrumentRow), table_of(OrderRow)
 order_events, trades = table_of(OrderEventRow), table_of(TradeRow)
 positions, cash_balances = table_of(PositionRow), table_of(CashBalanceRow)
+venue_acts = table_of(VenueActRow)
 
 # Spelled out rather than bound: only then does SQLite see that the partial index covers it.
 IS_LIVE: ColumnElement[bool] = orders.c.status < literal_column(str(int(OrderStatus.FILLED)))
@@ -353,6 +359,28 @@ class TradingRepository:
             if window is None:
                 return ()
             return tuple(Candle(*row) for row in connection.execute(_candle_query(instrument_id, interval_ns, *window)))
+
+        return await self._connections.run(Use.READ, work)
+
+    async def phase_changes(
+        self, instrument_id: int, start_ns: int, end_ns: int, limit: int
+    ) -> tuple[PhaseChange, ...]:
+        """Of one market, at or after the start and before the end, oldest first: the newest `limit` of those of all markets."""
+        query = (
+            select(venue_acts.c.event_sequence, venue_acts.c.time_ns, venue_acts.c.content)
+            .where(venue_acts.c.kind == TradingPhaseChanged.__name__)
+            .where(venue_acts.c.time_ns >= start_ns, venue_acts.c.time_ns < end_ns)
+            .order_by(desc(venue_acts.c.event_sequence))
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> tuple[PhaseChange, ...]:
+            changes = [(row, decode_phase_change(row.content)) for row in connection.execute(query)]
+            return tuple(
+                PhaseChange(row.event_sequence, row.time_ns, change.phase)
+                for row, change in reversed(changes)
+                if change.instrument_id in (0, instrument_id)
+            )
 
         return await self._connections.run(Use.READ, work)
 

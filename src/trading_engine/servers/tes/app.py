@@ -3,6 +3,7 @@
     CORS ─▶ last resort (500) ─▶ Edge ─┬─▶ WebSocketEndpoint   /v1/ws
                                        ├─▶ Binance             /api/v3, /sapi/v1, /ws, /stream, /ws-api/v3
                                        ├─▶ Alpaca              /v2, /stream, /v2/{feed}
+                                       ├─▶ UDF                 /udf
                                        ├─▶ OrdersFront         placing, canceling, replacing
                                        ├─▶ FastAPI             the rest of /v1, /docs, /openapi.json
                                        └─▶ mounted apps        everything else (the portal)
@@ -48,6 +49,7 @@ from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.stream_choice import STREAM_PATH, StreamChoice
+from trading_engine.servers.tes.udf.feed import Feed
 
 WEBSOCKET_PATH = "/v1/ws"
 HEALTH_PATH = "/v1/health"
@@ -85,6 +87,7 @@ class Edge:
         alpaca: AlpacaRest,
         alpaca_sockets: AlpacaSockets,
         stream_choice: StreamChoice,
+        chart_feed: Feed,
         mounts: Sequence[tuple[str, ASGIApp]],
         authentication: Authentication,
         allowances: Allowances,
@@ -98,6 +101,7 @@ class Edge:
         self._alpaca = alpaca
         self._alpaca_sockets = alpaca_sockets
         self._stream_choice = stream_choice
+        self._chart_feed = chart_feed
         self._mounts = sorted(mounts, key=lambda mount: len(mount[0]), reverse=True)
         self._authentication = authentication
         self._allowances = allowances
@@ -137,6 +141,8 @@ class Edge:
                 await self._binance(scope, receive, send, [*headers, *API_HEADERS])
             elif AlpacaRest.handles(path):
                 await self._alpaca(scope, receive, send, [*headers, *API_HEADERS])
+            elif Feed.handles(path):
+                await self._chart_feed(scope, send, [*headers, *API_HEADERS])
             elif is_api(path):
                 await self._serve_api(scope, receive, send, headers)
             else:

@@ -93,6 +93,8 @@ from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.services.shared_limits import SharedLimits
 from trading_engine.servers.tes.stream_choice import StreamChoice
 from trading_engine.servers.tes.tls import UnsafePlainHttp, check_plain_http, scheme_of, tls_context
+from trading_engine.servers.tes.udf.charts import Charts
+from trading_engine.servers.tes.udf.feed import Feed, FeedServices
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 from trading_engine.venue.order_state import LiveOrders
@@ -260,6 +262,7 @@ class TradingEngineServer:
             alpaca,
             alpaca_sockets,
             StreamChoice(alpaca_sockets, binance_sockets, tes.websocket_connections_max),
+            self._chart_feed(),
             mounts,
             self.authentication,
             self._allowances,
@@ -351,6 +354,10 @@ class TradingEngineServer:
             time.time_ns,
             self._config.tes.websocket_outbox_bytes_max,
         )
+
+    def _chart_feed(self) -> Feed:
+        charts = Charts(self.readings.barrier, self._trading)
+        return Feed(FeedServices(self.market_data, charts, self._allowances, time.time_ns))
 
     # What runs as long as the process does
 
