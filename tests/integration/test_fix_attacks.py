@@ -206,7 +206,7 @@ async def test_gateway_whose_store_fails_ends_rather_than_send_what_it_cannot_re
     gateway.store._connection.close()
 
 
-def test_second_gateway_on_the_same_data_is_refused(tmp_path: Path) -> None:
+async def test_second_gateway_on_the_same_data_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "fix" / "sessions.sqlite"
     store = SessionStore(path, 10)
     with pytest.raises(StoreUnusable, match="in use"):

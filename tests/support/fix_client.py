@@ -1,9 +1,10 @@
 """A FIX client for tests: it speaks the wire, keeps its numbers, and shows every message that it is sent."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
 from msgspec.structs import replace
 
@@ -54,7 +55,7 @@ class FixGateway:
         return self._task.exception()
 
     @asynccontextmanager
-    async def client(self, name: str = "ann", **options: str) -> AsyncIterator["FixClient"]:
+    async def client(self, name: str = "ann", **options: Any) -> AsyncIterator["FixClient"]:
         client = FixClient(self.port, name, **options)
         try:
             yield client
@@ -83,6 +84,8 @@ class FixClient:
         begin_string: str = "FIX.4.4",
         comp_id: str = "",
         target: str = "VENUE",
+        address: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._port = port
         self._username = username
@@ -90,6 +93,8 @@ class FixClient:
         self._begin_string = begin_string
         self._comp_id = comp_id or username.upper()
         self._target = target
+        self._address = address
+        self._tls = tls
         self.next_out = 1
         self.next_in = 1
         """The first number that has not come."""
@@ -103,7 +108,9 @@ class FixClient:
 
     async def connect(self) -> None:
         self._framer = Framer(1 << 20)
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._port, local_addr=(self._address, 0), ssl=self._tls
+        )
 
     async def log_on(self, *more: tuple[int, str], heartbeat_s: int = 30) -> Message:
         """Connect and log on; the answer."""

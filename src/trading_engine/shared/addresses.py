@@ -1,5 +1,6 @@
 """Addresses of servers: those of the configuration, or of the environment, which may hold a password."""
 
+import ipaddress
 import os
 from urllib.parse import urlsplit
 
@@ -19,3 +20,13 @@ def server_url(key: str, configured: str) -> str:
     if urlsplit(configured).password is not None:
         raise ConfigError(f"{key} holds a password: set {variable} to the address with it instead")
     return configured
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -183,10 +183,13 @@ class FixConfig(Section, frozen=True):
     port: int = 9878
     api_url: str = ""
     """The TES that sessions log in at; empty: the one of this configuration."""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    plain_beyond_loopback: bool = False
     comp_id: str = "VENUE"
     drop_copy_comp_id: str = "DROPCOPY"
     heartbeat_s_min: int = 1
-    connections_max: int = 1000
+    connections_max: int = 500
     message_bytes_max: int = 64 << 10
     outbox_bytes_max: int = 4 << 20
     messages_kept: int = 100_000

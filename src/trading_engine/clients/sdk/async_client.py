@@ -59,15 +59,21 @@ class AsyncClient:
         api_key: str = "",
         api_secret: str = "",
         repeat_for_s: float = REPEAT_FOR_S,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Log in by name and password or by API key; with neither, public data is all there is.
 
-        What fails and may be sent again is sent again for `repeat_for_s` seconds.
+        What fails and may be sent again is sent again for `repeat_for_s` seconds. `headers` go with every request and stream.
         """
         self.base_url = base_url.rstrip("/")
         self._session = Session(credentials_of(username, password, api_key, api_secret), repeat_for_s=repeat_for_s)
+        self._headers = headers
         self._http = httpx.AsyncClient(
-            base_url=self.base_url, timeout=TIMEOUT, limits=LIMITS, trust_env=not is_loopback(self.base_url)
+            base_url=self.base_url,
+            timeout=TIMEOUT,
+            limits=LIMITS,
+            trust_env=not is_loopback(self.base_url),
+            headers=headers,
         )
 
     async def __aenter__(self) -> Self:
@@ -287,7 +293,7 @@ class AsyncClient:
 
     def stream(self) -> AsyncStream:
         """A WebSocket of this client: `async with client.stream() as stream: …`."""
-        return AsyncStream(self.base_url, self._session, self._run)
+        return AsyncStream(self.base_url, self._session, self._run, self._headers)
 
     async def _run(self, steps: Steps[T]) -> T:
         answer: Reply | NoReply | None = None

@@ -51,10 +51,11 @@ class AsyncStream:
     With `on_event` set before the stream is entered, events go to that function instead, straight from the reader.
     """
 
-    def __init__(self, base_url: str, session: Session, run: Runner) -> None:
+    def __init__(self, base_url: str, session: Session, run: Runner, headers: Mapping[str, str] | None = None) -> None:
         self.on_event: Callable[[StreamEvent], None] | None = None
         self._url = websocket_url(base_url)
         self._proxy: Literal[True] | None = None if is_loopback(base_url) else True
+        self._headers = headers
         self._rest = session
         self._run_rest = run
         self._state = StreamSession()
@@ -292,6 +293,7 @@ class AsyncStream:
             async with connect(
                 self._url,
                 compression=None,
+                additional_headers=self._headers,
                 proxy=self._proxy,
                 max_size=FRAME_BYTES_MAX,
                 open_timeout=OPEN_TIMEOUT_S,

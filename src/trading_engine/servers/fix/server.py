@@ -25,6 +25,8 @@ from trading_engine.servers.fix.session import Logon, Phase, Session
 from trading_engine.servers.fix.store import SessionStore, StoreUnusable
 from trading_engine.servers.fix.trading import Trading
 from trading_engine.servers.fix.wire import Message
+from trading_engine.servers.tes.tls import scheme_of, tls_context
+from trading_engine.shared.addresses import is_loopback
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 
@@ -62,7 +64,8 @@ class FixServer:
     async def serve(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Take connections until `stop`. Raises `StoreUnusable`."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._new_connection, sock=listener)
+        context = tls_context(self._config, "fix")
+        server = await loop.create_server(self._new_connection, sock=listener, ssl=context)
         ticking = asyncio.create_task(self._tick())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -172,7 +175,7 @@ class FixServer:
             self._fail(error)
 
     async def _log_on(self, connection: Connection, logon: Logon) -> None:
-        upstream = Upstream(self._api_url, logon)
+        upstream = Upstream(self._api_url, logon, connection.address)
         try:
             await upstream.open()
         except TradingError as error:
@@ -236,12 +239,14 @@ class FixServer:
 class Upstream:
     """A session's client of the native API."""
 
-    def __init__(self, api_url: str, logon: Logon) -> None:
+    def __init__(self, api_url: str, logon: Logon, address: str) -> None:
         is_key = len(logon.username) == API_KEY_CHARACTERS and logon.username.startswith("k")
         names = ("api_key", "api_secret") if is_key else ("username", "password")
         self._has_credentials = bool(logon.username and logon.password)
         credentials = dict(zip(names, (logon.username, logon.password), strict=True)) if self._has_credentials else {}
-        self.client = AsyncClient(api_url, repeat_for_s=REPEAT_FOR_S, **credentials)
+        # A TES that trusts this gateway counts what a client does as his, not as the gateway's.
+        headers = {"X-Forwarded-For": address}
+        self.client = AsyncClient(api_url, repeat_for_s=REPEAT_FOR_S, headers=headers, **credentials)
         self.stream: AsyncStream = self.client.stream()
         self.me: Me
 
@@ -311,7 +316,18 @@ def api_url_of(config: Config) -> str:
     """The TES: as configured for the gateway, or the one of this configuration."""
     host = config.tes.host
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
-    return config.fix.api_url or f"http://{reachable}:{config.tes.port}"
+    return config.fix.api_url or f"{scheme_of(config)}://{reachable}:{config.tes.port}"
+
+
+def check_plain(config: Config) -> None:
+    """Raises `ConfigError` where passwords would go over a network in the clear."""
+    fix = config.fix
+    if not (is_loopback(fix.host) or fix.tls_certificate or fix.plain_beyond_loopback):
+        raise ConfigError(
+            f"fix.host is {fix.host!r}, which other machines can reach, and there is no TLS: passwords could be read on the way. "
+            "Set fix.tls_certificate and fix.tls_key; or, where something in front ends TLS and nobody else gets here, "
+            "fix.plain_beyond_loopback: true."
+        )
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -338,6 +354,7 @@ async def run_fix(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
+        check_plain(config)
         listener = listening_socket(config.fix.host, config.fix.port)
         store = SessionStore(config.data_path / STORE, config.fix.messages_kept)
     except (ConfigError, StoreUnusable) as error:

@@ -1,9 +1,9 @@
-"""TLS of the TES: the certificate, and what is refused without one."""
+"""TLS of the TES and the FIX gateway: the certificate, and what is refused without one."""
 
 import ssl
 
-from trading_engine.servers.tes.services.accounts import is_loopback
-from trading_engine.shared.config import Config, ConfigError, TesConfig
+from trading_engine.shared.addresses import is_loopback
+from trading_engine.shared.config import Config, ConfigError, FixConfig, TesConfig
 
 
 class UnsafePlainHttp(Exception):
@@ -26,16 +26,16 @@ def check_plain_http(config: Config) -> None:
     )
 
 
-def tls_context(tes: TesConfig) -> ssl.SSLContext | None:
+def tls_context(section: TesConfig | FixConfig, name: str = "tes") -> ssl.SSLContext | None:
     """TLS 1.2 and later, with Python's choice of ciphers. Raises `ConfigError`."""
-    if not tes.tls_certificate:
+    if not section.tls_certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(tes.tls_certificate, tes.tls_key or None)
+        context.load_cert_chain(section.tls_certificate, section.tls_key or None)
     except OSError as error:
         raise ConfigError(
-            f"tes.tls_certificate {tes.tls_certificate!r} with tes.tls_key {tes.tls_key!r} cannot be used: {error}"
+            f"{name}.tls_certificate {section.tls_certificate!r} with {name}.tls_key {section.tls_key!r} cannot be used: {error}"
         ) from error
     return context

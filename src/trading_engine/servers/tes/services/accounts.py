@@ -5,7 +5,6 @@ second step can be done again at any time: `OpenAccount` is refused as a whole w
 portfolio without an account gets one, the demo users' and the simulated traders' with what the configuration gives them.
 """
 
-import ipaddress
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from trading_engine.servers.tes.services.credentials import (
 )
 from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.market_data import MarketData
+from trading_engine.shared.addresses import is_loopback
 from trading_engine.shared.config import BotsConfig, Config
 from trading_engine.shared.log import fields
 from trading_engine.venue.commands import OpenAccount
@@ -266,12 +266,3 @@ def check_demo_host(config: Config) -> None:
             f"The configuration has demo users ({names}), whose passwords are public, but tes.host is {config.tes.host!r}, which other "
             "machines can reach. Remove demo.users, or listen on 127.0.0.1."
         )
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
