@@ -12,12 +12,15 @@ import time
 from random import SystemRandom
 
 import pytest
+from msgspec.structs import replace
 
 from support.simulation import check_replay, simulate
-from support.workload import NO_EMPHASIS, TRANSFERS
+from support.workload import INSTRUMENTS, NO_EMPHASIS, TRANSFERS
 from trading_engine.venue import accounts, transfers
+from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue import venue as venue_module
+from trading_engine.venue.shards import INSTRUMENTS_PER_SHARD, SHARD_MAX
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +44,17 @@ def test_simulation_with_money_that_comes_and_goes_between_shards(seed: int) -> 
     kinds = {type(event) for batch in driver.batches for event in batch.events}
     assert kinds >= {e.TransferBegun, e.TransferRepeated, e.TransferReceived, e.TransferRejected}
     assert kinds >= {e.TransferCompleted, e.TransferReturned}
+    check_replay(driver, seed)
+
+
+@pytest.mark.parametrize("seed", range(1, 3))
+def test_simulation_of_the_last_shard_keeps_the_rules_with_the_largest_numbers(seed: int) -> None:
+    listed = replace(INSTRUMENTS[0], instrument_id=SHARD_MAX * INSTRUMENTS_PER_SHARD + 1, symbol="LAST")
+    driver = simulate(seed, commands_count=400, opening=[c.ListInstrument(listed)])
+    events = [event for batch in driver.batches for event in batch.events]
+    numbers = [event.order_id for event in events if isinstance(event, e.OrderAccepted)]
+    numbers += [event.trade_id for event in events if isinstance(event, e.TradeExecuted)]
+    assert SHARD_MAX * 2**43 < min(numbers) < max(numbers) < 2**53
     check_replay(driver, seed)
 
 

@@ -1,6 +1,6 @@
 """Runs a venue under a random workload, audited, interrupted and replayed. A seed decides everything."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import msgspec
@@ -10,11 +10,17 @@ from support.market_watch import MarketWatch
 from support.venue_driver import EAGER, STRATEGIES, VenueDriver
 from support.workload import NO_EMPHASIS, Workload
 from trading_engine.venue import Venue
+from trading_engine.venue.commands import AnyCommand
 from trading_engine.venue.fast.venue import FastVenue
 
 
 def simulate(
-    seed: int, commands_count: int, *, compared: bool = True, emphasis: Mapping[str, float] = NO_EMPHASIS
+    seed: int,
+    commands_count: int,
+    *,
+    compared: bool = True,
+    emphasis: Mapping[str, float] = NO_EMPHASIS,
+    opening: Sequence[AnyCommand] = (),
 ) -> VenueDriver:
     """A run of the workload of this seed, audited, and compared with the fast venue. A failure says the seed and the command."""
     random = Random(seed)
@@ -25,7 +31,7 @@ def simulate(
     hostility = random.choice((0.0, 0.02, 0.05, 0.3))
     workload = Workload(random, driver.auditor.mirror, hostility, emphasis)
     restarts = random.choice((0.0, 0.002, 0.02))
-    for command in workload.opening():
+    for command in (*opening, *workload.opening()):
         driver.do(command)
     for number in range(commands_count):
         command = workload.next()

@@ -24,8 +24,8 @@ from trading_engine.venue import commands as c
 from trading_engine.venue.checks import Refusal
 from trading_engine.venue.instrument import ID_MAX, MONEY_MAX
 from trading_engine.venue.reasons import Reason
+from trading_engine.venue.shards import SHARD_MAX
 
-SHARD_MAX = 999
 TRANSFER_ID_BYTES_MAX = 64
 TRANSFERS_IN_TRANSIT_MAX = 10
 """Of one account; each lasts only as long as a message to the other shard and back, when both are up."""

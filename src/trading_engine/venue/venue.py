@@ -104,6 +104,7 @@ from trading_engine.venue.risk import (
     request_to_replace,
 )
 from trading_engine.venue.risk_limits import MarginTerms, RiskLimits, RiskScope, clipped, value_of
+from trading_engine.venue.shards import number_before, shard_of_instrument
 from trading_engine.venue.stops import is_reached
 from trading_engine.venue.terms import (
     Contingency,
@@ -452,7 +453,12 @@ class Venue:
         self._check_listing(instrument)
         self._add_market(self._new_market(instrument))
         self._issued_cash.setdefault(instrument.currency, 0)
+        self._number_within(shard_of_instrument(instrument.instrument_id))
         self._events.append(e.InstrumentListed(instrument))
+
+    def _number_within(self, shard: int) -> None:
+        self._last_order_id = max(self._last_order_id, number_before(shard))
+        self._last_trade_id = max(self._last_trade_id, number_before(shard))
 
     def _check_listing(self, instrument: Instrument) -> None:
         if instrument.instrument_id in self._markets or any(

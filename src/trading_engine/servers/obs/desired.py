@@ -14,11 +14,12 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from trading_engine.database.utilities.records import Applied, Contents, InstrumentEntry, RiskLimitsEntry
-from trading_engine.servers.obs.listing import INSTRUMENTS_PER_SHARD, instrument_of
+from trading_engine.servers.obs.listing import instrument_of
 from trading_engine.shared.config import ConfigError, VenueConfig
 from trading_engine.venue.commands import AnyCommand, ChangeInstrument, ListInstrument, SetRiskLimits
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.reasons import REASON_TEXT, Reason
+from trading_engine.venue.shards import INSTRUMENTS_PER_SHARD
 from trading_engine.venue.venue import Venue
 
 IN_EFFECT = "in effect"

@@ -32,7 +32,6 @@ from trading_engine.venue.instrument import Instrument, MatchingRules
 PPM_PER_BASIS_POINT = 100
 PPM_PER_PERCENT = 10_000
 NANOSECONDS = 10**9
-INSTRUMENTS_PER_SHARD = 1_000_000
 
 
 def check_definition(item: InstrumentConfig, config: VenueConfig) -> None:
