@@ -83,14 +83,15 @@ async def test_create_portfolio_taken_name_is_refused(database: TransactionalDat
         await database.access.create_portfolio(user.client_id, "Main", NOW)
 
 
-async def test_portfolios_without_account_are_those_the_venue_has_not_opened(database: TransactionalDatabase) -> None:
+async def test_accounts_are_those_of_the_portfolios_that_the_venue_has_opened(database: TransactionalDatabase) -> None:
     first = (await database.access.register("alice", "hash", Role.TRADER, NOW)).portfolio
     second = (await database.access.register("bob", "hash", Role.TRADER, NOW)).portfolio
-    assert await database.access.portfolios_without_account() == (first, second)
+    assert await database.access.portfolios() == (first, second)
+    assert await database.trading.accounts() == frozenset()
     await TransactionalProjection(database).apply(
         [EventBatch(1, NOW, "p", 1, 1, (AccountOpened(first.portfolio_id, 10),))]
     )
-    assert await database.access.portfolios_without_account() == (second,)
+    assert await database.trading.accounts() == {first.portfolio_id}
 
 
 async def test_users_registered_at_once_all_get_their_own(database: TransactionalDatabase) -> None:

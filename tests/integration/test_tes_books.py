@@ -123,7 +123,7 @@ async def test_book_of_a_server_killed_and_started_under_load_is_that_of_the_ven
             stop = asyncio.Event()
             load = asyncio.create_task(trade_until(stop, producer, rng))
             for life in range(STARTS):
-                tes = TesHandle(config, broker=obs.broker())
+                tes = TesHandle(config, brokers=[obs.broker()])
                 await tes.start()
                 await tes.ready()
                 sequence = producer.sequence

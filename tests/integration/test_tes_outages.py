@@ -220,7 +220,7 @@ async def test_order_without_an_outcome_is_answered_unknown(tmp_path: Path) -> N
     silent = SilentVenue()
     await silent.start()
     config = with_tes(venue_config(tmp_path), order_timeout_s=0.2)
-    async with trading_engine_server(config, InMemoryBroker(silent.hub)) as server:
+    async with trading_engine_server(config, [InMemoryBroker(silent.hub)]) as server:
         following = asyncio.create_task(server.follow_events())
         transport = httpx.ASGITransport(server.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
@@ -250,7 +250,7 @@ async def test_venue_that_stops_answering_is_noticed(tmp_path: Path, monkeypatch
     monkeypatch.setattr("trading_engine.servers.tes.services.gateway.HEARTBEAT_SECONDS", 0.02)
     silent = SilentVenue()
     await silent.start()
-    async with trading_engine_server(venue_config(tmp_path), InMemoryBroker(silent.hub)) as server:
+    async with trading_engine_server(venue_config(tmp_path), [InMemoryBroker(silent.hub)]) as server:
         following = asyncio.create_task(server.follow_events())
 
         async def is_ready() -> bool:
@@ -272,16 +272,16 @@ async def test_journal_of_another_venue_is_refused(tmp_path: Path) -> None:
     silent = SilentVenue()
     await silent.start()
     config = venue_config(tmp_path)
-    async with trading_engine_server(config, InMemoryBroker(silent.hub)) as server:
+    async with trading_engine_server(config, [InMemoryBroker(silent.hub)]) as server:
         following = asyncio.create_task(server.follow_events())
 
         async def has_handled() -> bool:
-            return server.gateway.handled_sequence == 2
+            return server.gateway.handled_sequences == (2,)
 
         await eventually(has_handled)
         following.cancel()
     silent.event_sequence = 1
-    async with trading_engine_server(config, InMemoryBroker(silent.hub)) as server:
+    async with trading_engine_server(config, [InMemoryBroker(silent.hub)]) as server:
         with pytest.raises(StreamInconsistent, match="do not belong together"):
             await server.follow_events()
 

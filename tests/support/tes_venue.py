@@ -6,7 +6,7 @@ The OBS can be stopped and started again on the same data, the TES too; both are
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -114,11 +114,14 @@ class TesHandle:
     """The trading engine server on a free port."""
 
     def __init__(
-        self, config: Config, mounts: tuple[tuple[str, ASGIApp], ...] = (), broker: MessageBroker | None = None
+        self,
+        config: Config,
+        mounts: tuple[tuple[str, ASGIApp], ...] = (),
+        brokers: Sequence[MessageBroker] = (),
     ) -> None:
         self._config = config
         self._mounts = mounts
-        self._broker = broker
+        self._brokers = brokers
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.server: TradingEngineServer
@@ -146,14 +149,15 @@ class TesHandle:
     async def _run(self, started: asyncio.Event) -> None:
         listener = listening_socket("127.0.0.1", self.port)
         self.port = listener.getsockname()[1]
-        broker = self._broker or broker_for(self._config)
+        brokers = self._brokers or [broker_for(self._config.of_shard(shard)) for shard in self._config.shards]
         try:
-            async with trading_engine_server(self._config, broker, self._mounts) as server:
+            async with trading_engine_server(self._config, brokers, self._mounts) as server:
                 self.server = server
                 started.set()
                 await serve(server, self._config, self._stop, listener)
         finally:
-            await broker.close()
+            for broker in brokers:
+                await broker.close()
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -259,11 +263,12 @@ class Socket:
 
 
 class Venue:
-    """OBS and TES together."""
+    """OBS, one for each shard, and TES together."""
 
     def __init__(self, config: Config, mounts: tuple[tuple[str, ASGIApp], ...] = ()) -> None:
         self.config = config
-        self.obs = ObsHandle(config)
+        self.shards = [ObsHandle(config.of_shard(shard)) for shard in config.shards]
+        self.obs = self.shards[0]
         self.tes = TesHandle(config, mounts)
         self.http = httpx.AsyncClient(trust_env=False)
 
@@ -272,7 +277,8 @@ class Venue:
         return self.tes.server
 
     async def start(self) -> Self:
-        await self.obs.start()
+        for shard in self.shards:
+            await shard.start()
         await self.tes.start()
         await self.tes.ready()
         self.http.base_url = self.tes.url
@@ -281,7 +287,8 @@ class Venue:
     async def stop(self) -> None:
         await self.http.aclose()
         await self.tes.stop()
-        await self.obs.stop()
+        for shard in self.shards:
+            await shard.stop()
 
     @asynccontextmanager
     async def keeping_history(self) -> AsyncIterator[None]:

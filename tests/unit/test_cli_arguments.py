@@ -75,7 +75,8 @@ def test_configuration_for_production_is_valid_and_selects_rabbitmq() -> None:
 
 
 def test_arguments_of_a_shard_lead_to_its_own_directory_and_socket() -> None:
-    config = parse(["-s", "OBS", "--shard", "1", "--data-dir", "/tmp/x", "--config", str(DEV)]).load_config()
+    arguments = ["-s", "OBS", "--shard", "1", "--shards", "2", "--data-dir", "/tmp/x", "--config", str(DEV)]
+    config = parse(arguments).load_config()
     assert (config.obs.shard, config.obs_path) == (1, Path("/tmp/x/shard-1").resolve())
     assert socket_path(config).name == "obs-1.sock"
     assert socket_path(config.of_shard(0)).name == "obs.sock"

@@ -8,6 +8,9 @@ What is taken one after the other from a running venue has to fit together, so t
    is being written ends in the middle of a record, or of a group; recovery cuts that, as after a crash.
 3. The tables that exist nowhere else: every user whose account is in the journal is in them. One without an account gets one at the start.
 
+Of a venue with several shards all this is taken of each. Between them nothing may move meanwhile: money that had left one when it was
+copied and arrived at the other later would be in both or in none. So their order book servers have to be stopped.
+
 After an import the servers do what they do after a crash: the order book server recovers from snapshot and journal, and each projection
 goes on from the event that its tables have reached.
 """
@@ -16,14 +19,19 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from hashlib import file_digest
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from trading_engine import __version__
 from trading_engine.database.errors import DatabaseError
-from trading_engine.database.transfer import STORES, Contents, TransferFailed
+from trading_engine.database.transfer import STORES, STORES_OF_EACH_SHARD, Contents, Store, TransferFailed
+from trading_engine.servers.obs.errors import CannotStart
+from trading_engine.servers.obs.lock import DirectoryLock
+from trading_engine.servers.obs.recovery import Paths
 from trading_engine.servers.obs.segments import sync_directory
 from trading_engine.shared.config import Config, ConfigError
 
@@ -34,6 +42,7 @@ COPY_BYTES = 1 << 20
 LOGS = (("snapshots", ".snapshot"), ("events", ".events"), ("journal", ".journal"))
 """(folder, suffix), in the order of copying."""
 JOURNAL = "journal"
+DRAFT = f"{JOURNAL}.partial"
 PRIVATE_FILES = ("secret", "bots.json")
 """The signing key, unless it comes from the environment, and the simulated traders' keys."""
 
@@ -50,7 +59,29 @@ class Manifest(msgspec.Struct, frozen=True):
     release: str
     databases: dict[str, Contents]
     files: dict[str, FileContent]
-    """By path, relative to the directory of the Order Book Server, or to the data directory (they are one without shards)."""
+    """By path, relative to the data directory."""
+    shards: int = 1
+
+
+class Part(NamedTuple):
+    """A database of a shard."""
+
+    name: str
+    store: Store
+    config: Config
+
+
+def parts_of(config: Config) -> list[Part]:
+    return [
+        Part(f"{prefix_of(shard)}{store.name}", store, config.of_shard(shard))
+        for shard in config.shards
+        for store in (STORES if shard == 0 else STORES_OF_EACH_SHARD)
+    ]
+
+
+def prefix_of(shard: int) -> str:
+    """Of what is a shard's, also in its data directory."""
+    return f"shard-{shard}/" if shard else ""
 
 
 def run_export(config: Config, folder: Path) -> int:
@@ -75,20 +106,38 @@ async def export_venue(config: Config, folder: Path, say: Say) -> Manifest:
     """Write the folder, which is there in the end or not at all. Raises `DatabaseError`, `OSError`."""
     draft = new_draft(folder)
     databases, files = {}, {}
-    for store in STORES:
-        databases[store.name] = await store.export(config, draft / store.name, derived=True)
-    for path in log_files(config.obs_path):
-        files[path] = copy_file(config.obs_path / path, draft / DATA / path)
-    for store in STORES:
-        databases[store.name] |= await store.export(config, draft / store.name, derived=False)
+    with standing_still(config):
+        for name, store, its_config in parts_of(config):
+            databases[name] = await store.export(its_config, draft / name, derived=True)
+        for shard in config.shards:
+            for path in log_files(config.data_path, prefix_of(shard)):
+                files[path] = copy_file(config.data_path / path, draft / DATA / path)
+        for name, store, its_config in parts_of(config):
+            databases[name] |= await store.export(its_config, draft / name, derived=False)
     for name in PRIVATE_FILES:
         if (config.data_path / name).exists():
             files[name] = copy_file(config.data_path / name, draft / DATA / name)
-    manifest = Manifest(FORMAT, __version__, databases, files)
+    manifest = Manifest(FORMAT, __version__, databases, files, len(config.shards))
     (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
     draft.rename(folder)
     report(f"exported to {folder}", manifest, say)
     return manifest
+
+
+@contextmanager
+def standing_still(config: Config) -> Iterator[None]:
+    """With the order book servers of several shards kept from running. Raises `TransferFailed` when one runs."""
+    with ExitStack() as locks:
+        for shard in config.shards if len(config.shards) > 1 else ():
+            lock = DirectoryLock(Paths.under(config.of_shard(shard).obs_path).lock)
+            locks.callback(lock.release)
+            try:
+                lock.acquire()
+            except CannotStart as error:
+                raise TransferFailed(
+                    f"a venue with several shards is exported with its servers stopped: {error}"
+                ) from error
+        yield
 
 
 def new_draft(folder: Path) -> Path:
@@ -108,35 +157,42 @@ async def import_venue(config: Config, folder: Path, say: Say) -> Manifest:
     two of them is told by the next attempt, which finds a database that is not empty.
     """
     manifest = read_manifest(folder)
-    require_files(manifest, folder, config.obs_path)
-    for store in STORES:
-        await store.require_empty(config)
-    for store in STORES:
-        await store.load(config, folder / store.name, manifest.databases.get(store.name, {}))
+    if manifest.shards != len(config.shards):
+        raise TransferFailed(f"{folder} is of a venue with {manifest.shards} shards: set venue.shards, or --shards")
+    require_files(manifest, folder, config)
+    for _, store, its_config in parts_of(config):
+        await store.require_empty(its_config)
+    for name, store, its_config in parts_of(config):
+        await store.load(its_config, folder / name, manifest.databases.get(name, {}))
     import_files(manifest, folder, config)
     report("imported, every row and file compared", manifest, say)
     return manifest
 
 
-def require_files(manifest: Manifest, folder: Path, data: Path) -> None:
-    if (data / JOURNAL).exists():
-        raise TransferFailed(f"there is a journal in {data}: import into an empty data directory")
+def require_files(manifest: Manifest, folder: Path, config: Config) -> None:
+    for shard in config.shards:
+        data = config.of_shard(shard).obs_path
+        if (data / JOURNAL).exists():
+            raise TransferFailed(f"there is a journal in {data}: import into an empty data directory")
     for path, content in manifest.files.items():
         if file_content(folder / DATA / path) != content:
             raise TransferFailed(f"{folder / DATA / path} is not as it was exported")
 
 
 def import_files(manifest: Manifest, folder: Path, config: Config) -> None:
-    """The journal has its name only when everything is there."""
-    draft = config.obs_path / f"{JOURNAL}.partial"
-    draft.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """The journals have their names only when everything is there."""
+    homes = [config.of_shard(shard).obs_path for shard in config.shards]
+    for home in homes:
+        (home / DRAFT).mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, content in manifest.files.items():
-        place = config.data_path if path in PRIVATE_FILES else config.obs_path
-        target = draft / Path(path).name if path.startswith(f"{JOURNAL}/") else place / path
+        target = config.data_path / path
+        if target.parent.name == JOURNAL:
+            target = target.parent.with_name(DRAFT) / target.name
         if copy_file(folder / DATA / path, target) != content:
             raise TransferFailed(f"{path} did not arrive whole: {target}")
-    draft.rename(config.obs_path / JOURNAL)
-    sync_directory(config.obs_path)
+    for home in homes:
+        (home / DRAFT).rename(home / JOURNAL)
+        sync_directory(home)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -151,11 +207,11 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def log_files(data: Path) -> Iterator[str]:
+def log_files(data: Path, prefix: str) -> Iterator[str]:
     """Relative paths, oldest first. What is begun after they were listed is not copied: it comes after what is."""
     for name, suffix in LOGS:
-        for path in sorted((data / name).glob(f"*{suffix}")):
-            yield f"{name}/{path.name}"
+        for path in sorted((data / prefix / name).glob(f"*{suffix}")):
+            yield f"{prefix}{name}/{path.name}"
 
 
 def copy_file(source: Path, target: Path) -> FileContent:

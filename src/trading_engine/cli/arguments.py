@@ -10,12 +10,15 @@ import msgspec
 from trading_engine import __version__
 from trading_engine.shared.config import Config, load_config
 
+OF_A_SHARD = ("OBS", "analytics", "history")
+"""Servers of one shard; the others are of them all."""
 DEFAULT_CONFIG = Path("config/dev.yaml")
 
 EXAMPLES = """
 the whole venue in one go:
   python main.py up                         with a live simulated market
   python main.py up --no-bots --no-browser --port 9000 --fix-port 9001 --data-dir /tmp/venue
+  python main.py up --shards 2              with two order book servers
 
 service by service, each in a terminal of its own, in any order:
   python main.py -s OBS                     order book server
@@ -49,6 +52,7 @@ class Arguments:
     with_portal: bool = False
     standby: bool = False
     shard: int | None = None
+    shards: int | None = None
     url: str | None = None
     username: str | None = None
     messages: Path | None = None
@@ -67,6 +71,8 @@ class Arguments:
         config = load_config(self.config_path) if self.config_given or self.config_path.exists() else Config()
         if self.data_dir is not None:
             config = msgspec.structs.replace(config, data_dir=self.data_dir)
+        if self.shards is not None:
+            config = config.over_shards(self.shards)
         if self.shard is not None:
             config = config.of_shard(self.shard)
         if self.standby:
@@ -81,7 +87,7 @@ class Arguments:
         if self.url is not None:
             trader = msgspec.structs.replace(config.frontend.trader, api_url=self.url)
             config = msgspec.structs.replace(config, frontend=msgspec.structs.replace(config.frontend, trader=trader))
-        return config
+        return config.checked()
 
     def pass_on(self) -> list[str]:
         """The options that a service started by `up` has to see as well."""
@@ -92,6 +98,8 @@ class Arguments:
             options += ["--port", str(self.port)]
         if self.fix_port is not None:
             options += ["--fix-port", str(self.fix_port)]
+        if self.shards is not None:
+            options += ["--shards", str(self.shards)]
         return options
 
 
@@ -113,6 +121,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data-dir", metavar="DIR", default=argparse.SUPPRESS, help="where everything is kept (default: var)"
+    )
+    parser.add_argument(
+        "--shards",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="order book servers that share the instruments (default: as configured)",
     )
     parser.add_argument(
         "--port",
@@ -141,7 +156,9 @@ def build_parser() -> argparse.ArgumentParser:
         choices=["trader", "bots"],
         help="run a client: a terminal to trade in, or the simulated traders",
     )
-    parser.add_argument("--shard", type=int, metavar="N", help="with -s OBS: which shard (default: as configured)")
+    parser.add_argument(
+        "--shard", type=int, metavar="N", help="with -s OBS, analytics or history: which shard (default: as configured)"
+    )
     parser.add_argument(
         "--standby", action="store_true", help="with -s OBS: wait, and take over when the one that serves is dead"
     )
@@ -218,8 +235,10 @@ def parse(argv: Sequence[str]) -> Arguments:
             "-s FIX, -s analytics, -s history, "
             "--frontend trader, -c trader or -c bots"
         )
-    if (options.standby or options.shard is not None) and options.server != "OBS":
-        parser.error("--standby and --shard go with -s OBS")
+    if options.standby and options.server != "OBS":
+        parser.error("--standby goes with -s OBS")
+    if options.shard is not None and options.server not in OF_A_SHARD:
+        parser.error(f"--shard goes with -s {', '.join(OF_A_SHARD)}")
     return Arguments(
         command=asked[0],
         config_path=getattr(options, "config", DEFAULT_CONFIG),
@@ -232,6 +251,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         with_portal=options.with_portal,
         standby=options.standby,
         shard=options.shard,
+        shards=getattr(options, "shards", None),
         url=options.url,
         username=options.username,
         words=tuple(getattr(options, "words", ())),

@@ -49,7 +49,11 @@ DERIVED = [table for table in Base.metadata.sorted_tables if table.name not in O
 def run_check(config: Config) -> int:
     """Raises `ConfigError`."""
     try:
-        differences = asyncio.run(check(config)) + check_history(config)
+        differences = [
+            difference
+            for its_config in map(config.of_shard, config.shards)
+            for difference in (*asyncio.run(check(its_config)), *check_history(its_config))
+        ]
     except (DatabaseError, ObsError, OSError) as error:
         raise ConfigError(str(error)) from error
     for difference in differences:
@@ -66,12 +70,19 @@ async def check(config: Config) -> list[str]:
         await database.close()
     with tempfile.TemporaryDirectory(prefix="te-check-") as folder:
         replayed = await replayed_contents(config, Path(folder), reached)
-    print(f"the database has reached event {reached}; {len(DERIVED)} tables compared with a replay of the journal")
+    print(
+        f"the database{of_shard(config)} has reached event {reached}; "
+        f"{len(DERIVED)} tables compared with a replay of the journal"
+    )
     return [
         difference(name, stored[name], content)
         for name, content in replayed.items()
         if name in stored and stored[name] != content
     ]
+
+
+def of_shard(config: Config) -> str:
+    return f" of shard {config.obs.shard}" if config.obs.shard else ""
 
 
 def read_contents(connection: Connection, tables: list[Table]) -> tuple[int, Contents]:
@@ -119,7 +130,10 @@ def check_history(config: Config) -> list[str]:
         reached = history.reached(stream)
         stored = history_contents(history, reached)
     replayed = replayed_history(config, stream, reached)
-    print(f"the history has reached event {reached}; {len(stored)} tables compared with a replay of the journal")
+    print(
+        f"the history{of_shard(config)} has reached event {reached}; "
+        f"{len(stored)} tables compared with a replay of the journal"
+    )
     return [difference(name, stored[name], content) for name, content in replayed.items() if stored[name] != content]
 
 

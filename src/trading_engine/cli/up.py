@@ -142,19 +142,24 @@ def check_port_free(host: str, port: int, option: str) -> None:
             ) from error
 
 
-def services_of(arguments: Arguments, logs: Path) -> list[Service]:
+def services_of(arguments: Arguments, shards: range, logs: Path) -> list[Service]:
     """In the order of starting."""
     start = [sys.executable, "-m", "trading_engine", *arguments.pass_on()]
-    services = [
-        Service("obs", "order book server", [*start, "-s", "OBS"], logs / "obs.log"),
-        Service("tes", "trading engine server", [*start, "-s", "TES", "--with-portal"], logs / "tes.log"),
-        Service("fix", "FIX gateway", [*start, "-s", "FIX"], logs / "fix.log"),
-        Service("analytics", "analytics projection", [*start, "-s", "analytics"], logs / "analytics.log"),
-        Service("history", "history projection", [*start, "-s", "history"], logs / "history.log"),
-    ]
+    services = [service_of_shard("obs", "order book server", [*start, "-s", "OBS"], shard, logs) for shard in shards]
+    services.append(Service("tes", "trading engine server", [*start, "-s", "TES", "--with-portal"], logs / "tes.log"))
+    services.append(Service("fix", "FIX gateway", [*start, "-s", "FIX"], logs / "fix.log"))
+    for name in ("analytics", "history"):
+        command = [*start, "-s", name]
+        services += [service_of_shard(name, f"{name} projection", command, shard, logs) for shard in shards]
     if not arguments.no_bots:
         services.append(Service("bots", "simulated traders", [*start, "-c", "bots"], logs / "bots.log"))
     return services
+
+
+def service_of_shard(name: str, title: str, command: list[str], shard: int, logs: Path) -> Service:
+    if shard:
+        name, title = f"{name}-{shard}", f"{title} of shard {shard}"
+    return Service(name, title, [*command, "--shard", str(shard)], logs / f"{name}.log")
 
 
 async def supervise(arguments: Arguments, config: Config, logs: Path) -> None:
@@ -162,7 +167,7 @@ async def supervise(arguments: Arguments, config: Config, logs: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     say(f"Starting the venue; its data is in {config.data_path}")
-    services = services_of(arguments, logs)
+    services = services_of(arguments, config.shards, logs)
     async with asyncio.TaskGroup() as group, stopped_at_the_end(services):
         watches = []
         for service in services:

@@ -49,6 +49,8 @@ IDLE_TIMEOUT_S = 60.0
 """PostgreSQL ends a transaction, and lets go of its locks, whose client has said nothing for so long."""
 LASTING_STATES = ("22", "23", "42")
 """Classes of SQLSTATE: wrong data, a broken constraint, a statement that is wrong or not allowed."""
+SCHEMA = "schema"
+"""Of a PostgreSQL URL's query: the schema that the tables are in. It is made when they are."""
 BUSY_TIMEOUT_MS = 5_000
 WAL_BYTES_KEPT = 64 << 20
 """A WAL file that has grown beyond this (a long read kept it from being folded in) is cut back."""
@@ -72,6 +74,9 @@ class Backend(ABC):
 
     @abstractmethod
     def engine(self, use: Use) -> Engine: ...
+
+    schema: str | None = None
+    """Where all tables are that are named; None: where the server puts them."""
 
     @abstractmethod
     async def close(self) -> None: ...
@@ -114,6 +119,10 @@ class Connections:
         finally:
             self._running[use] -= 1
 
+    @property
+    def schema(self) -> str | None:
+        return self._backend.schema
+
     def engine(self, use: Use) -> Engine:
         return self._backend.engine(use)
 
@@ -155,7 +164,10 @@ class SqliteBackend(Backend):
 
 class PostgresqlBackend(Backend):
     def __init__(self, url: URL) -> None:
-        self._url = url.set(drivername="postgresql+asyncpg")
+        self._url = url.set(drivername="postgresql+asyncpg").difference_update_query([SCHEMA])
+        schema = url.query.get(SCHEMA)
+        assert schema is None or isinstance(schema, str), f"{SCHEMA} is given twice"
+        self.schema = schema
         self._engines: dict[Use, AsyncEngine] = {}
 
     async def run(self, use: Use, work: Work[Result]) -> Result:
@@ -168,7 +180,7 @@ class PostgresqlBackend(Backend):
     def _async_engine(self, use: Use) -> AsyncEngine:
         if use not in self._engines:
             try:
-                self._engines[use] = _postgresql_engine(self._url, use)
+                self._engines[use] = _postgresql_engine(self._url, use, self.schema)
             except ModuleNotFoundError as error:
                 raise DatabaseUnavailable(
                     f"PostgreSQL needs the package {error.name}, which is not installed"
@@ -189,6 +201,20 @@ class PostgresqlBackend(Backend):
 
 
 BACKENDS: dict[str, Callable[[URL], Backend]] = {"sqlite": SqliteBackend, "postgresql": PostgresqlBackend}
+
+
+def shard_url(url: str, shard: int) -> str:
+    """Each shard beyond the first has rows of its own: in a schema of the same PostgreSQL database, or in a SQLite file beside."""
+    if shard == 0:
+        return url
+    parsed = parse_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.update_query_dict({SCHEMA: f"shard_{shard}"})
+    else:
+        assert parsed.database is not None
+        file = Path(parsed.database)
+        parsed = parsed.set(database=str(file.with_name(f"{file.stem}-shard-{shard}{file.suffix}")))
+    return parsed.render_as_string(hide_password=False)
 
 
 def parse_url(text: str) -> URL:
@@ -258,8 +284,10 @@ def _run_pragmas(connection: DBAPIConnection, pragmas: list[str]) -> None:
     cursor.close()
 
 
-def _postgresql_engine(url: URL, use: Use) -> AsyncEngine:
+def _postgresql_engine(url: URL, use: Use, schema: str | None) -> AsyncEngine:
     settings = {"jit": "off", "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT_S * 1000:.0f}"}
+    if schema is not None:
+        settings["search_path"] = schema
     engine = create_async_engine(
         url,
         pool_size={Use.READ: READERS_MAX, Use.WRITE: POSTGRESQL_WRITERS_MAX}.get(use, 1),

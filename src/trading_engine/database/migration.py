@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.schema import CreateSchema
 
 from trading_engine.database.connections import Connections, Use
 from trading_engine.database.errors import MigrationFailed
@@ -33,7 +34,15 @@ async def migrate(
 
     Raises `MigrationFailed` when the database was written by a later release, or holds what does not fit; nothing has changed then.
     """
+    if connections.schema is not None:
+        await connections.run(Use.WRITE, partial(_create_schema, connections.schema))
     return await connections.run(Use.MIGRATE, partial(_migrate, folder, version_table))
+
+
+def _create_schema(name: str, connection: Connection) -> None:
+    """Before the first connection that migrates: it asks the server once where its tables are."""
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+    connection.execute(CreateSchema(name, if_not_exists=True))
 
 
 def _migrate(folder: Path, version_table: str, connection: Connection) -> tuple[str | None, str | None]:

@@ -1,6 +1,6 @@
 """Creates and migrates the databases of a configuration: `python main.py databases setup`.
 
-To add a database, add one line to `DATABASES`.
+To add a database, add one line to `OF_EACH_SHARD` or to `OF_THE_VENUE`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -63,19 +63,21 @@ def shown_utilities_url(config: Config) -> str:
     return shown(utilities_url(config))
 
 
-DATABASES: tuple[Database, ...] = (
+OF_EACH_SHARD: tuple[Database, ...] = (
     Database("transactional", shown_transactional_url, open_transactional),
     Database("analytics", shown_analytics_url, open_analytics),
     Database("historical", shown_history, open_historical),
-    Database("utilities", shown_utilities_url, open_utilities),
 )
+OF_THE_VENUE: tuple[Database, ...] = (Database("utilities", shown_utilities_url, open_utilities),)
 
 
 async def set_up(config: Config, say: Callable[[str], None]) -> None:
     """Create what is missing, migrate what is old, and say what was done. Safe to run again. Raises `DatabaseError`."""
-    for name, where, open_database in DATABASES:
-        say(f"{name} database: {where(config)}")
-        database = await open_database(config)
+    databases = [(database, config.of_shard(shard)) for shard in config.shards for database in OF_EACH_SHARD]
+    databases += [(database, config) for database in OF_THE_VENUE]
+    for (name, where, open_database), its_config in databases:
+        say(f"{name} database: {where(its_config)}")
+        database = await open_database(its_config)
         try:
             before, after = await database.migrate()
         finally:

@@ -8,7 +8,7 @@ What a database holds is of two kinds. *Derived* tables are written from the ven
 go on from there. The others are *own*: they exist nowhere else. `cli.archive` says in which order the two are taken from a venue that is
 running.
 
-To have another database exported and imported, add one line to `STORES`.
+To have another database exported and imported, add one line to `STORES`, or to `STORES_OF_EACH_SHARD`.
 """
 
 import gzip
@@ -229,9 +229,12 @@ def go_on_counting(connection: Connection, tables: Iterable[Table]) -> None:
 OWN_TABLES = frozenset({"clients", "users", "portfolios", "api_keys", "login_addresses", "refresh_tokens", "audit_log"})
 """Of the transactional database: those that no event tells of."""
 
-STORES: tuple[Store, ...] = (
+STORES_OF_EACH_SHARD: tuple[Store, ...] = (
     SqlStore("transactional", open_transactional, TransactionalBase.metadata, OWN_TABLES),
     SqlStore("analytics", open_analytics, AnalyticsBase.metadata),
+)
+STORES: tuple[Store, ...] = (
+    *STORES_OF_EACH_SHARD,
     SqlStore(
         "utilities",
         open_utilities,

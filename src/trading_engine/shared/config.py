@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import yaml
 
+SHARDS_MAX = 1_000
+
 
 class ConfigError(ValueError):
     """The configuration cannot be used; the message names the file and the key."""
@@ -127,6 +129,8 @@ class CircuitBreakersConfig(Section, frozen=True):
 
 class VenueConfig(Section, frozen=True):
     name: str = "Venue"
+    shards: int = 1
+    """Order book servers that share the instruments."""
     calendar: str = "24/7"
     auctions: AuctionsConfig = AuctionsConfig()
     circuit_breakers: CircuitBreakersConfig = CircuitBreakersConfig()
@@ -284,8 +288,38 @@ class Config(Section, frozen=True):
         shard = self.obs.shard
         return self.data_path / f"shard-{shard}" if shard else self.data_path
 
+    @property
+    def shards(self) -> range:
+        return range(self.venue.shards)
+
     def of_shard(self, shard: int) -> "Config":
         return msgspec.structs.replace(self, obs=msgspec.structs.replace(self.obs, shard=shard))
+
+    def over_shards(self, shards: int) -> "Config":
+        """With so many, and where it was one before, the instruments dealt out to them in turn."""
+        venue = self.venue
+        if venue.shards == 1:
+            dealt = [
+                msgspec.structs.replace(item, shard=index % shards) for index, item in enumerate(venue.instruments)
+            ]
+            venue = msgspec.structs.replace(venue, instruments=tuple(dealt))
+        return msgspec.structs.replace(self, venue=msgspec.structs.replace(venue, shards=shards)).checked()
+
+    def checked(self) -> "Config":
+        """Raises `ConfigError` for a shard that there is not."""
+        if not 0 < self.venue.shards <= SHARDS_MAX:
+            raise ConfigError(f"venue.shards: {self.venue.shards} is not from 1 to {SHARDS_MAX}")
+        known = f"venue.shards is {self.venue.shards}, so the last one is {self.venue.shards - 1}"
+        for item in self.venue.instruments:
+            if item.shard not in self.shards:
+                raise ConfigError(f"venue.instruments: {item.symbol}: there is no shard {item.shard}: {known}")
+        if self.obs.shard not in self.shards:
+            raise ConfigError(f"obs.shard: there is no shard {self.obs.shard}: {known}")
+        if self.venue.shards == 1 and (self.data_path / "shard-1").exists():
+            raise ConfigError(
+                f"{self.data_path} is of a venue with more shards than one: set venue.shards, or --shards"
+            )
+        return self
 
 
 def load_config(path: Path) -> Config:

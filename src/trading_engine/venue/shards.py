@@ -2,9 +2,9 @@
 
 | Of shard N | begin after |
 |---|---|
-| instrument ids | N × 1,000,000 |
-| order ids, trade ids | N × 2^43 |
-| event sequences, where those of several shards are told together | N × 2^43 |
+| instrument ids | N * 1,000,000 |
+| order ids, trade ids | N * 2^43 |
+| event sequences, where those of several shards are told together | N * 2^43 |
 
 A shard's venue is not told its number: it has it from the ids of its instruments, which are in its journal, so a replay needs nothing else.
 Shard 0 counts from 1, as a venue does that is alone. All numbers of all shards are below 2^53, which every client can hold.

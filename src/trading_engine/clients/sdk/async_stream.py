@@ -17,6 +17,7 @@ from trading_engine.clients.sdk.session import Session, Steps
 from trading_engine.clients.sdk.stream_session import (
     CommandSteps,
     Reconnection,
+    Since,
     StreamSession,
     Wait,
     read_canceled,
@@ -134,8 +135,13 @@ class AsyncStream:
 
     @property
     def order_sequence(self) -> int | None:
-        """Of the newest order update: what a new stream passes as `since` to go on from here."""
+        """Of the newest order update: what a new stream passes as `since` to go on from here, where there is one shard."""
         return self._state.order_sequence
+
+    @property
+    def order_sequences(self) -> tuple[int, ...]:
+        """Of the newest order update, of each shard: what a new stream passes as `since` to go on from here."""
+        return tuple(self._state.order_sequences.values())
 
     def book(self, symbol: str) -> LocalBook:
         """The local book of a symbol that is subscribed to; KeyError for another."""
@@ -168,8 +174,8 @@ class AsyncStream:
     async def subscribe_ticker(self, symbol: str = "*") -> None:
         await self._command(self._state.subscribe("ticker", symbol))
 
-    async def subscribe_orders(self, since: int | None = None) -> None:
-        """Own orders, balances and positions: all order updates after event sequence `since`, or from now on."""
+    async def subscribe_orders(self, since: Since = None) -> None:
+        """Own orders, balances and positions: all order updates after event `since` (of each shard), or from now on."""
         await self._command(self._state.subscribe("orders", since=since))
 
     async def unsubscribe(self, channel: Channel, symbol: str = "") -> None:

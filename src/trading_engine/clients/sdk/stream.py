@@ -19,6 +19,7 @@ from trading_engine.clients.sdk.stream_session import (
     CommandSteps,
     Reconnection,
     Request,
+    Since,
     StreamSession,
     Wait,
     read_canceled,
@@ -119,8 +120,13 @@ class Stream:
 
     @property
     def order_sequence(self) -> int | None:
-        """Of the newest order update: what a new stream passes as `since` to go on from here."""
+        """Of the newest order update: what a new stream passes as `since` to go on from here, where there is one shard."""
         return self._state.order_sequence
+
+    @property
+    def order_sequences(self) -> tuple[int, ...]:
+        """Of the newest order update, of each shard: what a new stream passes as `since` to go on from here."""
+        return tuple(self._state.order_sequences.values())
 
     def book(self, symbol: str) -> LocalBook:
         """The local book of a symbol that is subscribed to; KeyError for another."""
@@ -153,8 +159,8 @@ class Stream:
     def subscribe_ticker(self, symbol: str = "*") -> None:
         self._command(self._state.subscribe("ticker", symbol))
 
-    def subscribe_orders(self, since: int | None = None) -> None:
-        """Own orders, balances and positions: all order updates after event sequence `since`, or from now on."""
+    def subscribe_orders(self, since: Since = None) -> None:
+        """Own orders, balances and positions: all order updates after event `since` (of each shard), or from now on."""
         self._command(self._state.subscribe("orders", since=since))
 
     def unsubscribe(self, channel: Channel, symbol: str = "") -> None:

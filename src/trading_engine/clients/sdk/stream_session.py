@@ -15,7 +15,7 @@ connection is gone. All else is here, so that one set of rules holds for both:
 
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
@@ -54,7 +54,10 @@ from trading_engine.clients.sdk.views import (
     Ticker,
     TradesUpdate,
 )
+from trading_engine.venue.shards import shard_of_number
 
+Since = int | Sequence[int] | None
+"""The last event that is known, of a venue with several shards that of each."""
 COMMAND_OPS = frozenset({"place", "replace", "cancel", "cancel_all"})
 COMMANDS_WAITING_MAX = 10_000
 """Commands without an answer yet; one more raises `RateLimited`."""
@@ -199,8 +202,8 @@ class StreamSession:
         seed: int | None = None,
     ) -> None:
         self.clock = clock
-        self.order_sequence: int | None = None
-        """The event sequence of the newest order update; what a new stream would pass as `since`."""
+        self.order_sequences: dict[int, int] = {}
+        """The event sequence of the newest order update, by shard; what a new stream would pass as `since`."""
         self.is_ready = False
         """Connected, authenticated, and subscribed to everything again."""
         self.matching_is_up = True
@@ -208,7 +211,7 @@ class StreamSession:
         """Why there will be no further connection."""
         self.trouble: TradingError | None = None
         """This connection is of no use: it was not let in, or a channel could not be subscribed to again. The driver ends it."""
-        self._orders_seen: set[str] = set()
+        self._orders_seen: dict[int, set[str]] = {}
         self._books: dict[str, LocalBook] = {}
         self._book_orders: dict[str, LocalOrders] = {}
         self._channels: dict[tuple[Channel, str], None] = {}
@@ -289,13 +292,17 @@ class StreamSession:
         handler = self._handlers.get(type(message))
         return [message] if handler is None else handler(message)
 
+    @property
+    def order_sequence(self) -> int | None:
+        """That of the first shard, which is the only one of most venues."""
+        return self.order_sequences.get(0)
+
     # Subscriptions
 
-    def subscribe(self, channel: Channel, symbol: str = "", since: int | None = None) -> CommandSteps:
+    def subscribe(self, channel: Channel, symbol: str = "", since: Since = None) -> CommandSteps:
         """Want a channel from now on, over all connections."""
         if channel == "orders" and since is not None:
-            self.order_sequence = since
-            self._orders_seen.clear()
+            self._go_on_from((since,) if isinstance(since, int) else since)
         if channel == "book":
             self._books.setdefault(symbol, LocalBook(symbol))
         if channel == "l3":
@@ -424,9 +431,17 @@ class StreamSession:
 
     def _subscription(self, channel: Channel, symbol: str) -> dict[str, object]:
         fields = _channel_fields(channel, symbol)
-        if channel == "orders" and self.order_sequence is not None:
-            fields["since"] = str(max(0, self.order_sequence - 1) if self._orders_seen else self.order_sequence)
+        if channel == "orders" and self.order_sequences:
+            since = [
+                str(sequence - 1 if self._orders_seen.get(shard) else sequence)
+                for shard, sequence in self.order_sequences.items()
+            ]
+            fields["since"] = since if len(since) > 1 else since[0]
         return fields
+
+    def _go_on_from(self, sequences: Iterable[int]) -> None:
+        self.order_sequences = {shard_of_number(sequence): sequence for sequence in sequences}
+        self._orders_seen.clear()
 
     def _forget_channel(self, channel: Channel, symbol: str) -> None:
         self._channels.pop((channel, symbol), None)
@@ -452,8 +467,8 @@ class StreamSession:
         self._channels[channel] = None
         if channel[0] == "orders":
             self._orders_id = request.id
-            if self.order_sequence is None:
-                self.order_sequence = _read_subscribed(result).event_sequence
+            if not self.order_sequences:
+                self._go_on_from(_read_subscribed(result).sequences)
 
     def _refuse(self, refusal: _Error) -> list[StreamEvent]:
         error = error_of(refusal.error)
@@ -511,16 +526,17 @@ class StreamSession:
         return [status]
 
     def _take_order(self, update: _Order) -> list[StreamEvent]:
-        newest = self.order_sequence or 0
+        shard = shard_of_number(update.event_sequence)
+        newest, seen = self.order_sequences.get(shard, 0), self._orders_seen.setdefault(shard, set())
         if update.event_sequence < newest:
             return []
         if update.event_sequence == newest:
-            if update.order.order_id in self._orders_seen or not self._orders_seen:
+            if update.order.order_id in seen or not seen:
                 return []
         else:
-            self._orders_seen.clear()
-        self.order_sequence = update.event_sequence
-        self._orders_seen.add(update.order.order_id)
+            seen.clear()
+        self.order_sequences[shard] = update.event_sequence
+        seen.add(update.order.order_id)
         return [update]
 
     def _pause(self, error: TradingError, attempt: int, *, may_repeat: bool, uncertain: bool) -> float | None:
@@ -569,6 +585,12 @@ class Reconnection:
 
 class _Subscribed(msgspec.Struct, frozen=True):
     event_sequence: int | None = None
+    event_sequences: list[int] = []
+    """Of a venue with several shards."""
+
+    @property
+    def sequences(self) -> list[int]:
+        return self.event_sequences or ([] if self.event_sequence is None else [self.event_sequence])
 
 
 class _Canceled(msgspec.Struct, frozen=True):

@@ -164,6 +164,14 @@ class Cash(View, frozen=True, kw_only=True):
     available: Decimal
 
 
+class ShardCash(View, frozen=True, kw_only=True):
+    """What can be traded with on one shard."""
+
+    shard: int
+    event_sequence: int
+    cash: list[Cash]
+
+
 class Portfolio(View, frozen=True, kw_only=True):
     portfolio_id: str
     name: str
@@ -174,6 +182,13 @@ class Portfolio(View, frozen=True, kw_only=True):
     unrealized_pnl: Decimal | None
     currency: str
     event_sequence: int
+    shards: list[ShardCash] = []
+    """Of a venue that has several; the rest is of all together."""
+
+    @property
+    def event_sequences(self) -> tuple[int, ...]:
+        """What a stream passes as `since` to go on from here: the event of each shard that this belongs to."""
+        return tuple(shard.event_sequence for shard in self.shards) or (self.event_sequence,)
 
 
 class Position(View, frozen=True, kw_only=True):

@@ -176,9 +176,9 @@ class Floor:
             self._crowd.on_ticker(ticker)
         self._crowd.start_values()
         async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-            sequences = await asyncio.gather(*(self._adopt(number) for number in range(len(self._clients))))
-            for number, sequence in enumerate(sequences):
-                await self._open_stream(stack, group, number, sequence)
+            adopted = await asyncio.gather(*(self._adopt(number) for number in range(len(self._clients))))
+            for number, sequences in enumerate(adopted):
+                await self._open_stream(stack, group, number, sequences)
             await self._streams[0].subscribe_ticker("*")
             open_orders = sum(len(account.orders) for account in self._crowd.accounts)
             log.info("simulated traders are trading", extra=fields(traders=len(self._bots), open_orders=open_orders))
@@ -186,25 +186,25 @@ class Floor:
             group.create_task(self._watch_closed_markets())
             await self._keep_stepping(group)
 
-    async def _adopt(self, number: int) -> int:
-        """Take over what the account has; the event sequence from which its stream goes on."""
+    async def _adopt(self, number: int) -> tuple[int, ...]:
+        """Take over what the account has; the event sequences from which its stream goes on."""
         client = self._clients[number]
-        # The sequence is read first: changes after it come through the stream, and a state that is seen twice does no harm.
-        sequence = await self._learn_holdings(number)
+        # The sequences are read first: changes after them come through the stream, and a state that is seen twice does no harm.
+        sequences = await self._learn_holdings(number)
         async for order in client.all_orders("open"):
             self._crowd.on_order(number, order, is_adopted=True)
-        return sequence
+        return sequences
 
-    async def _learn_holdings(self, number: int) -> int:
+    async def _learn_holdings(self, number: int) -> tuple[int, ...]:
         portfolio = await self._clients[number].portfolio()
         for cash in portfolio.cash:
             self._crowd.on_balance(number, cash.currency, cash.available)
         for position in await self._clients[number].positions():
             self._crowd.on_position(number, position.symbol, position.quantity, position.available)
-        return portfolio.event_sequence
+        return portfolio.event_sequences
 
     async def _open_stream(
-        self, stack: contextlib.AsyncExitStack, group: asyncio.TaskGroup, number: int, since: int
+        self, stack: contextlib.AsyncExitStack, group: asyncio.TaskGroup, number: int, since: tuple[int, ...]
     ) -> None:
         stream = self._clients[number].stream()
 

@@ -87,7 +87,7 @@ class Desk:
             self._mentioned.add(order.order_id)
         for ticker in await self.client.tickers():
             self.tickers[ticker.symbol] = ticker
-        await self._stream.subscribe_orders(portfolio.event_sequence)
+        await self._stream.subscribe_orders(portfolio.event_sequences)
         await self._stream.subscribe_ticker("*")
         if self.symbols:
             await self.watch(symbol or self.symbols[0])

@@ -27,7 +27,7 @@ from trading_engine.database.analytics.records import (
     TradeAnalysis,
     TraderMetrics,
 )
-from trading_engine.database.connections import Use
+from trading_engine.database.connections import Use, shard_url
 from trading_engine.database.sql_database import SqlDatabase
 from trading_engine.shared.addresses import server_url
 from trading_engine.shared.config import Config
@@ -49,7 +49,7 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 def analytics_url(config: Config) -> str:
     """The configured URL, or that of the SQLite file in the shard's data directory. Raises `ConfigError`."""
     configured = server_url("database.analytics_url", config.database.analytics_url)
-    return configured or f"sqlite:///{config.obs_path / ANALYTICS_FILE}"
+    return shard_url(configured, config.obs.shard) if configured else f"sqlite:///{config.obs_path / ANALYTICS_FILE}"
 
 
 class Ranking(StrEnum):

@@ -19,7 +19,7 @@ FOLDER = "history"
 
 def history_folder(config: Config) -> Path:
     """Of the embedded history."""
-    return config.data_path / FOLDER
+    return config.obs_path / FOLDER
 
 
 def historical_url(config: Config) -> str:

@@ -179,10 +179,8 @@ class AccessRepository:
         query = select(portfolios).join(users, users.c.client_id == portfolios.c.client_id)
         return await self._portfolios(query.where(users.c.user_id == user_id))
 
-    async def portfolios_without_account(self) -> tuple[Portfolio, ...]:
-        """Portfolios whose account the venue has not opened yet, as far as the projection has come."""
-        query = select(portfolios).outerjoin(accounts, accounts.c.account_id == portfolios.c.portfolio_id)
-        return await self._portfolios(query.where(accounts.c.account_id.is_(None)))
+    async def portfolios(self) -> tuple[Portfolio, ...]:
+        return await self._portfolios(select(portfolios))
 
     async def _portfolios(self, query: Select[Any]) -> tuple[Portfolio, ...]:
         def work(connection: Connection) -> tuple[Portfolio, ...]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trading_engine.database.connections import Connections
+from trading_engine.database.connections import Connections, shard_url
 from trading_engine.database.sql_database import SqlDatabase
 from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.activity import ActivityRepository
@@ -15,9 +15,14 @@ TRANSACTIONAL_FILE = "transactional.db"
 
 
 def transactional_url(config: Config) -> str:
-    """The configured URL, or that of the SQLite file in the data directory. Raises `ConfigError`."""
+    """The configured URL, or that of the SQLite file in the shard's data directory. Raises `ConfigError`.
+
+    Those who log in are in that of the first shard.
+    """
     configured = server_url("database.transactional_url", config.database.transactional_url)
-    return configured or f"sqlite:///{config.data_path / TRANSACTIONAL_FILE}"
+    return (
+        shard_url(configured, config.obs.shard) if configured else f"sqlite:///{config.obs_path / TRANSACTIONAL_FILE}"
+    )
 
 
 class TransactionalDatabase(SqlDatabase):

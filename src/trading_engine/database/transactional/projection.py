@@ -9,9 +9,9 @@ from trading_engine.database.transactional.audit import venue_acts
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.fold import Account, ProjectionFold
 from trading_engine.database.transactional.ledger import LEDGER_STREAM, ledger, read_brought_forward
-from trading_engine.database.transactional.models import AccountRow, table_of
 from trading_engine.database.transactional.trading import (
     EVENT_STREAM,
+    accounts,
     cash_balances,
     instruments,
     order_events,
@@ -23,8 +23,6 @@ from trading_engine.database.transactional.trading import (
     read_start_state,
     trades,
 )
-
-accounts = table_of(AccountRow)
 
 
 class TransactionalProjection(SqlProjection[ProjectionFold]):

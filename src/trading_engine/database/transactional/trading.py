@@ -25,6 +25,7 @@ from sqlalchemy import (
 from trading_engine.database.connections import Connections, Use
 from trading_engine.database.transactional.fold import decode_definition, decode_terms
 from trading_engine.database.transactional.models import (
+    AccountRow,
     CashBalanceRow,
     InstrumentRow,
     OrderEventRow,
@@ -64,6 +65,7 @@ projection_state, instruments, orders = table_of(ProjectionStateRow), table_of(I
 order_events, trades = table_of(OrderEventRow), table_of(TradeRow)
 positions, cash_balances = table_of(PositionRow), table_of(CashBalanceRow)
 venue_acts = table_of(VenueActRow)
+accounts = table_of(AccountRow)
 
 # Spelled out rather than bound: only then does SQLite see that the partial index covers it.
 IS_LIVE: ColumnElement[bool] = orders.c.status < literal_column(str(int(OrderStatus.FILLED)))
@@ -308,6 +310,21 @@ class TradingRepository:
             )
 
         return await self._connections.run(Use.READ, work)
+
+    async def cash_balances(self) -> tuple[CashBalance, ...]:
+        """Of all accounts."""
+        rows = cash_balances.c
+        query = select(rows.account_id, rows.currency, rows.balance, rows.held)
+
+        def work(connection: Connection) -> tuple[CashBalance, ...]:
+            return tuple(CashBalance(*row) for row in connection.execute(query))
+
+        return await self._connections.run(Use.READ, work)
+
+    async def accounts(self) -> frozenset[int]:
+        """All that the venue has opened, as far as the projection has come."""
+        query = select(accounts.c.account_id)
+        return await self._connections.run(Use.READ, lambda connection: frozenset(connection.execute(query).scalars()))
 
     # Public trades
 

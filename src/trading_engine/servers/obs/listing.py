@@ -1,6 +1,7 @@
 """From instruments and circuit breakers as people define them to those that the venue knows."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 
 from msgspec import structs
@@ -124,21 +125,25 @@ def limit_band_rules(bands: LimitBandsConfig, tick_size: str) -> LimitBandRules:
 
 
 def circuit_breakers(
-    config: CircuitBreakersConfig, listed: Mapping[int, Instrument], day_ends_ns: int
+    config: CircuitBreakersConfig,
+    listed: Mapping[int, Instrument],
+    day_ends_ns: int,
+    elsewhere: AbstractSet[str] = frozenset(),
 ) -> CircuitBreakers | None:
-    """Of a day that ends then. Raises `ConfigError`."""
-    if not config.index:
-        return None
+    """Of a day that ends then. What of the index is `elsewhere`, on other shards, counts there. Raises `ConfigError`."""
     ids = {instrument.symbol: instrument_id for instrument_id, instrument in listed.items()}
-    unknown = ", ".join(sorted(config.index.keys() - ids.keys()))
+    unknown = ", ".join(sorted(config.index.keys() - ids.keys() - elsewhere))
     if unknown:
         raise ConfigError(f"venue.circuit_breakers: index: {unknown} is not among venue.instruments")
+    index = tuple((ids[symbol], weight) for symbol, weight in config.index.items() if symbol in ids)
+    if not index:
+        return None
     try:
         levels = tuple(BreakerLevel(ppm_of(level.fall_percent), level.halt_s * NANOSECONDS) for level in config.levels)
     except (NotADecimal, NotAMultiple) as error:
         raise ConfigError(f"venue.circuit_breakers: levels: not a usable percentage: {error}") from error
     return CircuitBreakers(
-        tuple((ids[symbol], weight) for symbol, weight in config.index.items()),
+        index,
         levels,
         config.call_s * NANOSECONDS,
         day_ends_ns - config.timed_until_s * NANOSECONDS if config.timed_until_s else 0,

@@ -235,7 +235,9 @@ class OrderBookService:
     async def _set_circuit_breakers(self) -> None:
         """As configured, with the times of the trading day that goes on now."""
         day_ends_ns = next_day_end(self._schedule, self._phases_until_ns).time_ns
-        wanted = circuit_breakers(self._config.venue.circuit_breakers, self.venue.instruments, day_ends_ns)
+        config = self._config.venue
+        elsewhere = {item.symbol for item in config.instruments if item.shard != self._config.obs.shard}
+        wanted = circuit_breakers(config.circuit_breakers, self.venue.instruments, day_ends_ns, elsewhere)
         if wanted == self.venue.circuit_breakers:
             return
         await self._commit_own([SetCircuitBreakers(wanted)])

@@ -14,9 +14,9 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
 
 import uvicorn
 
@@ -26,7 +26,9 @@ from trading_engine.database.historical.opening import open_history
 from trading_engine.database.projection import ProjectionWriter
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.projection import TransactionalProjection
-from trading_engine.database.transactional.records import Candle, StartState
+from trading_engine.database.transactional.records import Candle, CashBalance, StartState
+from trading_engine.database.transactional.venue_activity import VenueActivity
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.database.utilities.database import UtilitiesDatabase
 from trading_engine.database.utilities.flags import NEW_ORDERS
 from trading_engine.database.utilities.records import Contents, Mark
@@ -91,6 +93,9 @@ from trading_engine.servers.tes.services.revocation import Revocation
 from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
 from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.services.shared_limits import SharedLimits
+from trading_engine.servers.tes.services.transfers import Transfers
+from trading_engine.servers.tes.services.venue_events import ShardEvents, VenueCash
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.servers.tes.stream_choice import StreamChoice
 from trading_engine.servers.tes.tls import UnsafePlainHttp, check_plain_http, scheme_of, tls_context
 from trading_engine.servers.tes.udf.charts import Charts
@@ -117,16 +122,25 @@ CURRENCY_DECIMALS_DEFAULT = 2
 log = logging.getLogger(__name__)
 
 
+class Shard(NamedTuple):
+    """What there is for each: the way to its order book server, and what its events become."""
+
+    number: int
+    broker: MessageBroker
+    database: TransactionalDatabase
+    projection: ProjectionWriter
+    start: StartState
+    cash: Sequence[CashBalance]
+    """Of all accounts, at the start."""
+
+
 class TradingEngineServer:
     """All parts of one TES, started. `app` is what a web server runs; it has to run with `uvicorn_config`."""
 
     def __init__(
         self,
         config: Config,
-        broker: MessageBroker,
-        database: TransactionalDatabase,
-        projection: ProjectionWriter,
-        start: StartState,
+        shards: Sequence[Shard],
         utilities: UtilitiesDatabase,
         mounts: Sequence[tuple[str, ASGIApp]] = (),
     ) -> None:
@@ -135,18 +149,12 @@ class TradingEngineServer:
         limits = config.tes.rate_limits
         secret = load_master_secret(config.data_path)
         key_secrets, passwords = ApiKeySecrets(secret), Passwords()
-        self.market_data = market_data_of(start)
-        self.gateway = Gateway(
-            broker,
-            config.obs.shard,
-            LiveOrders(start.live_orders),
-            start.event_sequence,
-            config.tes.order_timeout_s,
-            projection.submit,
-            time.time_ns,
-            lambda: utilities.flag(NEW_ORDERS),
-        )
-        self.health = Health(self.gateway, projection)
+        database = shards[0].database
+        projections = [shard.projection for shard in shards]
+        trading = VenueTrading([shard.database.trading for shard in shards])
+        self.market_data = market_data_of([shard.start for shard in shards])
+        self.gateway = gateway_of(shards, config.tes.order_timeout_s, lambda: utilities.flag(NEW_ORDERS))
+        self.health = Health(self.gateway, projections)
         self.authentication = Authentication(
             database.access,
             database.audit,
@@ -161,6 +169,7 @@ class TradingEngineServer:
             passwords,
             self.authentication,
             key_secrets,
+            trading,
             self.gateway,
             self.market_data,
             self.decimals_of,
@@ -171,25 +180,26 @@ class TradingEngineServer:
             database.access, database.audit, self.authentication, self.accounts, self.gateway, time.time_ns
         )
         self.readings = Readings(
-            database.trading,
-            projection,
+            trading,
+            projections,
             self.gateway,
             self.market_data,
             self.decimals_of,
             self._main_currency,
         )
-        self.history = History(lambda: open_history(config, threads=1), time.time_ns)
-        self.analytics = Analytics(analytics_url(config), self.decimals_of)
+        self.history = History(lambda shard: open_history(config.of_shard(shard), threads=1), time.time_ns)
+        self.analytics = Analytics([analytics_url(config.of_shard(shard)) for shard in config.shards], self.decimals_of)
         self.audit = database.audit
         self.revocation = Revocation(database.access, self.authentication, time.time_ns)
-        self._trading, self._activity = database.trading, database.activity
-        self.versions = Versions(database.trading)
-        self.open_lists = OpenLists(database.trading)
+        self._trading, self._activity = trading, VenueActivity([shard.database.activity for shard in shards])
+        self.versions = Versions(trading)
+        self.open_lists = OpenLists(trading)
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
         self._private_streams = PrivateStreams(NativeFrames(self.market_data, self.decimals_of), self.readings.reports)
-        book_feed = BookFeed(self.market_data, config.obs.shard)
-        self.gateway.on_connection(book_feed.begin)
-        self.gateway.on_batch(book_feed.handle)
+        for gateway in self.gateway.shards:
+            book_feed = BookFeed(self.market_data, gateway.shard)
+            gateway.on_connection(book_feed.begin)
+            gateway.on_batch(book_feed.handle)
         self.gateway.on_batch(self._private_streams.handle)
         self._allowances = Allowances(
             RateLimit("orders", limits.orders_per_second, limits.orders_burst, time.monotonic),
@@ -244,6 +254,7 @@ class TradingEngineServer:
                 self.analytics,
                 self.health,
                 control,
+                Transfers(self.gateway, self.decimals_of),
                 self.decimals_of,
                 time.time_ns,
             )
@@ -387,8 +398,7 @@ class TradingEngineServer:
         admin_password = os.environ.get(ADMIN_PASSWORD_VARIABLE, "")
         if admin_password:
             await self.accounts.ensure_admin(admin_password)
-        shard = self._config.obs.shard
-        expected = {item.symbol for item in self._config.venue.instruments if item.shard == shard}
+        expected = {item.symbol for item in self._config.venue.instruments}
         while True:
             listed = {market.instrument.symbol for market in self.market_data.markets.values()}
             if self.gateway.is_ready and expected <= listed:
@@ -401,15 +411,57 @@ class TradingEngineServer:
                     log.warning("set-up held up", extra=fields(reason=error))
             await asyncio.sleep(SET_UP_RETRY_SECONDS)
         self.health.is_set_up = True
-        log.info("TES ready %s", api_url, extra=fields(event_sequence=self.gateway.handled_sequence))
+        log.info("TES ready %s", api_url, extra=fields(event_sequence=self.gateway.handled_sequences))
+
+
+def gateway_of(shards: Sequence[Shard], order_timeout_s: float, takes_orders: Callable[[], bool]) -> VenueGateway:
+    live_orders = LiveOrders([order for shard in shards for order in shard.start.live_orders])
+    cash = VenueCash()
+    gateways = []
+    for shard in shards:
+        cash.load(shard.number, shard.cash)
+        gateway = Gateway(
+            shard.broker,
+            shard.number,
+            live_orders,
+            shard.start.event_sequence,
+            order_timeout_s,
+            shard.projection.submit,
+            time.time_ns,
+            takes_orders,
+        )
+        if len(shards) > 1:
+            gateway.in_venue = ShardEvents(shard.number, cash).in_venue
+        gateways.append(gateway)
+    return VenueGateway(gateways, live_orders)
 
 
 @asynccontextmanager
 async def trading_engine_server(
-    config: Config, broker: MessageBroker, mounts: Sequence[tuple[str, ASGIApp]] = ()
+    config: Config, brokers: Sequence[MessageBroker], mounts: Sequence[tuple[str, ASGIApp]] = ()
 ) -> AsyncIterator[TradingEngineServer]:
-    """A TES on its database, not yet following events."""
-    config.data_path.mkdir(parents=True, exist_ok=True)
+    """A TES on its databases, not yet following events. There is a broker for each shard."""
+    async with AsyncExitStack() as stack:
+        shards = [
+            await stack.enter_async_context(opened_shard(config.of_shard(number), broker))
+            for number, broker in zip(config.shards, brokers, strict=True)
+        ]
+        utilities = await stack.enter_async_context(utilities_of(config))
+        server = TradingEngineServer(config, shards, utilities, mounts)
+        try:
+            await server.versions.load()
+            await server.open_lists.load(server.gateway.live_orders.live.values())
+            for shard in shards:
+                await load_statistics(shard.database, server.market_data, time.time_ns())
+            yield server
+        finally:
+            await server.history.close()
+            await server.analytics.close()
+
+
+@asynccontextmanager
+async def opened_shard(config: Config, broker: MessageBroker) -> AsyncIterator[Shard]:
+    config.obs_path.mkdir(parents=True, exist_ok=True)
     database = await TransactionalDatabase.open(transactional_url(config))
     try:
         await database.migrate()
@@ -419,18 +471,10 @@ async def trading_engine_server(
             interval_s=config.database.projection_interval_ms / 1000,
         )
         start = await database.trading.start_state()
+        cash = await database.trading.cash_balances() if len(config.shards) > 1 else ()
         await projection.start()
         try:
-            async with utilities_of(config) as utilities:
-                server = TradingEngineServer(config, broker, database, projection, start, utilities, mounts)
-                try:
-                    await server.versions.load()
-                    await server.open_lists.load(start.live_orders)
-                    await load_statistics(database, server.market_data, time.time_ns())
-                    yield server
-                finally:
-                    await server.history.close()
-                    await server.analytics.close()
+            yield Shard(config.obs.shard, broker, database, projection, start, cash)
         finally:
             await projection.stop()
     finally:
@@ -485,12 +529,13 @@ async def run_until(stop: asyncio.Event, config: Config, mounts: Sequence[tuple[
     """Serve until `stop`. Raises what kept it from starting or going on."""
     check_demo_host(config)
     check_plain_http(config)
-    broker = broker_for(config)
+    brokers = [broker_for(config.of_shard(shard)) for shard in config.shards]
     try:
-        async with trading_engine_server(config, broker, mounts) as server:
+        async with trading_engine_server(config, brokers, mounts) as server:
             await serve(server, config, stop)
     finally:
-        await broker.close()
+        for broker in brokers:
+            await broker.close()
 
 
 async def serve(
@@ -616,13 +661,14 @@ def cors_origins(config: Config) -> list[str]:
     return [*config.tes.cors_origins, *sorted(f"http://{name}:{portal.port}" for name in names)]
 
 
-def market_data_of(start: StartState) -> MarketData:
-    """Markets and books as they were right after the event that the start state belongs to."""
+def market_data_of(shards: Sequence[StartState]) -> MarketData:
+    """Markets and books as they were right after the events that the start states belong to."""
     market_data = MarketData(time.time_ns)
-    for state in start.instruments:
-        market_data.add_market(Market(state.instrument, state.phase, state.market_sequence))
-    for order in start.live_orders:
-        market_data.markets[order.instrument_id].add_resting(order)
+    for start in shards:
+        for state in start.instruments:
+            market_data.add_market(Market(state.instrument, state.phase, state.market_sequence))
+        for order in start.live_orders:
+            market_data.markets[order.instrument_id].add_resting(order)
     return market_data
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.errors import invalid, unprocessable
 from trading_engine.servers.tes.alpaca.ids import Kind, uuid_of
 from trading_engine.servers.tes.alpaca.orders import refusing
@@ -68,7 +68,7 @@ class Account:
         authentication: Authentication,
         market_data: MarketData,
         readings: Readings,
-        trading: TradingRepository,
+        trading: VenueTrading,
         equity: EquityHistory,
         currency: str,
         decimals_of: Callable[[str], int],

@@ -6,7 +6,8 @@ An activity's id has its time, its event and what the event was about; the id of
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from trading_engine.database.transactional.activity import ActivityRepository, CashEntry, Window
+from trading_engine.database.transactional.activity import CashEntry, Window
+from trading_engine.database.transactional.venue_activity import VenueActivity
 from trading_engine.servers.tes.alpaca.account import account_id_of
 from trading_engine.servers.tes.alpaca.assets import Assets
 from trading_engine.servers.tes.alpaca.errors import invalid
@@ -46,7 +47,7 @@ class Activities:
         assets: Assets,
         versions: Versions,
         readings: Readings,
-        repository: ActivityRepository,
+        repository: VenueActivity,
         decimals_of: Callable[[str], int],
     ) -> None:
         self._assets = assets

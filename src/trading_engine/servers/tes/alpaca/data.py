@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from trading_engine.database.historical.errors import UnknownSymbol
-from trading_engine.database.transactional.trading import PAGE_ROWS_MAX, TradingRepository
+from trading_engine.database.transactional.trading import PAGE_ROWS_MAX
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.assets import Assets
 from trading_engine.servers.tes.alpaca.data_views import (
     MINUTE_NS,
@@ -58,7 +59,7 @@ class MarketDataQueries:
         self,
         assets: Assets,
         readings: Readings,
-        trading: TradingRepository,
+        trading: VenueTrading,
         history: History,
         now_ns: Callable[[], int],
     ) -> None:

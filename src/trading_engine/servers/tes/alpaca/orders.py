@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from trading_engine.database.transactional.trading import OrderFilter, OrderSelection, TradingRepository
+from trading_engine.database.transactional.trading import OrderFilter, OrderSelection
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.assets import Assets
 from trading_engine.servers.tes.alpaca.errors import invalid, translated, unknown_order, unprocessable
 from trading_engine.servers.tes.alpaca.requests import (
@@ -42,7 +43,7 @@ class Orders:
         order_entry: OrderEntry,
         groups: OrderGroups,
         readings: Readings,
-        trading: TradingRepository,
+        trading: VenueTrading,
         decimals_of: Callable[[str], int],
     ) -> None:
         self._assets = assets

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading_engine.database.transactional.records import Position
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.assets import Assets
 from trading_engine.servers.tes.alpaca.errors import AlpacaError, invalid, not_found, translated, unprocessable
 from trading_engine.servers.tes.alpaca.orders import Orders, refusing
@@ -32,7 +32,7 @@ class Positions:
         orders: Orders,
         market_data: MarketData,
         readings: Readings,
-        trading: TradingRepository,
+        trading: VenueTrading,
         decimals_of: Callable[[str], int],
         now_ns: Callable[[], int],
     ) -> None:

@@ -4,7 +4,7 @@ All feeds are the same here. A connection that does not say within ten seconds w
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from trading_engine.database.errors import DatabaseError
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.data_streams import ALL, CHANNELS, DataStreams, Form, frame_of
 from trading_engine.servers.tes.alpaca.errors import AlpacaError, translated
 from trading_engine.servers.tes.alpaca.keys import Keys
@@ -22,10 +22,10 @@ from trading_engine.servers.tes.connections import connection_of
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.servers.tes.services.permissions import Permission
-from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams
+from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams, by_shard
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.servers.tes.socket_sessions import (
     CLOSE_POLICY,
     CLOSE_TRY_AGAIN,
@@ -51,9 +51,9 @@ class SocketServices(NamedTuple):
 
     keys: Keys
     allowances: Allowances
-    gateway: Gateway
+    gateway: VenueGateway
     market_data: MarketData
-    trading: TradingRepository
+    trading: VenueTrading
     trade_updates: PrivateStreams
     data_streams: DataStreams
     now_ns: Callable[[], int]
@@ -164,22 +164,22 @@ class TradeUpdatesSession(Session):
         if streams:
             self._follow(self.principal, since)
 
-    async def _replayed_since(self, principal: Principal) -> int | None:
-        """The last event that is not to be told again; None where nothing is."""
+    async def _replayed_since(self, principal: Principal) -> list[int] | None:
+        """The last event of each shard that is not to be told again; None where nothing is."""
         if not self._replay_s:
             return None
         after_ns = self.services.now_ns() - self._replay_s * SECOND_NS
-        return await self.services.trading.last_report_before(principal.account_id, after_ns)
+        return await self.services.trading.last_reports_before(principal.account_id, after_ns)
 
-    def _follow(self, principal: Principal, since: int | None) -> None:
+    def _follow(self, principal: Principal, since: list[int] | None) -> None:
         """Between taking `handled` and opening the stream nothing is awaited: that is the seam."""
-        handled = self.services.gateway.handled_sequence
+        handled = self.services.gateway.handled_sequences
         stream = self._stream = self.services.trade_updates.open(principal.account_id, self)
         if since is not None:
             stream.begin_replay()
-            self._replay = asyncio.create_task(self._tell_past(stream, since, handled))
+            self._replay = asyncio.create_task(self._tell_past(stream, by_shard(since), by_shard(handled)))
 
-    async def _tell_past(self, stream: PrivateStream, since: int, handled: int) -> None:
+    async def _tell_past(self, stream: PrivateStream, since: Mapping[int, int], handled: Mapping[int, int]) -> None:
         try:
             await self.services.trade_updates.replay(stream, since, handled)
         except (ApiError, DatabaseError):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.data_views import encode_json
 from trading_engine.servers.tes.alpaca.ids import Kind, uuid_of
 from trading_engine.servers.tes.alpaca.versions import Replaces, Versions, current_version, version_at
@@ -36,7 +36,7 @@ def stream_frame(stream: str, data: dict[str, Any]) -> bytes:
 class TradeUpdates:
     """The private frames of this API."""
 
-    def __init__(self, market_data: MarketData, versions: Versions, trading: TradingRepository) -> None:
+    def __init__(self, market_data: MarketData, versions: Versions, trading: VenueTrading) -> None:
         self._market_data = market_data
         self._versions = versions
         self._trading = trading

@@ -7,7 +7,7 @@ replaces are kept here, as the events tell them; those of orders that have ended
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.ids import Kind, Numbers, numbers_of, uuid_of
 from trading_engine.venue.events import EventBatch
 from trading_engine.venue.order_state import OrderReport, OrderState
@@ -45,7 +45,7 @@ def order_numbers(text: str) -> Numbers | None:
 class Versions:
     """Hears of every batch, before anybody is answered because of it."""
 
-    def __init__(self, trading: TradingRepository) -> None:
+    def __init__(self, trading: VenueTrading) -> None:
         self._trading = trading
         self._open: dict[int, tuple[int, ...]] = {}
         self._ended: list[int] = []

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.binance.errors import (
     BAD_COMBINATION,
     CANCEL_REJECTED,
@@ -64,7 +64,7 @@ class AccountRequests:
         order_entry: OrderEntry,
         lists: OrderLists,
         readings: Readings,
-        trading: TradingRepository,
+        trading: VenueTrading,
         decimals_of: Callable[[str], int],
     ) -> None:
         self._symbols = symbols

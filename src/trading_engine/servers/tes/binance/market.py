@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading_engine.database.transactional.records import Candle
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.binance.errors import (
     BAD_INTERVAL,
     ILLEGAL_PARAMETER,
@@ -57,7 +57,7 @@ class MarketQueries:
         self,
         symbols: Symbols,
         readings: Readings,
-        trading: TradingRepository,
+        trading: VenueTrading,
         decimals_of: Callable[[str], int],
         now_ns: Callable[[], int],
     ) -> None:

@@ -7,7 +7,7 @@ So nothing about lists has to be remembered here, and a list that was placed ove
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.binance.errors import (
     BAD_ORDER_TYPE,
     CANCEL_REJECTED,
@@ -78,7 +78,7 @@ class OrderLists:
         market_data: MarketData,
         groups: OrderGroups,
         readings: Readings,
-        trading: TradingRepository,
+        trading: VenueTrading,
         decimals_of: Callable[[str], int],
     ) -> None:
         self._symbols = symbols

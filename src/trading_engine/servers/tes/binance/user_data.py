@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.binance.errors import BAD_LISTEN_KEY, BinanceError
 from trading_engine.servers.tes.binance.order_lists import list_fields
 from trading_engine.servers.tes.binance.requests import Parameters, required
@@ -105,7 +105,7 @@ class ListenKeys:
 class OpenLists:
     """The order lists of which an order can still change, with all their orders. Hears of every batch."""
 
-    def __init__(self, trading: TradingRepository) -> None:
+    def __init__(self, trading: VenueTrading) -> None:
         self._trading = trading
         self._open: dict[int, dict[int, OrderState]] = {}
 

@@ -72,6 +72,14 @@ class CountdownRequest(Request, frozen=True, kw_only=True):
     symbol: str | None = None
 
 
+class TransferRequest(Request, frozen=True, kw_only=True):
+    transfer_id: str
+    currency: str
+    amount: str
+    from_shard: int
+    to_shard: int
+
+
 class CancelOnDisconnectRequest(Request, frozen=True, kw_only=True):
     action: Literal["none", "day", "all"]
 
@@ -136,7 +144,8 @@ ChannelName = Literal["book", "l3", "trades", "ticker", "session", "orders", "qu
 class SubscribeOperation(Request, frozen=True, kw_only=True, tag_field="op", tag="subscribe"):
     channel: ChannelName
     symbol: str | None = None
-    since: str | None = None
+    since: str | list[str] | None = None
+    """Of a venue with several shards, the last event of each."""
     id: RequestId = msgspec.UNSET
 
 
@@ -258,3 +267,8 @@ def sequence_of(text: str, field: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 19) or int(text) > INT64_MAX:
         raise invalid_request(f"The field {field!r} is wrong: a string of digits is expected.", field, text)
     return int(text)
+
+
+def sequences_of(texts: str | list[str], field: str) -> list[int]:
+    """One, or that of each shard. Raises `ApiError`."""
+    return [sequence_of(text, field) for text in ([texts] if isinstance(texts, str) else texts)]

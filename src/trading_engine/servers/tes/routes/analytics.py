@@ -9,8 +9,10 @@ from trading_engine.servers.tes.routes.answers import CurrentPrincipal, Limit, a
 from trading_engine.servers.tes.routes.openapi import described
 from trading_engine.servers.tes.services.analytics import Analytics, AnalyticsView, DaysView, LeaderboardView
 from trading_engine.venue.instrument import CURRENCY_CHARACTERS_MAX
+from trading_engine.venue.shards import SHARD_MAX
 
 ERRORS = ("INVALID_REQUEST", "DATABASE_UNAVAILABLE")
+Shard = Annotated[int, Query(ge=0, le=SHARD_MAX, description="Of a venue with several: on which one", examples=[0])]
 Day = Annotated[str, Query(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="UTC", examples=["2026-01-05"])]
 
 METRICS = {
@@ -77,15 +79,19 @@ LEADERBOARD = {
 def analytics_router(analytics: Analytics) -> APIRouter:
     router = APIRouter(prefix="/v1/analytics", tags=["Analytics"])
 
-    @router.get("", summary="Your metrics in each currency", **described(AnalyticsView, METRICS, errors=ERRORS[1:]))
-    async def metrics(principal: CurrentPrincipal) -> Response:
-        return answer(await analytics.metrics(principal))
+    @router.get("", summary="Your metrics in each currency", **described(AnalyticsView, METRICS, errors=ERRORS))
+    async def metrics(principal: CurrentPrincipal, shard: Shard = 0) -> Response:
+        return answer(await analytics.metrics(principal, shard))
 
     @router.get("/days", summary="Your P&L by UTC day, newest first", **described(DaysView, DAYS, errors=ERRORS))
     async def days(
-        principal: CurrentPrincipal, first: Day = "0000-01-01", last: Day = "9999-12-31", limit: Limit = 100
+        principal: CurrentPrincipal,
+        first: Day = "0000-01-01",
+        last: Day = "9999-12-31",
+        limit: Limit = 100,
+        shard: Shard = 0,
     ) -> Response:
-        return answer(await analytics.days(principal, first, last, limit))
+        return answer(await analytics.days(principal, shard, first, last, limit))
 
     @router.get(
         "/leaderboard",
@@ -97,7 +103,8 @@ def analytics_router(analytics: Analytics) -> APIRouter:
         currency: Annotated[str, Query(max_length=CURRENCY_CHARACTERS_MAX, examples=["USD"])],
         by: Ranking = Ranking.PNL,
         limit: Limit = 100,
+        shard: Shard = 0,
     ) -> Response:
-        return answer(await analytics.leaderboard(principal, currency, by, limit))
+        return answer(await analytics.leaderboard(principal, shard, currency, by, limit))
 
     return router

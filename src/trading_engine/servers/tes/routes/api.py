@@ -20,6 +20,7 @@ from trading_engine.servers.tes.routes.history import history_router
 from trading_engine.servers.tes.routes.market_data import market_data_router
 from trading_engine.servers.tes.routes.order_control import OrderControl, order_control_router
 from trading_engine.servers.tes.routes.order_documentation import order_documentation_router
+from trading_engine.servers.tes.routes.transfers import transfers_router
 from trading_engine.servers.tes.services.administration import Administration
 from trading_engine.servers.tes.services.analytics import Analytics
 from trading_engine.servers.tes.services.authentication import Authentication
@@ -28,6 +29,7 @@ from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.servers.tes.services.queue_positions import QueuePositions
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
+from trading_engine.servers.tes.services.transfers import Transfers
 
 CODE_OF_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
@@ -42,6 +44,7 @@ class ApiServices(msgspec.Struct, frozen=True):
     analytics: Analytics
     health: Health
     order_control: OrderControl
+    transfers: Transfers
     decimals_of: Callable[[str], int]
     now_ns: Callable[[], int]
 
@@ -60,6 +63,7 @@ def build_api(services: ApiServices) -> FastAPI:
     app.include_router(order_documentation_router())
     app.include_router(order_control_router(services.order_control))
     app.include_router(account_router(services.readings, services.queue_positions, services.authentication))
+    app.include_router(transfers_router(services.transfers))
     app.include_router(
         market_data_router(
             services.market_data, services.readings, services.health, services.decimals_of, services.now_ns

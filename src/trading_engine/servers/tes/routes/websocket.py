@@ -8,7 +8,7 @@ is cut off.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -35,14 +35,19 @@ from trading_engine.servers.tes.models.views import (
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.market_data import ALL, CHANNELS_OF_ALL, MarketData
 from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio
 from trading_engine.servers.tes.services.permissions import Permission
-from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams
+from trading_engine.servers.tes.services.private_streams import (
+    NOTHING_SEEN,
+    PrivateStream,
+    PrivateStreams,
+    by_shard,
+)
 from trading_engine.servers.tes.services.queue_positions import Following, QueuePositions
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
 from trading_engine.servers.tes.services.safeguards import Presence
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.servers.tes.socket_sessions import ACCESS_ENDED, slow_down
 
 IN_FLIGHT_MAX = 500
@@ -68,7 +73,7 @@ class Garbage(Exception):
 class WebSocketServices(msgspec.Struct, frozen=True):
     """What the sessions use."""
 
-    gateway: Gateway
+    gateway: VenueGateway
     market_data: MarketData
     order_entry: OrderEntry
     readings: Readings
@@ -341,19 +346,24 @@ class Session:
         require_portfolio(principal, Permission.READ)
         if operation.symbol is not None:
             raise invalid_request("Channel 'orders' has no symbol.", "symbol", operation.symbol)
-        since = None if operation.since is None else r.sequence_of(operation.since, "since")
+        since = None if operation.since is None else r.sequences_of(operation.since, "since")
         self._close_stream()
-        handled = self._services.gateway.handled_sequence
-        stream = self._services.private_streams.open(principal.account_id, self, since or 0)
+        handled = self._services.gateway.handled_sequences
+        seen = NOTHING_SEEN if since is None else by_shard(since)
+        stream = self._services.private_streams.open(principal.account_id, self, seen)
         self._stream = stream
         if since is not None:
             stream.begin_replay()
-        result = {"channel": "orders", "event_sequence": str(handled)}
+        result: dict[str, Any] = {"channel": "orders", "event_sequence": str(handled[0])}
+        if len(handled) > 1:
+            result["event_sequences"] = [str(sequence) for sequence in handled]
         self._acknowledge("subscribe", operation.id, result)
         if since is not None:
-            self._replay = asyncio.create_task(self._tell_past(stream, since, handled, operation.id))
+            self._replay = asyncio.create_task(self._tell_past(stream, seen, by_shard(handled), operation.id))
 
-    async def _tell_past(self, stream: PrivateStream, since: int, handled: int, request_id: r.RequestId) -> None:
+    async def _tell_past(
+        self, stream: PrivateStream, since: Mapping[int, int], handled: Mapping[int, int], request_id: r.RequestId
+    ) -> None:
         try:
             await self._services.private_streams.replay(stream, since, handled)
         except (ApiError, DatabaseError) as failure:

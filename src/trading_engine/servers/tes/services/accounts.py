@@ -3,6 +3,9 @@
 A user is a row in the database, an account a thing of the venue; making both takes two steps, and a crash can fall in between. So the
 second step can be done again at any time: `OpenAccount` is refused as a whole where the account is open already. At each start every
 portfolio without an account gets one, the demo users' and the simulated traders' with what the configuration gives them.
+
+An account is opened on all shards at once, so that it can trade whatever is listed. Its cash is divided equally among them, and each
+gets the positions in its own instruments.
 """
 
 import logging
@@ -14,7 +17,8 @@ import msgspec
 from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.audit import Act
 from trading_engine.database.transactional.errors import AlreadyExists
-from trading_engine.database.transactional.records import Role, User
+from trading_engine.database.transactional.records import Portfolio, Role, User
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.errors import ApiError, invalid_request, refusal, unlisted_symbol
 from trading_engine.servers.tes.models.requests import USERNAME, UserRequest
 from trading_engine.servers.tes.services.authentication import Authentication, check_password
@@ -24,8 +28,8 @@ from trading_engine.servers.tes.services.credentials import (
     Passwords,
     write_private_file,
 )
-from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.market_data import MarketData
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.shared.addresses import is_loopback
 from trading_engine.shared.config import BotsConfig, Config
 from trading_engine.shared.log import fields
@@ -34,6 +38,7 @@ from trading_engine.venue.conversion import NotADecimal, NotAMultiple, amount_to
 from trading_engine.venue.events import CommandRefused
 from trading_engine.venue.instrument import MONEY_MAX
 from trading_engine.venue.reasons import Reason
+from trading_engine.venue.shards import shard_of_instrument
 
 BOTS_FILE = "bots.json"
 BOT_KEY_LABEL = "simulated trader"
@@ -78,7 +83,8 @@ class Accounts:
         passwords: Passwords,
         authentication: Authentication,
         key_secrets: ApiKeySecrets,
-        gateway: Gateway,
+        trading: VenueTrading,
+        gateway: VenueGateway,
         market_data: MarketData,
         decimals_of: Callable[[str], int],
         now_ns: Callable[[], int],
@@ -87,6 +93,7 @@ class Accounts:
         self._passwords = passwords
         self._authentication = authentication
         self._key_secrets = key_secrets
+        self._trading = trading
         self._gateway = gateway
         self._market_data = market_data
         self._decimals_of = decimals_of
@@ -121,21 +128,23 @@ class Accounts:
         if user is None or not await self._passwords.verify(user.password_hash, request.password):
             raise taken
         portfolios = await self._access.portfolios_of_user(user.user_id)
-        waiting = {portfolio.portfolio_id for portfolio in await self._access.portfolios_without_account()}
+        waiting = {portfolio.portfolio_id for portfolio in await self._without_account()}
         unfinished = [portfolio.portfolio_id for portfolio in portfolios if portfolio.portfolio_id in waiting]
         if not unfinished:
             raise taken
         return user, unfinished[0]
 
     async def open_account(self, command: OpenAccount) -> bool:
-        """Whether the account is new; one that is open already is as good. Raises `ApiError`."""
-        outcome = await self._gateway.submit(command)
-        event = outcome.batch.events[0]
-        if not isinstance(event, CommandRefused):
-            return True
-        if event.reason is Reason.ACCOUNT_EXISTS:
-            return False
-        raise refusal(event.reason)
+        """Whether the account is new somewhere; one that is open already is as good. Raises `ApiError`."""
+        is_new = False
+        for gateway in self._gateway.shards:
+            outcome = await gateway.submit(part_of(command, gateway.shard, len(self._gateway.shards)))
+            event = outcome.batch.events[0]
+            if not isinstance(event, CommandRefused):
+                is_new = True
+            elif event.reason is not Reason.ACCOUNT_EXISTS:
+                raise refusal(event.reason)
+        return is_new
 
     def _open_account_command(self, account_id: int, opening: Opening) -> OpenAccount:
         return OpenAccount(
@@ -219,15 +228,27 @@ class Accounts:
         return key.key_id, secret
 
     async def _open_missing(self, openings: Mapping[int, Opening]) -> None:
-        for portfolio in await self._access.portfolios_without_account():
+        for portfolio in await self._without_account():
             opening = openings.get(portfolio.portfolio_id, Opening())
             command = self._open_account_command(portfolio.portfolio_id, opening)
             if await self.open_account(command):
                 log.info("account opened", extra=fields(account_id=portfolio.portfolio_id))
 
+    async def _without_account(self) -> list[Portfolio]:
+        """Or not on every shard, as far as the projections have come."""
+        opened = await self._trading.accounts()
+        return [portfolio for portfolio in await self._access.portfolios() if portfolio.portfolio_id not in opened]
+
     def _equal_opening(self, cash: Mapping[str, str], quantity_each: str) -> Opening:
         positions = {market.instrument.symbol: quantity_each for market in self._market_data.markets.values()}
         return Opening(cash, positions if quantity_each.strip("0.") else {})
+
+
+def part_of(command: OpenAccount, shard: int, shards: int) -> OpenAccount:
+    """The shard's part; what does not come out even is with the first."""
+    cash = [(currency, amount // shards + (amount % shards if shard == 0 else 0)) for currency, amount in command.cash]
+    positions = [position for position in command.positions if shard_of_instrument(position[0]) == shard]
+    return msgspec.structs.replace(command, cash=tuple(cash), positions=tuple(positions))
 
 
 def _creation(now_ns: int, actor: str, username: str, role: Role) -> Act:

@@ -24,8 +24,8 @@ from trading_engine.servers.tes.models.views import rfc3339
 from trading_engine.servers.tes.services.accounts import Accounts
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.permissions import Permission
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.venue.commands import AnyCommand, SetKillSwitch, SuspendAccount
 from trading_engine.venue.events import CommandRefused
 from trading_engine.venue.risk_limits import RiskScope
@@ -82,7 +82,7 @@ class Administration:
         audit: AuditLog,
         authentication: Authentication,
         accounts: Accounts,
-        gateway: Gateway,
+        gateway: VenueGateway,
         now_ns: Callable[[], int],
     ) -> None:
         self._access = access

@@ -1,16 +1,18 @@
 """What GET shows of the analytics database: one's own metrics and days, and leaderboards.
 
 It is another process that fills it (`main.py -s analytics`), so an answer says how far it has come. The database is opened, and migrated
-where it is new, at the first question: an installation that asks none does not pay for it.
+where it is new, at the first question: an installation that asks none does not pay for it. Each shard has one, and an account is measured
+on each by itself.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from trading_engine.database.analytics.database import AnalyticsDatabase, Ranking
 from trading_engine.database.analytics.records import DayTotal, Standing, TraderMetrics
+from trading_engine.servers.tes.errors import invalid_request
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.venue.conversion import minor_to_amount
@@ -81,30 +83,33 @@ class LeaderboardView(msgspec.Struct, frozen=True):
 
 
 class Analytics:
-    def __init__(self, url: str, decimals_of: Callable[[str], int]) -> None:
-        self._url = url
+    def __init__(self, urls: Sequence[str], decimals_of: Callable[[str], int]) -> None:
+        """`urls` are those of the shards."""
+        self._urls = urls
         self._decimals_of = decimals_of
-        self._database: AnalyticsDatabase | None = None
+        self._databases: dict[int, AnalyticsDatabase] = {}
         self._opening = asyncio.Lock()
 
-    async def metrics(self, principal: Principal) -> AnalyticsView:
-        """Raises `DatabaseError`, like all of these."""
+    async def metrics(self, principal: Principal, shard: int) -> AnalyticsView:
+        """Raises `DatabaseError`, like all of these, and `ApiError` for a shard that there is not."""
         principal.require(Permission.READ)
-        database = await self._opened()
+        database = await self._opened(shard)
         progress = await database.progress()
         currencies = await database.trader(principal.account_id)
         return AnalyticsView(str(progress.event_sequence), [self._metrics_view(metrics) for metrics in currencies])
 
-    async def days(self, principal: Principal, first_day: str, last_day: str, limit: int) -> DaysView:
+    async def days(self, principal: Principal, shard: int, first_day: str, last_day: str, limit: int) -> DaysView:
         principal.require(Permission.READ)
-        database = await self._opened()
+        database = await self._opened(shard)
         totals = await database.day_totals(principal.account_id, first_day=first_day, last_day=last_day, limit=limit)
         return DaysView([self._day_view(total) for total in totals])
 
-    async def leaderboard(self, principal: Principal, currency: str, by: Ranking, limit: int) -> LeaderboardView:
+    async def leaderboard(
+        self, principal: Principal, shard: int, currency: str, by: Ranking, limit: int
+    ) -> LeaderboardView:
         """All places for those who may see everybody's; for others their own."""
         principal.require(Permission.READ)
-        database = await self._opened()
+        database = await self._opened(shard)
         progress = await database.progress()
         account_id = None if principal.may(Permission.READ_ALL) else principal.account_id
         standings = await database.leaderboard(currency, by, account_id=account_id, limit=limit)
@@ -113,20 +118,22 @@ class Analytics:
         )
 
     async def close(self) -> None:
-        if self._database is not None:
-            await self._database.close()
+        for database in self._databases.values():
+            await database.close()
 
-    async def _opened(self) -> AnalyticsDatabase:
+    async def _opened(self, shard: int) -> AnalyticsDatabase:
+        if shard >= len(self._urls):
+            raise invalid_request("There is no such shard.", "shard", shard)
         async with self._opening:
-            if self._database is None:
-                database = await AnalyticsDatabase.open(self._url)
+            if shard not in self._databases:
+                database = await AnalyticsDatabase.open(self._urls[shard])
                 try:
                     await database.migrate()
                 except BaseException:
                     await database.close()
                     raise
-                self._database = database
-            return self._database
+                self._databases[shard] = database
+            return self._databases[shard]
 
     def _metrics_view(self, metrics: TraderMetrics) -> TraderMetricsView:
         def amount(minor: int) -> str:

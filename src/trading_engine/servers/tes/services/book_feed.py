@@ -17,6 +17,7 @@ from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.venue.events import EventBatch
 from trading_engine.venue.market_data.books import PublicBooks
 from trading_engine.venue.order_state import OrderReport
+from trading_engine.venue.shards import number_before
 from trading_engine.venue.snapshot import MarketsRecord, decode_markets
 
 PART_TIMEOUT_SECONDS = 5.0
@@ -38,7 +39,7 @@ class BookFeed:
         if self._waiting is not None or self._books is not None:
             return
         self._waiting = decode_markets(await read_books(broker, self._shard, handled_sequence))
-        self._take_if_due(handled_sequence)
+        self._take_if_due(number_before(self._shard) + handled_sequence)
 
     def handle(self, batch: EventBatch, _reports: Sequence[OrderReport]) -> None:
         self._market_data.apply(batch, self._books)
@@ -46,10 +47,13 @@ class BookFeed:
 
     def _take_if_due(self, handled_sequence: int) -> None:
         waiting = self._waiting
-        if waiting is None or handled_sequence < waiting.event_sequence:
+        if waiting is None:
             return
-        assert handled_sequence == waiting.event_sequence, (handled_sequence, waiting.event_sequence)
-        self._books, self._waiting = PublicBooks.of_markets(waiting.event_sequence, waiting.markets), None
+        due = number_before(self._shard) + waiting.event_sequence
+        if handled_sequence < due:
+            return
+        assert handled_sequence == due, (handled_sequence, due)
+        self._books, self._waiting = PublicBooks.of_markets(due, waiting.markets), None
         self._market_data.begin_books(self._books)
         for record in waiting.markets:
             self._market_data.begin_session(record)

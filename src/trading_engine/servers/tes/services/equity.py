@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from trading_engine.database.transactional.activity import ActivityRepository
 from trading_engine.database.transactional.records import AccountState
-from trading_engine.database.transactional.trading import PAGE_ROWS_MAX, TradingRepository
+from trading_engine.database.transactional.trading import PAGE_ROWS_MAX
+from trading_engine.database.transactional.venue_activity import VenueActivity
+from trading_engine.database.transactional.venue_trading import VenueTrading, in_sum
 from trading_engine.servers.tes.services.market_data import MarketData
 
 INTERVALS_MAX = 11_000
@@ -30,9 +31,7 @@ class Worth(NamedTuple):
 class EquityHistory:
     """In one currency; what an account has in others does not count."""
 
-    def __init__(
-        self, trading: TradingRepository, activity: ActivityRepository, market_data: MarketData, currency: str
-    ) -> None:
+    def __init__(self, trading: VenueTrading, activity: VenueActivity, market_data: MarketData, currency: str) -> None:
         self._trading = trading
         self._activity = activity
         self._market_data = market_data
@@ -41,11 +40,12 @@ class EquityHistory:
     async def over(self, account_id: int, start_ns: int, interval_ns: int, count: int) -> tuple[int, list[Worth]]:
         """The equity at the start, and after each interval. The start has to be on a boundary of the interval."""
         assert 0 < count <= INTERVALS_MAX, count
-        state = await self._trading.account_state(account_id)
+        states = await self._trading.account_states(account_id)
+        state = in_sum(states)
         movements = await self._activity.movements(
             account_id,
-            after=await self._trading.last_report_before(account_id, start_ns),
-            up_to=state.event_sequence,
+            after=await self._trading.last_reports_before(account_id, start_ns),
+            up_to=[of_shard.event_sequence for of_shard in states],
             since_ns=start_ns,
             interval_ns=interval_ns,
         )

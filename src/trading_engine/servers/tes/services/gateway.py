@@ -1,4 +1,4 @@
-"""The way to the venue and back: commands out, events in, and the wait in between.
+"""The way to a shard's venue and back: commands out, events in, and the wait in between.
 
     submit(command) ──▶ command queue ──▶ OBS: journal, venue ──▶ event stream ──▶ _handle(batch)
          ▲                                                                            │
@@ -14,6 +14,7 @@ ready when it has handled everything that the venue had done at the time it conn
 waiting for longer than the time-out; the reader goes on after the last batch it handled, so a batch is never handled twice nor left out.
 
 Each batch is also handed to the database's writer, which takes it at once unless it is thousands of batches behind.
+Everybody else in this process is told what the whole venue says (`venue_events`).
 
 What does not add up (a gap in the sequence, a database that is ahead of the venue) is not papered over: the gateway stops with
 `StreamInconsistent`, because everything shown after it would be wrong.
@@ -86,6 +87,10 @@ ConnectionListener = Callable[[MessageBroker, int], Awaitable[None]]
 Recorder = Callable[[EventBatch], Awaitable[None]]
 
 
+def same_batch(batch: EventBatch) -> EventBatch:
+    return batch
+
+
 class Gateway:
     def __init__(
         self,
@@ -99,7 +104,7 @@ class Gateway:
         takes_orders: Callable[[], bool],
     ) -> None:
         self._broker = broker
-        self._shard = shard
+        self.shard = shard
         self._publisher = broker.publisher(command_queue(shard))
         self._live_orders = live_orders
         self._order_timeout_s = order_timeout_s
@@ -116,13 +121,20 @@ class Gateway:
         self._status_listeners: list[StatusListener] = []
         self._connection_listeners: list[ConnectionListener] = []
         self._is_caught_up = False
+        self.in_venue: Callable[[EventBatch], EventBatch] = same_batch
+        """What the whole venue says when this shard does."""
         self.handled_sequence = handled_sequence
-        """Sequence of the last event that this process has taken in."""
+        """Sequence of the shard's last event that this process has taken in."""
 
     @property
     def is_ready(self) -> bool:
         """Whether an order would be sent now."""
         return self._is_caught_up and self._broker.is_connected and not self.is_held_up
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the order book server is there, and all that it had done when it came is taken in."""
+        return self._is_caught_up
 
     @property
     def is_held_up(self) -> bool:
@@ -215,7 +227,7 @@ class Gateway:
             )
         for listener in self._connection_listeners:
             await listener(self._broker, self.handled_sequence)
-        consumer = self._broker.stream_consumer(event_stream(self._shard))
+        consumer = self._broker.stream_consumer(event_stream(self.shard))
         heartbeat = asyncio.create_task(self._watch_heartbeat(consumer), name="order book server heartbeat")
         try:
             self._set_caught_up(self.handled_sequence >= target)
@@ -242,7 +254,7 @@ class Gateway:
 
     async def _venue_sequence(self) -> int:
         try:
-            answer = await self._broker.call(venue_calls(self._shard), encode(VenueQuery()), HEARTBEAT_TIMEOUT_SECONDS)
+            answer = await self._broker.call(venue_calls(self.shard), encode(VenueQuery()), HEARTBEAT_TIMEOUT_SECONDS)
         except BrokerError as error:
             raise BrokerUnavailable(str(error)) from error
         return decode_status(answer).event_sequence
@@ -271,8 +283,9 @@ class Gateway:
             raise StreamInconsistent(
                 f"After event {self.handled_sequence} came {batch.first_event_sequence}: events in between are missing."
             )
-        reports = self._live_orders.apply(batch)
         self.handled_sequence = batch.last_event_sequence
+        batch = self.in_venue(batch)
+        reports = self._live_orders.apply(batch)
         for listener in self._batch_listeners:
             listener(batch, reports)
         if batch.producer == self._producer:

@@ -18,6 +18,7 @@ from trading_engine.database.historical.records import Bar, Levels, Quote
 from trading_engine.servers.tes.models.views import average_price
 from trading_engine.servers.tes.services.market_data import LevelView, Market
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
+from trading_engine.venue.shards import shard_of_instrument
 
 SECOND_NS = 1_000_000_000
 Answer = TypeVar("Answer")
@@ -37,10 +38,12 @@ class PastBookView(msgspec.Struct, frozen=True):
 
 
 class History:
-    def __init__(self, open_history: Callable[[], HistoricalDatabase], now_ns: Callable[[], int]) -> None:
+    def __init__(self, open_history: Callable[[int], HistoricalDatabase], now_ns: Callable[[], int]) -> None:
+        """`open_history` opens that of a shard."""
         self._open_history = open_history
         self._now_ns = now_ns
-        self._history: HistoricalDatabase | None = None
+        self._histories: dict[int, HistoricalDatabase] = {}
+        """By shard."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
 
     async def bars(self, market: Market, width_s: int, start_s: int | None, end_s: int | None, limit: int) -> BarsView:
@@ -50,13 +53,13 @@ class History:
         start_ns = max(0, end_ns - (limit - 1) * width_ns) if start_s is None else start_s * SECOND_NS
         start_ns -= start_ns % width_ns
         symbol = market.instrument.symbol
-        bars = await self._ask(lambda history: history.bars(symbol, width_ns, start_ns, end_ns, limit=limit))
+        bars = await self._ask(market, lambda history: history.bars(symbol, width_ns, start_ns, end_ns, limit=limit))
         return BarsView(symbol, width_s, [bar_view(bar, market) for bar in bars])
 
     async def book(self, market: Market, time_s: int, depth: int) -> PastBookView:
         """As all events before the second left it. Raises `DatabaseError`."""
         symbol = market.instrument.symbol
-        book = await self._ask(lambda history: history.book(symbol, time_s * SECOND_NS - 1, depth))
+        book = await self._ask(market, lambda history: history.book(symbol, time_s * SECOND_NS - 1, depth))
         bids, asks = level_views(book.bids, market), level_views(book.asks, market)
         return PastBookView(symbol, str(book.sequence), bids, asks)
 
@@ -64,28 +67,29 @@ class History:
         """Oldest first, of [start, end). Raises `DatabaseError`."""
         symbol = market.instrument.symbol
         return await self._ask(
-            lambda history: history.quotes(symbol, start_ns, end_ns, after_sequence=after_sequence, limit=limit)
+            market, lambda history: history.quotes(symbol, start_ns, end_ns, after_sequence=after_sequence, limit=limit)
         )
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown()
 
-    async def _ask(self, ask: Callable[[HistoricalDatabase], Answer]) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_now, ask)
+    async def _ask(self, market: Market, ask: Callable[[HistoricalDatabase], Answer]) -> Answer:
+        shard = shard_of_instrument(market.instrument.instrument_id)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_now, shard, ask)
 
-    def _ask_now(self, ask: Callable[[HistoricalDatabase], Answer]) -> Answer:
-        if self._history is None:
-            self._history = self._open_history()
+    def _ask_now(self, shard: int, ask: Callable[[HistoricalDatabase], Answer]) -> Answer:
+        if shard not in self._histories:
+            self._histories[shard] = self._open_history(shard)
         try:
-            return ask(self._history)
+            return ask(self._histories[shard])
         except DatabaseError:
-            self._drop()
+            self._histories.pop(shard).close()
             raise
 
     def _drop(self) -> None:
-        history, self._history = self._history, None
-        if history is not None:
+        while self._histories:
+            _, history = self._histories.popitem()
             history.close()
 
 

@@ -53,6 +53,7 @@ from trading_engine.venue.market_data.books import PublicBook, PublicBooks
 from trading_engine.venue.market_data.levels import CHECKSUM_LEVELS, LevelSide, checksum
 from trading_engine.venue.market_data.updates import AnyOrderDelta, MarketUpdate
 from trading_engine.venue.order_state import OrderState
+from trading_engine.venue.shards import shard_of_instrument, shard_of_number
 from trading_engine.venue.snapshot import MarketRecord
 from trading_engine.venue.terms import Side, TradingPhase
 
@@ -497,7 +498,11 @@ class MarketData:
                 case InstrumentChanged():
                     self._markets[event.instrument.instrument_id].instrument = event.instrument
                 case TradingPhaseChanged():
-                    self._change_phase(event, any(isinstance(other, CircuitBreakerTripped) for other in batch.events))
+                    self._change_phase(
+                        event,
+                        shard_of_number(batch.first_event_sequence),
+                        any(isinstance(other, CircuitBreakerTripped) for other in batch.events),
+                    )
                 case _ if type(event) in OF_SESSIONS:
                     self._change_session(event, batch.time_ns)
                 case _:
@@ -508,9 +513,11 @@ class MarketData:
             if update.orders and self._watching("l3", market := self._markets[update.instrument_id]):
                 market.pending_deltas += update.orders
 
-    def _change_phase(self, event: TradingPhaseChanged, is_by_breaker: bool) -> None:
-        for market in self._markets.values():
-            if event.instrument_id in (0, market.instrument.instrument_id):
+    def _change_phase(self, event: TradingPhaseChanged, shard: int, is_by_breaker: bool) -> None:
+        for instrument_id, market in self._markets.items():
+            if event.instrument_id == instrument_id or (
+                event.instrument_id == 0 and shard_of_instrument(instrument_id) == shard
+            ):
                 market.session.change_phase(event, is_by_breaker)
                 self._sessions_changed.add(market.instrument.instrument_id)
 

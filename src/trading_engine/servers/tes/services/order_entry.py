@@ -25,7 +25,7 @@ from trading_engine.servers.tes.models.requests import (
 )
 from trading_engine.servers.tes.models.views import OrderView, order_view
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.gateway import Gateway, Outcome
+from trading_engine.servers.tes.services.gateway import Outcome
 from trading_engine.servers.tes.services.market_data import Market, MarketData
 from trading_engine.servers.tes.services.order_terms import (
     MODES,
@@ -36,6 +36,7 @@ from trading_engine.servers.tes.services.order_terms import (
     ticks_of,
 )
 from trading_engine.servers.tes.services.permissions import Permission
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.venue.commands import CancelOrder, MassCancel, PlaceOrder, ReplaceOrder
 from trading_engine.venue.events import (
     CancelRejected,
@@ -89,7 +90,7 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 class OrderEntry:
-    def __init__(self, gateway: Gateway, market_data: MarketData, decimals_of: Callable[[str], int]) -> None:
+    def __init__(self, gateway: VenueGateway, market_data: MarketData, decimals_of: Callable[[str], int]) -> None:
         self._gateway = gateway
         self._market_data = market_data
         self._decimals_of = decimals_of
@@ -134,8 +135,8 @@ class OrderEntry:
 
     async def replace(self, principal: Principal, order_id: str, request: ReplaceRequest) -> OrderState:
         require_portfolio(principal)
-        self._gateway.require_ready()
         number, _ = named_order(order_id, None)
+        self._gateway.require_ready(number)
         if request.quantity is None and request.price is None and request.stop_price is None:
             raise invalid_request("A replace changes 'quantity', 'price' or 'stop_price': none was given.")
         order = self._gateway.live_orders.live.get(number)

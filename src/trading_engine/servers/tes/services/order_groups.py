@@ -12,7 +12,7 @@ from trading_engine.servers.tes.models.requests import (
 )
 from trading_engine.servers.tes.models.views import OrderView
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.gateway import Gateway, Outcome
+from trading_engine.servers.tes.services.gateway import Outcome
 from trading_engine.servers.tes.services.order_entry import (
     OrderEntry,
     last_state,
@@ -20,6 +20,7 @@ from trading_engine.servers.tes.services.order_entry import (
     unexpected,
 )
 from trading_engine.servers.tes.services.readings import Readings
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.venue.commands import CancelOrderGroup, PlaceOrder, PlaceOrderGroup
 from trading_engine.venue.events import (
     CommandRefused,
@@ -62,7 +63,7 @@ class EnteredGroup(msgspec.Struct, frozen=True):
 
 
 class OrderGroups:
-    def __init__(self, gateway: Gateway, order_entry: OrderEntry, readings: Readings) -> None:
+    def __init__(self, gateway: VenueGateway, order_entry: OrderEntry, readings: Readings) -> None:
         self._gateway = gateway
         self._order_entry = order_entry
         self._readings = readings

@@ -9,9 +9,13 @@ A subscriber that gives `since` is told everything after that event first, from 
 So nothing is missing and nothing comes twice. A client may know more than this process (it was connected to another one, or this one has
 just started): then `since` > H, nothing is read, and live reports up to `since` are left out. What is kept aside is bounded: a
 subscriber for whom too much gathers is cut off, as is one that does not read.
+
+Over several shards all this holds of each: `since` and H are the last events of each shard, and what is told of two shards has no order
+between them.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from trading_engine.servers.tes.connections import text_frame
@@ -20,7 +24,9 @@ from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount
 from trading_engine.venue.events import CashChanged, EventBatch, PositionChanged
 from trading_engine.venue.order_state import OrderReport
+from trading_engine.venue.shards import number_before, shard_of_number
 
+NOTHING_SEEN: Mapping[int, int] = MappingProxyType({})
 FRAMES_KEPT_MAX = 10_000
 """Live messages that gather for one subscriber while it is told the past."""
 
@@ -40,7 +46,7 @@ ReadReports = Callable[[int, int, int], Awaitable[Sequence[OrderReport]]]
 class PrivateStream:
     """One subscriber's stream of one account."""
 
-    def __init__(self, account_id: int, subscriber: PrivateSubscriber, since: int) -> None:
+    def __init__(self, account_id: int, subscriber: PrivateSubscriber, since: Mapping[int, int]) -> None:
         self.account_id = account_id
         self.subscriber = subscriber
         self._since = since
@@ -56,7 +62,7 @@ class PrivateStream:
             self.subscriber.send(frame)
 
     def send(self, frame: bytes, sequence: int) -> None:
-        if sequence <= self._since:
+        if sequence <= self._since.get(shard_of_number(sequence), 0):
             return
         if self._kept is None:
             self.subscriber.send(frame)
@@ -64,6 +70,10 @@ class PrivateStream:
             self._kept.append(frame)
         else:
             self.subscriber.cut_off(1013, "too much happened while the past was sent: subscribe again")
+
+
+def by_shard(sequences: Iterable[int]) -> dict[int, int]:
+    return {shard_of_number(sequence): sequence for sequence in sequences}
 
 
 class PrivateFrames(Protocol):
@@ -112,8 +122,10 @@ class PrivateStreams:
         self._read_reports = read_reports
         self._streams: dict[int, set[PrivateStream]] = {}
 
-    def open(self, account_id: int, subscriber: PrivateSubscriber, since: int = 0) -> PrivateStream:
-        """A live stream from the next event after `since` on."""
+    def open(
+        self, account_id: int, subscriber: PrivateSubscriber, since: Mapping[int, int] = NOTHING_SEEN
+    ) -> PrivateStream:
+        """A live stream from the next event after `since`, by shard, on."""
         stream = PrivateStream(account_id, subscriber, since)
         self._streams.setdefault(account_id, set()).add(stream)
         return stream
@@ -125,8 +137,16 @@ class PrivateStreams:
             if not streams:
                 del self._streams[stream.account_id]
 
-    async def replay(self, stream: PrivateStream, since: int, up_to: int) -> None:
-        """Send what happened after `since` up to `up_to`, then let the stream, which has to be keeping, go live."""
+    async def replay(self, stream: PrivateStream, since: Mapping[int, int], up_to: Mapping[int, int]) -> None:
+        """Send what happened after `since` up to `up_to`, then let the stream, which has to be keeping, go live.
+
+        Of a shard that `since` does not have, everything is sent.
+        """
+        for shard, last in up_to.items():
+            await self._replay_shard(stream, since.get(shard, number_before(shard)), last)
+        stream.end_replay()
+
+    async def _replay_shard(self, stream: PrivateStream, since: int, up_to: int) -> None:
         while True:
             reports = await self._read_reports(stream.account_id, since, up_to)
             for frame in await self._frames.of_past(reports):
@@ -135,7 +155,6 @@ class PrivateStreams:
             if not reports:
                 break
             since = reports[-1].event_sequence
-        stream.end_replay()
 
     def handle(self, batch: EventBatch, reports: Sequence[OrderReport]) -> None:
         """Pass on what concerns an account that somebody follows. Encoded once, whatever the number of followers."""

@@ -11,8 +11,9 @@ import msgspec
 
 from trading_engine.database.errors import DatabaseUnavailable, ProjectionError
 from trading_engine.database.projection import ProjectionWriter
-from trading_engine.database.transactional.records import Candle, Page, Position
-from trading_engine.database.transactional.trading import OrderFilter, TradingRepository
+from trading_engine.database.transactional.records import Candle, CashBalance, Page, Position
+from trading_engine.database.transactional.trading import OrderFilter
+from trading_engine.database.transactional.venue_trading import VenueTrading, in_sum
 from trading_engine.servers.tes.errors import ApiError, unknown_order, unlisted_symbol
 from trading_engine.servers.tes.models.requests import checked_client_order_id, order_id_of
 from trading_engine.servers.tes.models.views import (
@@ -25,9 +26,9 @@ from trading_engine.servers.tes.models.views import (
     rfc3339,
 )
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.market_data import Market, MarketData, TradeView
 from trading_engine.servers.tes.services.permissions import Permission
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
 from trading_engine.venue.order_state import OrderReport, OrderState
 
@@ -73,6 +74,14 @@ class CashView(msgspec.Struct, frozen=True):
     available: str
 
 
+class ShardCashView(msgspec.Struct, frozen=True):
+    """What can be traded with on one shard, as of its event."""
+
+    shard: int
+    event_sequence: str
+    cash: list[CashView]
+
+
 class PortfolioView(msgspec.Struct, frozen=True):
     portfolio_id: str
     name: str
@@ -83,6 +92,8 @@ class PortfolioView(msgspec.Struct, frozen=True):
     unrealized_pnl: str
     currency: str
     event_sequence: str
+    shards: list[ShardCashView] | msgspec.UnsetType = msgspec.UNSET
+    """Where there are several; the rest is of all together, and `event_sequence` the first one's."""
 
 
 class PositionView(msgspec.Struct, frozen=True):
@@ -112,15 +123,15 @@ def database_unavailable() -> ApiError:
 class Readings:
     def __init__(
         self,
-        trading: TradingRepository,
-        projection: ProjectionWriter,
-        gateway: Gateway,
+        trading: VenueTrading,
+        projections: Sequence[ProjectionWriter],
+        gateway: VenueGateway,
         market_data: MarketData,
         decimals_of: Callable[[str], int],
         currency: str,
     ) -> None:
         self._trading = trading
-        self._projection = projection
+        self._projections = projections
         self._gateway = gateway
         self._market_data = market_data
         self._decimals_of = decimals_of
@@ -131,12 +142,13 @@ class Readings:
 
         Raises `ApiError`, at once where the database is known to be away.
         """
-        if isinstance(self._projection.error, DatabaseUnavailable) and self._projection.lag:
-            raise database_unavailable()
-        try:
-            await self._projection.reached(self._gateway.handled_sequence)
-        except (ProjectionError, DatabaseUnavailable) as error:
-            raise database_unavailable() from error
+        for projection, gateway in zip(self._projections, self._gateway.shards, strict=True):
+            if isinstance(projection.error, DatabaseUnavailable) and projection.lag:
+                raise database_unavailable()
+            try:
+                await projection.reached(gateway.handled_sequence)
+            except (ProjectionError, DatabaseUnavailable) as error:
+                raise database_unavailable() from error
 
     # Orders and fills
 
@@ -208,7 +220,7 @@ class Readings:
         return FillsPage(views, next_of(page))
 
     async def reports(self, account_id: int, after: int, up_to: int) -> Sequence[OrderReport]:
-        """The next page of an account's reports with after < event sequence <= up_to, which has to have been handled."""
+        """The next page of an account's reports of a shard with after < event sequence <= up_to, which has to have been handled."""
         if after >= up_to:
             return ()
         await self.barrier()
@@ -235,7 +247,8 @@ class Readings:
         """
         principal.require(Permission.READ)
         await self.barrier()
-        state = await self._trading.account_state(principal.account_id)
+        states = await self._trading.account_states(principal.account_id)
+        state = in_sum(states)
         currency = self._currency
         decimals = self._decimals_of(currency)
         held = [
@@ -250,20 +263,32 @@ class Readings:
         return PortfolioView(
             portfolio_id=str(principal.account_id),
             name=name,
-            cash=[
-                CashView(
-                    c.currency,
-                    *(minor_to_amount(n, self._decimals_of(c.currency)) for n in (c.balance, c.held, c.available)),
-                )
-                for c in state.cash
-            ],
+            cash=self._cash_views(state.cash),
             equity=minor_to_amount(balance + market_value, decimals),
             market_value=minor_to_amount(market_value, decimals),
             realized_pnl=minor_to_amount(realized, decimals),
             unrealized_pnl=minor_to_amount(unrealized, decimals),
             currency=currency,
             event_sequence=str(state.event_sequence),
+            shards=[
+                ShardCashView(shard, str(of_shard.event_sequence), self._cash_views(of_shard.cash))
+                for shard, of_shard in enumerate(states)
+            ]
+            if len(states) > 1
+            else msgspec.UNSET,
         )
+
+    def _cash_views(self, balances: Sequence[CashBalance]) -> list[CashView]:
+        return [
+            CashView(
+                cash.currency,
+                *(
+                    minor_to_amount(amount, self._decimals_of(cash.currency))
+                    for amount in (cash.balance, cash.held, cash.available)
+                ),
+            )
+            for cash in balances
+        ]
 
     async def positions(self, principal: Principal) -> PositionsView:
         principal.require(Permission.READ)

@@ -9,8 +9,8 @@ from trading_engine.servers.tes.errors import ApiError, refusal
 from trading_engine.servers.tes.models.requests import CancelOnDisconnectRequest, CountdownRequest
 from trading_engine.servers.tes.models.views import rfc3339
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.gateway import Gateway
 from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio, unexpected
+from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.venue.commands import ReportDisconnect, SetCancelOnDisconnect, SetCountdown
 from trading_engine.venue.events import CancelOnDisconnectSet, CommandRefused, CountdownSet
 from trading_engine.venue.instrument import TIME_NS_MAX
@@ -37,7 +37,7 @@ class CancelOnDisconnectView(msgspec.Struct, frozen=True):
 
 
 class Safeguards:
-    def __init__(self, gateway: Gateway, order_entry: OrderEntry) -> None:
+    def __init__(self, gateway: VenueGateway, order_entry: OrderEntry) -> None:
         self._gateway = gateway
         self._order_entry = order_entry
 
@@ -78,7 +78,7 @@ class Presence:
     started after that was set. An account that is back before the venue could be told was not away.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: VenueGateway) -> None:
         self._gateway = gateway
         self._connections: Counter[int] = Counter()
         self._reports: set[asyncio.Task[None]] = set()

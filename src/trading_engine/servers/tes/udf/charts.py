@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from trading_engine.database.transactional.records import Candle
-from trading_engine.database.transactional.trading import PAGE_ROWS_MAX, TradingRepository
+from trading_engine.database.transactional.trading import PAGE_ROWS_MAX
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.models.views import PHASE_NAMES
 from trading_engine.servers.tes.services.market_data import Market
 from trading_engine.servers.tes.udf.symbols import EXCHANGE
@@ -27,7 +28,7 @@ MARK_COLOURS = {"H": "red", "A": "blue"}
 
 
 class Charts:
-    def __init__(self, barrier: Callable[[], Awaitable[None]], trading: TradingRepository) -> None:
+    def __init__(self, barrier: Callable[[], Awaitable[None]], trading: VenueTrading) -> None:
         self._barrier = barrier
         self._trading = trading
 

@@ -9,12 +9,25 @@ const REFRESH_MILLISECONDS = 400;
 const REFRESH_TRIES_MAX = 12;
 const PAGE = 100;
 
+/** Each shard's event sequences begin after a multiple of this. */
+const NUMBERS_PER_SHARD = 2n ** 43n;
+
+function shardOf(sequence) {
+  return sequence / NUMBERS_PER_SHARD;
+}
+
+/** Shard → the event that what the portfolio shows belongs to. */
+function sequencesOf(portfolio) {
+  const sequences = (portfolio.shards ?? [portfolio]).map((part) => BigInt(part.event_sequence));
+  return new Map(sequences.map((sequence) => [shardOf(sequence), sequence]));
+}
+
 export class Account {
   constructor(api, socket) {
     this.api = api;
     this.socket = socket;
-    /** Event sequence up to which this page knows everything. */
-    this.sequence = 0n;
+    /** Shard → event sequence up to which this page knows everything. */
+    this.sequences = new Map();
     this.refreshTimer = null;
     this.refreshTries = 0;
     /** ({event, order, fill}) for each event that is new */
@@ -28,7 +41,7 @@ export class Account {
   async load() {
     const user = await this.api.get("/v1/me");
     const portfolio = await this.api.get("/v1/portfolio");
-    this.sequence = BigInt(portfolio.event_sequence);
+    this.sequences = sequencesOf(portfolio);
     const [open, done, fills, positions] = await Promise.all([
       this.openOrders(),
       this.api.get("/v1/orders", { status: "done", limit: PAGE }),
@@ -41,7 +54,7 @@ export class Account {
     this.keepPortfolio(portfolio);
     this.keepPositions(positions.positions);
     changed("session", "orders", "fills", "positions", "cash");
-    this.socket.subscribe("orders", "", () => this.sequence.toString());
+    this.socket.subscribe("orders", "", () => [...this.sequences.values()].map(String));
   }
 
   async openOrders() {
@@ -58,7 +71,7 @@ export class Account {
   clear() {
     clearTimeout(this.refreshTimer);
     this.socket.unsubscribe("orders", "");
-    this.sequence = 0n;
+    this.sequences.clear();
     state.user = null;
     state.portfolio = null;
     state.orders.clear();
@@ -75,7 +88,7 @@ export class Account {
 
   order(message) {
     const sequence = BigInt(message.event_sequence);
-    if (sequence > this.sequence) this.sequence = sequence;
+    if (sequence > (this.sequences.get(shardOf(sequence)) ?? 0n)) this.sequences.set(shardOf(sequence), sequence);
     const isNewer = this.keepOrder(message.order);
     const isNewFill = message.fill !== null && this.keepFill(message.fill);
     if (!isNewer && !isNewFill) return;
@@ -145,11 +158,12 @@ export class Account {
 
   /** The read side follows the events; ask until it has reached what the stream told. */
   async refresh() {
-    const wanted = this.sequence;
+    const wanted = [...this.sequences];
     try {
       const [portfolio, { positions }] = await Promise.all([this.api.get("/v1/portfolio"), this.api.get("/v1/positions")]);
       if (!state.user) return;
-      if (BigInt(portfolio.event_sequence) < wanted) {
+      const reached = sequencesOf(portfolio);
+      if (wanted.some(([shard, sequence]) => reached.get(shard) < sequence)) {
         this.refreshTries += 1;
         if (this.refreshTries < REFRESH_TRIES_MAX) this.planRefresh();
         return;

@@ -238,7 +238,7 @@ export class Ticket {
     else if (isConfirming) text = `Confirm: ${text}`;
     setText(this.button, text);
     setClass(this.button, `submit ${!state.user ? "accent" : isConfirming ? "confirm" : this.side}`);
-    const blocked = state.user !== null && (this.busy || state.matching !== "ok" || instrument.phase !== "continuous");
+    const blocked = state.user !== null && (this.busy || state.matching === "unavailable" || instrument.phase !== "continuous");
     if (this.button.disabled !== blocked) this.button.disabled = blocked;
   }
 

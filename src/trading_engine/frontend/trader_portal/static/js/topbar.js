@@ -81,7 +81,7 @@ export class TopBar {
       const seconds = retryAt ? Math.ceil((retryAt - Date.now()) / 1000) : 0;
       return `Connection lost: prices on this page are old. ${seconds > 0 ? `Next try in ${seconds} s.` : "Reconnecting…"}`;
     }
-    if (state.matching !== "ok") return "Matching is unavailable: orders cannot be placed or canceled, prices do not move.";
+    if (state.matching === "unavailable") return "Matching is unavailable: orders cannot be placed or canceled, prices do not move.";
     const instrument = currentInstrument();
     if (instrument?.phase === "halted") return `Trading in ${instrument.symbol} is halted: orders can be canceled, not entered or changed.`;
     if (instrument?.phase === "closed") return `The market in ${instrument.symbol} is closed.`;
