@@ -69,6 +69,7 @@ DELETE /v1/order-groups/{group_id}                   x x - - - | - x - - -
 POST   /v1/order-batches                             x x - - - | - x - - -
 PUT    /v1/countdown                                 x x - - - | - x - - -
 PUT    /v1/cancel-on-disconnect                      x x - - - | - x - - -
+POST   /v1/transfers                                 x x - - - | - x - - -
 GET    /v1/fills                                     x x x x x | x - x - -
 GET    /v1/portfolio                                 x x x x x | x - x - -
 GET    /v1/positions                                 x x x x x | x - x - -
@@ -95,6 +96,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/order-batches": {"orders": [ORDER]},
     "PUT /v1/countdown": {"timeout_ms": 0},
     "PUT /v1/cancel-on-disconnect": {"action": "none"},
+    "POST /v1/transfers": {"transfer_id": "t", "currency": "USD", "amount": "1", "from_shard": 0, "to_shard": 1},
     "POST /v1/users": {"username": "no name", "password": PASSWORD},
     "PATCH /v1/users/{username}": {"disabled": False},
     "PUT /v1/accounts/{portfolio_id}/suspension": {"suspended": False},
