@@ -40,7 +40,9 @@ def configs(tmp_path: Path) -> Iterator[tuple[Config, Config]]:
     config = config_for(tmp_path / "data", socket_dir, snapshot_every_commands=200, journal_segment_bytes=20_000)
     first, second = config.venue.instruments
     instruments = (first, msgspec.structs.replace(second, shard=1))
-    config = msgspec.structs.replace(config, venue=msgspec.structs.replace(config.venue, instruments=instruments))
+    config = msgspec.structs.replace(
+        config, venue=msgspec.structs.replace(config.venue, shards=2, instruments=instruments)
+    )
     yield config, config.of_shard(1)
     shutil.rmtree(socket_dir)
 
