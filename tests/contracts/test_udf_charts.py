@@ -11,6 +11,7 @@ from support.random_market import random_market
 from support.venue_driver import AAPL
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.projection import TransactionalProjection
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.services.market_data import Market
 from trading_engine.servers.tes.udf import charts as charts_module
 from trading_engine.servers.tes.udf.charts import Charts, label_of
@@ -45,7 +46,7 @@ async def charts(database: TransactionalDatabase) -> Charts:
     async def nothing_to_wait_for() -> None:
         """All is projected."""
 
-    return Charts(nothing_to_wait_for, database.trading)
+    return Charts(nothing_to_wait_for, VenueTrading([database.trading]))
 
 
 def bars(seconds: int) -> list[tuple[Any, ...]]:
