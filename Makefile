@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: environment page ## Set up what running needs, and no more
@@ -60,6 +60,10 @@ services: environment-dev ## Start RabbitMQ, PostgreSQL, Redis and a qIPC server
 .PHONY: bench
 bench: environment core ## Measure latency and throughput on this machine: ARGS="--help"
 	@$(python) -m benchmarks $(ARGS)
+
+.PHONY: bench-api
+bench-api: environment core ## Measure the edge: orders by REST and WebSocket at several loads, market data: ARGS=--quick
+	@$(python) -m benchmarks api $(ARGS)
 
 .PHONY: sim
 sim: environment-dev core ## Run the simulations: recorded data, and seeded crowds with faults

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks import (
     analytics,
+    api,
     comparison,
     disk,
     history,
@@ -45,11 +46,13 @@ BENCHMARKS: dict[str, Callable[[bool, Path], Section]] = {
 }
 
 ON_REQUEST: dict[str, Callable[[bool, Path], Section]] = {
+    "api": api.run,
     "comparison": comparison.run,
     "history": history.run,
     "projection": projection.run,
 }
-"""Only when they are named: the first downloads what it compares with, the second takes minutes, the third needs PostgreSQL."""
+"""Only when they are named: `api` measures again what `rest` and `websocket` do, at several loads; `comparison` downloads what it compares
+with, `history` takes minutes, `projection` needs PostgreSQL."""
 
 
 def main() -> int:

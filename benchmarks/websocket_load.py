@@ -1,13 +1,15 @@
-"""Clients of the WebSocket: each keeps a window of requests under way, canceling every order that was acknowledged and placing a new one.
+"""Clients of the WebSocket: each keeps a window of requests under way, canceling every order that was acknowledged and placing a new one;
+or places orders at fixed times (`per_second` of each), and then latencies are of these alone, counted from when each was due.
 
 Frames are made and read by hand (a mask of zeros leaves a payload as it is), so that the generator costs little beside what it measures.
-Options on standard input: port, tokens (one per client), symbols, seconds, window.
+Options on standard input: port, tokens (one per client), symbols, seconds, window or per_second.
 """
 
 import asyncio
 import base64
 import json
 import os
+import random
 import sys
 import time
 from functools import partial
@@ -52,7 +54,9 @@ class Client(asyncio.Protocol):
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._results = results
-        self._window: int = options["window"]
+        self._window: int = options.get("window", 0)
+        self._interval_ns = round(1e9 / options["per_second"]) if options.get("per_second") else 0
+        self._due_ns = 0
         self._token: str = options["tokens"][number]
         self._port: int = options["port"]
         order = {
@@ -88,8 +92,23 @@ class Client(asyncio.Protocol):
                 waiting.set_exception(error)
 
     def start(self) -> None:
+        if self._interval_ns:
+            self._due_ns = time.perf_counter_ns() + random.Random(self._token).randrange(self._interval_ns)
+            self._keep_pace()
+            return
         self._in_flight = self._window
         self._transport.write(b"".join(self._place() for _ in range(self._window)))
+
+    def _keep_pace(self) -> None:
+        """Send what is due, and come back for the next."""
+        if self._is_stopping:
+            return
+        while self._due_ns <= time.perf_counter_ns():
+            self._in_flight += 1
+            self._transport.write(self._place())
+            self._sent_ns[self._last_id] = self._due_ns
+            self._due_ns += self._interval_ns
+        asyncio.get_running_loop().call_later((self._due_ns - time.perf_counter_ns()) / 1e9, self._keep_pace)
 
     def stop(self) -> None:
         """Send nothing new; `closed` is done when the last answer is there."""
@@ -142,22 +161,32 @@ class Client(asyncio.Protocol):
     def _answer(self, payload: bytes) -> bytes:
         answer = decode_answer(payload)
         if answer.type != "ack":
-            if answer.type != "error":
-                return b""
-            raise RuntimeError(payload[:500].decode())
+            return self._not_acknowledged(answer, payload)
         if answer.op == "auth":
             self.opened.set_result(None)
             return b""
         assert answer.id is not None
-        self._results["latencies_ns"].append(time.perf_counter_ns() - self._sent_ns.pop(answer.id))
+        latency_ns = time.perf_counter_ns() - self._sent_ns.pop(answer.id)
+        if answer.op == "place" or not self._interval_ns:
+            self._results["latencies_ns"].append(latency_ns)
         self._results[answer.op] += 1
         if answer.op == "place":
             assert answer.result is not None
             return self._request(b'{"op":"cancel","order_id":"%s"', answer.result.order_id.encode())
-        if self._is_stopping:
+        if self._is_stopping or self._interval_ns:
             self._in_flight -= 1
             return b""
         return self._place()
+
+    def _not_acknowledged(self, answer: Answer, payload: bytes) -> bytes:
+        """What is refused under a load that is too high is counted; without a pace there is no such load."""
+        if answer.type == "error":
+            if not self._interval_ns or answer.id is None:
+                raise RuntimeError(payload[:500].decode())
+            del self._sent_ns[answer.id]
+            self._results["refused"] += 1
+            self._in_flight -= 1
+        return b""
 
     def _place(self) -> bytes:
         number = self._next_id()
@@ -181,7 +210,7 @@ async def run(options: dict[str, Any]) -> dict[str, Any]:
             failed.set_exception(context.get("exception") or RuntimeError(context["message"]))
 
     loop.set_exception_handler(fail)
-    results: dict[str, Any] = {"latencies_ns": [], "place": 0, "cancel": 0}
+    results: dict[str, Any] = {"latencies_ns": [], "place": 0, "cancel": 0, "refused": 0}
     clients: list[Client] = []
     for number in range(len(options["tokens"])):
         _, client = await loop.create_connection(
@@ -192,7 +221,7 @@ async def run(options: dict[str, Any]) -> dict[str, Any]:
     for client in clients:
         client.start()
     await asyncio.wait([failed], timeout=options["warm_up_s"])
-    results |= {"latencies_ns": [], "place": 0, "cancel": 0}
+    results |= {"latencies_ns": [], "place": 0, "cancel": 0, "refused": 0}
     meter = CpuMeter(options["pids"])
     await asyncio.wait([failed], timeout=options["seconds"])
     measured = dict(results, cpu=meter.read())
