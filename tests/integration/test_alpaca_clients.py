@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from support.client_programs import run_session
+from support.client_programs import run_session, run_snippet, snippets_of
 from support.faulty_line import faulty_line
 from support.tes_venue import Venue, running_venue, venue_config
 
@@ -74,3 +74,11 @@ async def test_alpaca_py_trades_a_whole_session_and_misses_nothing(venue: Venue)
         "open": True,
         "calendar": 7,
     }
+
+
+@pytest.mark.parametrize("number", range(3))
+async def test_documented_snippet_runs(venue: Venue, number: int) -> None:
+    snippets = snippets_of(DOCUMENT)
+    assert len(snippets) == 3
+    said = ("OrderStatus.NEW", "latest_quote", "new ")[number]
+    assert said in await run_snippet(venue, "alpaca-py", snippets[number])

@@ -12,6 +12,7 @@ import pytest_asyncio
 import websockets
 
 from support.alpaca_account import Account, account_of
+from support.stalled_socket import flood_until_cut_off, stalled_socket
 from support.tes_venue import Venue, running_venue, venue_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,7 +22,8 @@ MSGPACK = {"Content-Type": "application/msgpack"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
-    async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
+    config = venue_config(tmp_path_factory.mktemp("v"), websocket_outbox_bytes_max=200_000)
+    async with running_venue(config) as venue:
         yield venue
 
 
@@ -170,6 +172,55 @@ async def test_updates_of_the_last_seconds_are_told_again_as_they_were(
     async with listening(venue, bob) as other:
         await bob.place("buy", "1", "200.00")
         await other.updates("new")
+
+
+async def test_nothing_is_missed_while_the_server_is_away(venue: Venue, ann: Account, bob: Account) -> None:
+    placed = await ann.place("buy", "2", "231.00")
+    changed = await ann.ok("PATCH", f"orders/{placed['id']}", {"limit_price": "232.00"})
+    async with listening(venue, ann) as stream:
+        await bob.place("sell", "1", "232.00")
+        await stream.updates("partial_fill")
+        await venue.tes.stop()
+        with pytest.raises(websockets.ConnectionClosed):
+            await stream.hear()
+    await venue.tes.start()
+    await venue.tes.ready()
+    await bob.place("sell", "1", "232.00")
+    async with listening(venue, ann, "?replay_s=3600") as stream:
+        update = (await stream.hear())["data"]
+        while (update["event"], update["order"]["replaces"]) != ("fill", placed["id"]):
+            update = (await stream.hear())["data"]
+        assert (update["order"]["id"], update["order"]["filled_qty"]) == (changed["id"], "2")
+        again = await ann.place("buy", "1", "200.00")
+        newer = await ann.ok("PATCH", f"orders/{again['id']}", {"qty": "2"})
+        updates = await stream.updates("new", "replaced", "new")
+        assert updates[-1]["order"] == newer
+
+
+async def test_order_that_was_replaced_before_a_restart_is_still_called_the_same(venue: Venue, ann: Account) -> None:
+    placed = await ann.place("buy", "2", "201.00")
+    changed = await ann.ok("PATCH", f"orders/{placed['id']}", {"qty": "3"})
+    await venue.tes.stop()
+    await venue.tes.start()
+    await venue.tes.ready()
+    assert await ann.ok("GET", "orders") == [changed]
+    assert (await ann.ok("GET", f"orders/{placed['id']}"))["replaced_by"] == changed["id"]
+    again = await ann.ok("PATCH", f"orders/{changed['id']}", {"qty": "4"})
+    assert again["replaces"] == changed["id"]
+
+
+async def test_client_that_does_not_read_is_cut_off_and_others_are_told(
+    venue: Venue, ann: Account, bob: Account
+) -> None:
+    subscribe = json.dumps({"action": "subscribe", "trades": ["AAPL"]}).encode()
+    auth = json.dumps({"action": "auth", "key": ann.key_id, "secret": ann.secret}).encode()
+    sessions = venue.server.alpaca_sockets.sessions
+    with stalled_socket(venue, "/v2/iex") as stalled:
+        await flood_until_cut_off(stalled, sessions, subscribe, auth, at_once=500)
+    async with subscribed(venue, ann, trades=["AAPL"]) as other:
+        await bob.place("sell", "1", "230.00")
+        await ann.place("buy", "1", "230.00")
+        assert (await other.until("t"))[0]["p"] == 230.0
 
 
 async def test_key_has_to_be_right_before_anything_is_told(venue: Venue, ann: Account, bob: Account) -> None:

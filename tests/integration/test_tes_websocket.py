@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket as sockets
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
@@ -10,7 +9,8 @@ import pytest
 import pytest_asyncio
 import websockets
 
-from support.tes_venue import Socket, Trader, Venue, eventually, order, running_venue, venue_config
+from support.stalled_socket import flood_until_cut_off, stalled_socket
+from support.tes_venue import Socket, Trader, Venue, order, running_venue, venue_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -364,51 +364,17 @@ async def test_message_beyond_the_limit_closes_the_socket(venue: Venue) -> None:
 
 
 async def test_socket_that_never_reads_is_cut_off_and_hurts_nobody(venue: Venue, ann: Trader) -> None:
-    stalled = sockets.create_connection(("127.0.0.1", venue.tes.port))
-    try:
-        stalled.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-        stalled.sendall(
-            b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        stalled.setblocking(False)
-        sessions = sessions_of(venue)
-        await eventually(async_of(lambda: len(sessions) == 1))
-        session = next(iter(sessions))
-        subscribe = json.dumps({"op": "subscribe", "channel": "book", "symbol": "AAPL"}).encode()
-        await asyncio.gather(*(ann.place("buy", "1", f"{120 + number * 0.1:.2f}") for number in range(500)))
-
-        async def is_gone() -> bool:
-            if session not in sessions:
-                return True
-            await asyncio.get_running_loop().sock_sendall(stalled, 20 * masked_text(subscribe))
-            return False
-
-        try:
-            await eventually(is_gone)
-        except ConnectionError:
-            await eventually(async_of(lambda: session not in sessions))
-        async with venue.socket() as socket:
-            await socket.result(op="ping")
-    finally:
-        stalled.close()
+    subscribe = json.dumps({"op": "subscribe", "channel": "book", "symbol": "AAPL"}).encode()
+    await asyncio.gather(*(ann.place("buy", "1", f"{120 + number * 0.1:.2f}") for number in range(500)))
+    with stalled_socket(venue, "/v1/ws") as stalled:
+        await flood_until_cut_off(stalled, sessions_of(venue), subscribe)
+    async with venue.socket() as socket:
+        await socket.result(op="ping")
 
 
 def sessions_of(venue: Venue) -> Collection[object]:
     """The server's own connections: what never reads cannot be watched from outside."""
     return venue.server.websocket.sessions
-
-
-def async_of(ask: Any) -> Any:
-    async def asked() -> Any:
-        return ask()
-
-    return asked
-
-
-def masked_text(payload: bytes) -> bytes:
-    assert len(payload) < 126
-    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
 async def test_handshake_elsewhere_is_refused_in_the_same_shape(venue: Venue) -> None:

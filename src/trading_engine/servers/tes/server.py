@@ -342,9 +342,9 @@ class TradingEngineServer:
             tes.request_bytes_max,
         )
         self.alpaca = AlpacaRest(services)
-        sockets = AlpacaSockets(self._alpaca_streams(keys), tes.websocket_connections_max)
-        self.authentication.on_access_ended(sockets.end_access)
-        return self.alpaca, sockets
+        self.alpaca_sockets = AlpacaSockets(self._alpaca_streams(keys), tes.websocket_connections_max)
+        self.authentication.on_access_ended(self.alpaca_sockets.end_access)
+        return self.alpaca, self.alpaca_sockets
 
     def _alpaca_streams(self, keys: Keys) -> AlpacaSocketServices:
         self.alpaca_data_streams = data_streams = DataStreams(self.market_data, time.time_ns)

@@ -5,7 +5,7 @@ the server keeps is cut off, as is one that sends nothing but garbage.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 
 from trading_engine.servers.tes.asgi import Receive, Scope, Send
@@ -102,6 +102,10 @@ class SocketEndpoint:
         self._open_session = open_session
         self._connections_max = connections_max
         self._sessions: set[SocketSession] = set()
+
+    @property
+    def sessions(self) -> Collection[SocketSession]:
+        return self._sessions
 
     def end_access(self, has_ended: Callable[[Principal], bool]) -> None:
         """Cut off those who are told what only an access that is no more may know."""

@@ -5,7 +5,6 @@ All feeds are the same here. A connection that does not say within ten seconds w
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -32,6 +31,7 @@ from trading_engine.servers.tes.socket_sessions import (
     Garbage,
     SocketEndpoint,
     SocketSession,
+    slow_down,
 )
 
 STREAM_PATH, FEED_PREFIX = "/stream", "/v2/"
@@ -81,9 +81,8 @@ class Session(SocketSession):
         )
 
     async def authenticated(self, key_id: object, secret: object) -> Principal:
-        """Raises `AlpacaError`. Guessing is slow: each attempt is counted by address."""
+        """Raises `AlpacaError`. Guessing is slow: messages of nobody are counted by address."""
         try:
-            self.services.allowances.take_request(None, self._address)
             principal = await self.services.keys.by_key(str(key_id), str(secret), self._address)
             principal.require(Permission.READ)
         except ApiError as error:
@@ -102,7 +101,11 @@ class Session(SocketSession):
         if not isinstance(message, dict):
             raise Garbage
         try:
+            self.services.allowances.take_request(self.principal, self._address)
             await self.act(message)
+        except ApiError as error:
+            self.refuse(translated(error))
+            await slow_down(error.status)
         except DatabaseError:
             self.cut_off(CLOSE_TRY_AGAIN, "the database is not reachable at the moment")
 
@@ -114,6 +117,10 @@ class Session(SocketSession):
 
     async def act(self, message: dict[Any, Any]) -> None:
         """Raises `DatabaseError`."""
+        raise NotImplementedError
+
+    def refuse(self, error: AlpacaError) -> None:
+        """Say that a message was not acted on."""
         raise NotImplementedError
 
     def end(self) -> None:
@@ -140,6 +147,9 @@ class TradeUpdatesSession(Session):
 
     def complain(self) -> None:
         self.send(stream_frame("error", {"error": "invalid syntax: expected an action"}))
+
+    def refuse(self, error: AlpacaError) -> None:
+        self.send(stream_frame("error", {"error": error.message}))
 
     async def _authenticate(self, message: dict[Any, Any], action: str) -> None:
         """In the form of old, or as on the market data stream."""
@@ -219,6 +229,9 @@ class DataSession(Session):
     def complain(self) -> None:
         self._refuse(400, "invalid syntax")
 
+    def refuse(self, error: AlpacaError) -> None:
+        self._refuse(error.status, error.message)
+
     def decoded(self, payload: str | bytes) -> Any:
         if isinstance(payload, str) or self._form == "json":
             return super().decoded(payload)
@@ -242,9 +255,8 @@ class DataSession(Session):
             return
         try:
             await self.authenticated(message.get("key"), message.get("secret"))
-        except AlpacaError as error:
-            is_wrong = error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-            self._refuse(402 if is_wrong else error.status, "auth failed" if is_wrong else error.message)
+        except AlpacaError:
+            self._refuse(402, "auth failed")
         else:
             self._say({"T": "success", "msg": "authenticated"})
 
