@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from trading_engine.servers.schedule import DAY_NS, TradingSession
+from trading_engine.servers.schedule import TradingSession
 from trading_engine.servers.tes.alpaca.errors import not_found, unknown_asset
 from trading_engine.servers.tes.alpaca.ids import Kind, numbers_of
 from trading_engine.servers.tes.alpaca.requests import Parameters, moment
@@ -16,7 +16,7 @@ from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import OrderState
 from trading_engine.venue.terms import PHASE_RULES
 
-END_OF_DAY = "23:59"
+MIDNIGHT, END_OF_DAY = "00:00", "23:59"
 """Calendars there know no 24:00: so a session is shown that lasts until midnight."""
 
 
@@ -107,8 +107,7 @@ def asset_view(instrument: Instrument) -> dict[str, Any]:
 
 def calendar_view(session: TradingSession) -> dict[str, Any]:
     day = session.day.isoformat()
-    lasts_until_midnight = session.closes_ns - session.opens_ns >= DAY_NS
-    closes_at = END_OF_DAY if lasts_until_midnight else session.closes_at
+    closes_at = END_OF_DAY if session.closes_at == MIDNIGHT else session.closes_at
     return {
         "date": day,
         "open": session.opens_at,

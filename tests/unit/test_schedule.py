@@ -1,9 +1,11 @@
 """When markets open and close, and when days end."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
+from trading_engine.database.utilities.records import Holiday
 from trading_engine.servers.schedule import (
     ALWAYS_OPEN,
     CLOSES,
@@ -12,6 +14,7 @@ from trading_engine.servers.schedule import (
     PhaseStep,
     next_day_end,
     schedule_for,
+    trading_sessions,
 )
 from trading_engine.shared.config import AuctionsConfig, ConfigError
 from trading_engine.venue.terms import TradingPhase
@@ -124,3 +127,30 @@ def test_market_that_never_closes_has_no_calls() -> None:
 def test_next_day_end_is_after_the_pause_at_noon() -> None:
     schedule = schedule_for("XHKG", NO_CALLS)
     assert next_day_end(schedule, ns("2026-11-23T02:00")).time_ns == ns("2026-11-23T08:00")
+
+
+def sessions(calendar: str, around: str, *own_days: Holiday) -> dict[str, tuple[str, str]]:
+    found = trading_sessions(calendar, ns(around), own_days)
+    assert all(earlier.closes_ns <= later.opens_ns for earlier, later in pairwise(found))
+    return {session.day.isoformat(): (session.opens_at, session.closes_at) for session in found}
+
+
+def test_sessions_of_an_exchange_are_those_of_its_calendar_and_of_operators() -> None:
+    own = (Holiday("XNYS", "2026-12-01"), Holiday("XNYS", "2026-12-02", "10:00", "15:00"))
+    found = sessions("XNYS", "2026-11-25T12:00", *own)
+    around = {day: found.get(day) for day in ("2026-11-25", "2026-11-26", "2026-11-27", "2026-12-01", "2026-12-02")}
+    assert around == {
+        "2026-11-25": ("09:30", "16:00"),
+        "2026-11-26": None,
+        "2026-11-27": ("09:30", "13:00"),
+        "2026-12-01": None,
+        "2026-12-02": ("10:00", "15:00"),
+    }
+    assert min(found) <= "2026-10-27"
+    assert max(found) >= "2027-11-24"
+
+
+def test_sessions_of_a_market_that_is_always_open_are_days() -> None:
+    found = sessions("24/7", "2026-11-25T12:00", Holiday("24/7", "2026-11-26"))
+    assert found["2026-11-25"] == found["2026-11-28"] == ("00:00", "00:00")
+    assert "2026-11-26" not in found
