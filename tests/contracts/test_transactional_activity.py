@@ -9,6 +9,8 @@ from support.venue_driver import VenueDriver
 from trading_engine.database.transactional.activity import Window
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.projection import TransactionalProjection
+from trading_engine.database.transactional.venue_activity import VenueActivity
+from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.services.equity import EquityHistory
 from trading_engine.servers.tes.services.market_data import Market, MarketData
 from trading_engine.venue.events import (
@@ -147,7 +149,9 @@ async def test_equity_worked_out_backwards_is_what_it_was(
     market_data = MarketData(lambda: 0)
     for instrument in INSTRUMENTS:
         market_data.add_market(Market(instrument))
-    history = EquityHistory(filled.trading, filled.activity, market_data, INSTRUMENTS[0].currency)
+    history = EquityHistory(
+        VenueTrading([filled.trading]), VenueActivity([filled.activity]), market_data, INSTRUMENTS[0].currency
+    )
     base, worth = await history.over(account_id, start_ns, interval_ns, count)
     forwards = Forwards(account_id)
     at_end: dict[int, int] = {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import websockets
 from support.alpaca_account import Account, account_of
 from support.stalled_socket import flood_until_cut_off, stalled_socket
 from support.tes_venue import Venue, running_venue, venue_config
+from trading_engine.servers.tes.models.views import rfc3339
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -269,10 +271,13 @@ async def test_market_is_told_in_msgpack_with_timestamps(venue: Venue, ann: Acco
     async with subscribed(venue, ann, MSGPACK, trades=["*"]) as stream:
         await bob.place("sell", "0.04", "60000.5", symbol="COIN")
         await ann.place("buy", "0.04", "60000.5", symbol="COIN")
-        (trade,) = await stream.until("t")
-        assert (trade["S"], trade["p"], trade["s"]) == ("COIN", 60000.5, 0.04)
+        payload = await stream.connection.recv(decode=False)
+        (trade,) = msgspec.msgpack.decode(payload)
+        assert (trade["T"], trade["S"], trade["p"], trade["s"]) == ("t", "COIN", 60000.5, 0.04)
+        at = payload.index(b"\xd7\xff") + 2  # an extension of eight bytes, of type -1
+        (packed,) = struct.unpack(">Q", payload[at : at + 8])
         told = (await ann.ok("GET", "stocks/COIN/trades/latest"))["trade"]["t"]
-        assert trade["t"].strftime("%Y-%m-%dT%H:%M:%S.%f") == told[: -len("000Z")]
+        assert told == rfc3339((packed & (1 << 34) - 1) * 10**9 + (packed >> 34))
 
 
 async def test_bars_are_told_when_their_minute_is_over(venue: Venue, ann: Account, bob: Account) -> None:
