@@ -70,14 +70,14 @@ sim: environment-dev core ## Run the simulations: recorded data, and seeded crow
 	@$(python) -m pytest tests/simulation $(ARGS)
 
 .PHONY: soak
-soak: environment-dev page-dev browser servers clients core ## Run the tests that take minutes
+soak: environment-dev page-dev browser servers clients-large core ## Run the tests that take minutes
 	@$(python) -m pytest -m soak --timeout 7200 $(ARGS)
 
 .PHONY: lock
 lock: environment-dev ## Pin the packages again after a change of pyproject.toml: ARGS=--upgrade for the newest
 	@$(python) scripts/lock.py $(ARGS)
 
-.PHONY: environment environment-dev page page-dev browser servers clients
+.PHONY: environment environment-dev page page-dev browser servers clients clients-large
 environment:
 	@scripts/setup_environment.sh base
 environment-dev:
@@ -92,3 +92,5 @@ servers: environment-dev
 	@$(python) scripts/services.py --install
 clients: environment-dev
 	@$(python) scripts/client_environments.py
+clients-large: environment-dev
+	@$(python) scripts/client_environments.py --large

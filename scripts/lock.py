@@ -9,7 +9,7 @@ Linux and macOS (markers tell where a line applies). The other lists are exporte
 | prod.txt | a production image | dependencies and the extra `prod` |
 | dev.txt | `make test`, `make check` | dependencies, the extra `prod`, and the group `dev` |
 | bootstrap.txt | the installer itself | the group `bootstrap` |
-| clients.txt and the like: `CLIENTS` | tests with clients of other venues | the groups of these names, each by itself |
+| clients.txt and the like: `CLIENTS`, `LARGE_CLIENTS` | tests with clients of other venues | the groups of these names, each by itself |
 
 Not `uv.lock` and no other format of that kind, because those write the address of the package index into every entry: these lists install
 the same from any mirror. Each list carries a digest of the tables that it was made from, so that a test can tell, without a network,
@@ -34,13 +34,27 @@ EXPORTS: dict[str, list[str]] = {
 }
 BOOTSTRAP = "bootstrap.txt"
 CLIENTS = ["clients.txt", "binance-connector.txt", "alpaca-py.txt", "quickfix.txt"]
-OF_ONE_GROUP = [BOOTSTRAP, *CLIENTS]
+LARGE_CLIENTS = ["freqtrade.txt", "nautilus.txt"]
+"""Of more than half a gigabyte each: only `make soak` installs them and runs their tests."""
+WITHOUT_WHEELS: dict[str, list[str]] = {"freqtrade.txt": ["sdnotify"]}
+"""Packages that are released as sources only, and built where they are installed."""
+NEWER_LINUX = {
+    "x86_64-unknown-linux-gnu": "x86_64-manylinux_2_35",
+    "aarch64-unknown-linux-gnu": "aarch64-manylinux_2_35",
+}
+"""Where the large clients' wheels can be installed: a Linux of 2022. Elsewhere their tests do not run, and say so."""
+OF_ONE_GROUP = [BOOTSTRAP, *CLIENTS, *LARGE_CLIENTS]
 LISTS = [LOCK, *EXPORTS, *OF_ONE_GROUP]
 INTEL_MAC = "x86_64-apple-darwin"
 """Where some of the clients cannot be installed: tests with them do not run there, and say so."""
 PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin", INTEL_MAC]
 PYTHONS = ["3.11", "3.12", "3.13"]
 DIGEST_LABEL = "# digest of the dependency tables: "
+
+
+def wheels_only(target: str) -> list[str]:
+    """The installer's options: nothing is built but what cannot be had otherwise."""
+    return ["--only-binary", ":all:", *(f"--no-binary={package}" for package in WITHOUT_WHEELS.get(target, ()))]
 
 
 def dependency_digest(pyproject: Path, target: str) -> str:
@@ -70,7 +84,7 @@ def recorded_digest(requirements: Path) -> str:
 def _compile(target: str, sources: list[str], options: list[str]) -> None:
     path = ROOT / "requirements" / target
     command = [sys.executable, "-m", "uv", "pip", "compile", *sources, "--universal", "--python-version", "3.11"]
-    command += ["--generate-hashes", "--only-binary", ":all:", "--no-header", "--quiet", *options]
+    command += ["--generate-hashes", *wheels_only(target), "--no-header", "--quiet", *options]
     command += ["--output-file", str(path)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     digest = dependency_digest(ROOT / "pyproject.toml", target)
@@ -83,7 +97,7 @@ def _check_wheels(target: str, platform: str, python: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--quiet", "--target", folder]
         command += ["--python-platform", platform, "--python-version", python]
-        command += ["--only-binary", ":all:", "--require-hashes", "-r", f"requirements/{target}"]
+        command += [*wheels_only(target), "--require-hashes", "-r", f"requirements/{target}"]
         if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
             sys.exit(f"error: requirements/{target} cannot be installed with Python {python} on {platform}")
 
@@ -109,6 +123,8 @@ def main() -> None:
             _check_wheels(BOOTSTRAP, platform, python)
             for target in CLIENTS if platform != INTEL_MAC else ():
                 _check_wheels(target, platform, python)
+            for target in LARGE_CLIENTS if platform in NEWER_LINUX else ():
+                _check_wheels(target, NEWER_LINUX[platform], python)
 
 
 if __name__ == "__main__":

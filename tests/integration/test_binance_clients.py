@@ -11,7 +11,7 @@ from support.tes_venue import Venue, running_venue, venue_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "api" / "binance.md"
+PAGES = Path(__file__).parents[2] / "docs" / "clients"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -91,10 +91,13 @@ async def test_binance_connector_trades_and_keeps_a_listen_key(venue: Venue) -> 
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"), [("clients", ("ccxt", "AsyncClient")), ("binance-connector", ("Spot",))]
+    ("page", "environment", "count"),
+    [("ccxt", "clients", 2), ("python-binance", "clients", 1), ("binance-connector", "binance-connector", 1)],
 )
-async def test_documented_snippet_runs(venue: Venue, environment: str, words: tuple[str, ...]) -> None:
-    wanted = [snippet for snippet in snippets_of(DOCUMENT) if any(word in snippet for word in words)]
-    assert len(wanted) == len(words)
-    for snippet in wanted:
-        assert "bids" in await run_snippet(venue, environment, snippet)
+async def test_documented_snippet_runs(venue: Venue, page: str, environment: str, count: int) -> None:
+    """Each places an order, cancels it, and shows the bids last or with the order among them."""
+    snippets = snippets_of(PAGES / f"{page}.md")
+    assert len(snippets) == count
+    for snippet in snippets:
+        written = await run_snippet(venue, environment, snippet)
+        assert "[" in written.splitlines()[-1]

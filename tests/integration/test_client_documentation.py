@@ -1,4 +1,4 @@
-"""docs/clients.md says the truth: its examples run, its tables are complete."""
+"""docs/clients.md, and the index of docs/clients, say the truth: its examples run, its tables are complete."""
 
 import asyncio
 import re
@@ -15,9 +15,11 @@ from trading_engine.clients.sdk import errors
 from trading_engine.clients.terminal.commands import ENTRIES
 from trading_engine.shared.config import DemoConfig, DemoUser
 
-PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
-TEXT = PAGE.read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "clients.md").read_text(encoding="utf-8")
+INDEX = (DOCS / "clients" / "README.md").read_text(encoding="utf-8")
+"""Of the pages for other venues' clients; it shows how a key for them is made."""
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT + INDEX, re.DOTALL)
 ADDRESS = "http://127.0.0.1:8000"
 
 
@@ -42,7 +44,7 @@ async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue
 async def test_documentation_example_runs(venue: Venue, number: int, capsys: pytest.CaptureFixture[str]) -> None:
     code = EXAMPLES[number].replace(ADDRESS, venue.tes.url)
     # In a thread: the blocking examples block, and the others start a loop of their own.
-    await asyncio.to_thread(exec, compile(code, f"{PAGE.name}, example {number + 1}", "exec"), {"__name__": "example"})
+    await asyncio.to_thread(exec, compile(code, f"example {number + 1}", "exec"), {"__name__": "example"})
     assert capsys.readouterr().out
 
 

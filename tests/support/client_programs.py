@@ -73,12 +73,16 @@ async def run_session(
     raise AssertionError(f"{session} wrote nothing that it saw")
 
 
-def snippets_of(document: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+def snippets_of(document: Path, language: str = "python") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def pointed_at(venue: Venue, snippet: str) -> str:
+    """A document's example, with the address of this venue."""
+    return snippet.replace("127.0.0.1:8000", venue.tes.url.removeprefix("http://"))
 
 
 async def run_snippet(venue: Venue, environment: str, snippet: str) -> str:
-    """A document's example, with the address and the key of this venue."""
-    address = venue.tes.url.removeprefix("http://")
+    """The same with a key, run."""
     code = "import os\nkey_id, secret = os.environ['KEY_ann'], os.environ['SECRET_ann']\n" + snippet
-    return await run_program(venue, environment, "-c", code.replace("127.0.0.1:8000", address))
+    return await run_program(venue, environment, "-c", pointed_at(venue, code))
