@@ -45,7 +45,7 @@ DISCARDED_BODY_BYTES_MAX = 64 << 20
 """So much of a body that was refused is read and thrown away, so that the client gets to see the answer; then the connection is cut."""
 CONNECTIONS_MAX = 10_000
 """Of HTTP and WebSocket together; WebSockets have a limit of their own besides."""
-CLOSE_POLICY = 1008
+CLOSE_INVALID_PAYLOAD, CLOSE_POLICY = 1007, 1008
 CLOSE_GRACE_SECONDS = 2.0
 """A client that is cut off has so long to take the close frame."""
 UNREAD_SECONDS_MAX = 30.0
@@ -411,6 +411,13 @@ class DirectWebSocket(WebSocketsSansIOProtocol):
             return
         super().handle_cont(event)
 
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not is_utf8(self.frames):
+            self.frames = []
+            self.cut_off(CLOSE_INVALID_PAYLOAD, "a text message is not UTF-8")
+            return
+        super().send_receive_event_to_app()
+
     def handle_ping(self) -> None:
         if self.waiting_bytes > PONG_BYTES_WAITING_MAX:
             self.transport.abort()
@@ -454,6 +461,14 @@ class DirectWebSocket(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
+
+
+def is_utf8(pieces: list[bytes]) -> bool:
+    try:
+        b"".join(pieces).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def connection_of(scope: MutableMapping[str, Any]) -> DirectWebSocket:

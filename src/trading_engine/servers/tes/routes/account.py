@@ -8,7 +8,7 @@ from trading_engine.servers.tes.errors import not_allowed
 from trading_engine.servers.tes.models.views import OrderView
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, Digits, Limit, answer, number
 from trading_engine.servers.tes.routes.examples import FILL, ORDER
-from trading_engine.servers.tes.routes.openapi import described
+from trading_engine.servers.tes.routes.openapi import UNLISTED, described
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.queue_positions import QueuePositions, QueueView
 from trading_engine.servers.tes.services.readings import (
@@ -70,7 +70,7 @@ def add_order_routes(router: APIRouter, readings: Readings) -> None:
         **described(
             OrdersPage,
             {"orders": [ORDER], "next": None},
-            errors=("INVALID_REQUEST", "UNKNOWN_INSTRUMENT", *READ_ERRORS),
+            errors=("INVALID_REQUEST", UNLISTED, *READ_ERRORS),
         ),
     )
     async def orders(
@@ -86,7 +86,7 @@ def add_order_routes(router: APIRouter, readings: Readings) -> None:
         "/orders/by-client-id/{client_order_id}",
         tags=["Orders"],
         summary="One order by your own id",
-        **described(OrderView, ORDER, errors=("UNKNOWN_ORDER", *READ_ERRORS)),
+        **described(OrderView, ORDER, errors=("INVALID_REQUEST", "UNKNOWN_ORDER", *READ_ERRORS)),
     )
     async def order_by_client_id(
         principal: CurrentPrincipal, client_order_id: Annotated[str, Path(examples=["my-1"])]
@@ -107,7 +107,9 @@ def add_order_routes(router: APIRouter, readings: Readings) -> None:
         tags=["Account"],
         summary="Your fills, newest first",
         **described(
-            FillsPage, {"fills": [FILL], "next": None}, errors=("INVALID_REQUEST", "UNKNOWN_INSTRUMENT", *READ_ERRORS)
+            FillsPage,
+            {"fills": [FILL], "next": None},
+            errors=("INVALID_REQUEST", "UNKNOWN_ORDER", UNLISTED, *READ_ERRORS),
         ),
     )
     async def fills(
@@ -136,7 +138,7 @@ def add_holding_routes(router: APIRouter, readings: Readings, authentication: Au
         "/portfolio",
         tags=["Account"],
         summary="Cash, and what the account is worth",
-        **described(PortfolioView, PORTFOLIO, errors=("NOT_ALLOWED", *READ_ERRORS)),
+        **described(PortfolioView, PORTFOLIO, errors=READ_ERRORS),
     )
     async def portfolio(principal: CurrentPrincipal) -> Response:
         portfolios = await authentication.portfolios_of(principal)

@@ -13,7 +13,7 @@ from trading_engine.servers.tes.models.requests import (
 )
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, Digits, Limit, answer, body_of, number
 from trading_engine.servers.tes.routes.examples import TIME
-from trading_engine.servers.tes.routes.openapi import described
+from trading_engine.servers.tes.routes.openapi import UNLISTED, described
 from trading_engine.servers.tes.services.administration import (
     Administration,
     AuditPage,
@@ -39,7 +39,6 @@ ACT = {
     "outcome": "OK",
     "detail": {"role": "market_maker"},
 }
-BODY_ERRORS = ("MALFORMED_JSON", "INVALID_REQUEST", "REQUEST_TOO_LARGE")
 WAYS_DOWN = ("MATCHING_UNAVAILABLE", "OUTCOME_UNKNOWN")
 
 
@@ -67,7 +66,7 @@ def add_user_routes(router: APIRouter, administration: Administration) -> None:
                 "cash": {"USD": "100000.00"},
                 "positions": {"AAPL": "100"},
             },
-            errors=("USERNAME_TAKEN", "UNKNOWN_INSTRUMENT", *BODY_ERRORS, *WAYS_DOWN),
+            errors=("USERNAME_TAKEN", UNLISTED, *WAYS_DOWN),
         ),
     )
     async def create_user(request: Request, principal: CurrentPrincipal) -> Response:
@@ -89,7 +88,7 @@ def add_user_routes(router: APIRouter, administration: Administration) -> None:
             USER,
             body=ChangeUserRequest,
             body_example={"role": "market_maker"},
-            errors=("NOT_FOUND", "LAST_ADMINISTRATOR", *BODY_ERRORS),
+            errors=("NOT_FOUND", "LAST_ADMINISTRATOR"),
         ),
     )
     async def change_user(request: Request, principal: CurrentPrincipal, username: str) -> Response:
@@ -121,7 +120,7 @@ def add_market_routes(router: APIRouter, administration: Administration) -> None
             {"portfolio_id": "9", "suspended": True},
             body=SuspensionRequest,
             body_example={"suspended": True},
-            errors=("NOT_FOUND", "UNKNOWN_ACCOUNT", *BODY_ERRORS, *WAYS_DOWN),
+            errors=("NOT_FOUND", "UNKNOWN_ACCOUNT", *WAYS_DOWN),
         ),
     )
     async def suspend(request: Request, principal: CurrentPrincipal, portfolio_id: str) -> Response:
@@ -136,7 +135,7 @@ def add_market_routes(router: APIRouter, administration: Administration) -> None
             {"portfolio_id": None, "active": True},
             body=KillSwitchRequest,
             body_example={"active": True},
-            errors=("NOT_FOUND", "UNKNOWN_ACCOUNT", *BODY_ERRORS, *WAYS_DOWN),
+            errors=("NOT_FOUND", "UNKNOWN_ACCOUNT", *WAYS_DOWN),
         ),
     )
     async def throw_kill_switch(request: Request, principal: CurrentPrincipal) -> Response:

@@ -24,7 +24,7 @@ BOOK = {
     "bids": [["230.10", "300", 2]],
     "asks": [["230.12", "150", 1]],
 }
-ERRORS = ("UNKNOWN_INSTRUMENT", "DATABASE_UNAVAILABLE")
+ERRORS = ("INVALID_REQUEST", "UNKNOWN_INSTRUMENT", "DATABASE_UNAVAILABLE")
 
 
 def history_router(history: History, market_of: Callable[[str], Market | None]) -> APIRouter:

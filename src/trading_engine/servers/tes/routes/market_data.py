@@ -168,7 +168,7 @@ def add_price_routes(
     @router.get(
         "/instruments/{symbol}/book",
         summary="The order book by price level, best first",
-        **described(BookView, BOOK, errors=("UNKNOWN_INSTRUMENT",), public=True),
+        **described(BookView, BOOK, errors=("INVALID_REQUEST", "UNKNOWN_INSTRUMENT"), public=True),
     )
     async def book(symbol: Symbol, depth: Annotated[int, Query(ge=1, le=DEPTH_MAX)] = 50) -> Response:
         return answer(market_of(symbol).book_view(depth))
@@ -196,7 +196,7 @@ def add_price_routes(
         **described(
             TradesPage,
             {"trades": [TRADE], "next": None},
-            errors=("UNKNOWN_INSTRUMENT", "DATABASE_UNAVAILABLE"),
+            errors=("INVALID_REQUEST", "UNKNOWN_INSTRUMENT", "DATABASE_UNAVAILABLE"),
             public=True,
         ),
     )
@@ -206,7 +206,9 @@ def add_price_routes(
     @router.get(
         "/instruments/{symbol}/candles",
         summary="Candles, oldest first",
-        **described(CandlesView, CANDLES, errors=("UNKNOWN_INSTRUMENT", "DATABASE_UNAVAILABLE"), public=True),
+        **described(
+            CandlesView, CANDLES, errors=("INVALID_REQUEST", "UNKNOWN_INSTRUMENT", "DATABASE_UNAVAILABLE"), public=True
+        ),
     )
     async def candles(
         symbol: Symbol,

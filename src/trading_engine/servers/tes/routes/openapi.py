@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
 from trading_engine import __version__
-from trading_engine.servers.tes.errors import STATUS_OF_CODE, ApiError, ErrorResponse
+from trading_engine.servers.tes.errors import REFUSED_STATUS, STATUS_OF_CODE, ApiError, ErrorResponse
 
 REF_TEMPLATE = "#/components/schemas/{name}"
 ASSETS = files("fastapi_offline") / "static"
@@ -54,6 +54,10 @@ SECURITY_SCHEMES = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "apiSecret": {"type": "apiKey", "in": "header", "name": "X-API-Secret"},
 }
+LOGIN_ERRORS = ("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "NOT_ALLOWED")
+BODY_ERRORS = ("MALFORMED_JSON", "INVALID_REQUEST", "REQUEST_TOO_LARGE", "REQUEST_TIMEOUT")
+UNLISTED = ("UNKNOWN_INSTRUMENT", REFUSED_STATUS)
+"""Where the symbol is part of a body or a query."""
 NEEDS_LOGIN: list[dict[str, list[str]]] = [{"accessToken": []}, {"apiKey": [], "apiSecret": []}]
 
 _documented: set[Any] = {ErrorResponse}
@@ -73,18 +77,21 @@ def described(
     also: dict[int, str] | None = None,
     body: Any = None,
     body_example: Any = None,
-    errors: tuple[str, ...] = (),
+    errors: tuple[str | tuple[str, int], ...] = (),
     public: bool = False,
 ) -> dict[str, Any]:
     """Arguments for a route's decorator: what it takes, what it gives, which errors it has of its own."""
     responses: dict[int | str, dict[str, Any]] = {}
-    for code, words in {status: "Done", **(also or {})}.items():
-        responses[code] = {"description": words}
+    for number, words in {status: "Done", **(also or {})}.items():
+        responses[number] = {"description": words}
         if answer is not None:
-            responses[code]["content"] = {"application/json": {"schema": reference(answer), "example": example}}
-    codes = errors if public else ("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "NOT_ALLOWED", *errors)
-    for code_name in (*codes, "RATE_LIMITED"):
-        add_error(responses, code_name)
+            responses[number]["content"] = {"application/json": {"schema": reference(answer), "example": example}}
+    common = (*(() if public else LOGIN_ERRORS), *(() if body is None else BODY_ERRORS), "RATE_LIMITED")
+    for code in dict.fromkeys((*common, *errors)):
+        if isinstance(code, str):
+            add_error(responses, code, STATUS_OF_CODE.get(code, REFUSED_STATUS))
+        else:
+            add_error(responses, *code)
     extra: dict[str, Any] = {"security": [] if public else NEEDS_LOGIN}
     if body is not None:
         content = {"application/json": {"schema": reference(body), "example": body_example}}
@@ -98,8 +105,7 @@ def described(
     }
 
 
-def add_error(responses: dict[int | str, dict[str, Any]], code: str) -> None:
-    status = STATUS_OF_CODE.get(code, 422)
+def add_error(responses: dict[int | str, dict[str, Any]], code: str, status: int) -> None:
     known = responses.setdefault(
         status,
         {"description": "", "content": {"application/json": {"schema": reference(ErrorResponse), "examples": {}}}},

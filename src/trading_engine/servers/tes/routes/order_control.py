@@ -16,7 +16,7 @@ from trading_engine.servers.tes.models.requests import (
 from trading_engine.servers.tes.models.views import OrderView
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, answer, body_of
 from trading_engine.servers.tes.routes.examples import ORDER, PLACE, TIME
-from trading_engine.servers.tes.routes.openapi import described
+from trading_engine.servers.tes.routes.openapi import UNLISTED, described
 from trading_engine.servers.tes.routes.order_documentation import REFUSALS, WAYS_DOWN
 from trading_engine.servers.tes.routes.orders_front import MassCancelView
 from trading_engine.servers.tes.services.allowances import Allowances
@@ -114,7 +114,6 @@ def add_batch_routes(router: APIRouter, control: OrderControl) -> None:
             {"results": [{"order": ORDER}, {"error": {"code": "NO_LIQUIDITY", "message": "…"}}]},
             body=OrderBatchRequest,
             body_example={"orders": [PLACE]},
-            errors=("MALFORMED_JSON", "INVALID_REQUEST", "REQUEST_TOO_LARGE"),
         ),
     )
     async def place_batch(request: Request, principal: CurrentPrincipal) -> Response:
@@ -148,7 +147,7 @@ def add_safeguard_routes(router: APIRouter, control: OrderControl) -> None:
             {"symbol": None, "cancels_at": TIME},
             body=CountdownRequest,
             body_example={"timeout_ms": 60000},
-            errors=("INVALID_REQUEST", "UNKNOWN_INSTRUMENT", "INVALID_COUNTDOWN", *WAYS_DOWN),
+            errors=(UNLISTED, "INVALID_COUNTDOWN", *WAYS_DOWN),
         ),
     )
     async def set_countdown(request: Request, principal: CurrentPrincipal) -> Response:
@@ -165,7 +164,7 @@ def add_safeguard_routes(router: APIRouter, control: OrderControl) -> None:
             {"action": "all"},
             body=CancelOnDisconnectRequest,
             body_example={"action": "all"},
-            errors=("INVALID_REQUEST", *WAYS_DOWN),
+            errors=WAYS_DOWN,
         ),
     )
     async def set_cancel_on_disconnect(request: Request, principal: CurrentPrincipal) -> Response:

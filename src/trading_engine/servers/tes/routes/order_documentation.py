@@ -7,15 +7,12 @@ from fastapi import APIRouter, Query, Request
 from trading_engine.servers.tes.models.requests import PlaceRequest, ReplaceRequest
 from trading_engine.servers.tes.models.views import OrderView
 from trading_engine.servers.tes.routes.examples import ORDER, PLACE
-from trading_engine.servers.tes.routes.openapi import described
+from trading_engine.servers.tes.routes.openapi import UNLISTED, described
 from trading_engine.servers.tes.routes.orders_front import MassCancelView
 
 WAYS_DOWN = ("MATCHING_UNAVAILABLE", "OUTCOME_UNKNOWN")
 REFUSALS = (
-    "MALFORMED_JSON",
-    "INVALID_REQUEST",
-    "REQUEST_TOO_LARGE",
-    "UNKNOWN_INSTRUMENT",
+    UNLISTED,
     "PRICE_NOT_ON_TICK",
     "QUANTITY_NOT_ON_LOT",
     "INSUFFICIENT_FUNDS",
@@ -64,7 +61,7 @@ def order_documentation_router() -> APIRouter:
     @router.delete(
         "/by-client-id/{client_order_id}",
         summary="Cancel an order by your own id",
-        **described(OrderView, ORDER, errors=("UNKNOWN_ORDER", *WAYS_DOWN)),
+        **described(OrderView, ORDER, errors=("INVALID_REQUEST", "UNKNOWN_ORDER", *WAYS_DOWN)),
     )
     async def cancel_by_client_id(request: Request, client_order_id: str) -> None:
         answered_by_the_front(request, client_order_id)
@@ -78,7 +75,7 @@ def order_documentation_router() -> APIRouter:
     @router.delete(
         "",
         summary="Cancel all orders, or those of an instrument or side",
-        **described(MassCancelView, {"canceled": 3}, errors=("INVALID_REQUEST", "UNKNOWN_INSTRUMENT", *WAYS_DOWN)),
+        **described(MassCancelView, {"canceled": 3}, errors=("INVALID_REQUEST", UNLISTED, *WAYS_DOWN)),
     )
     async def cancel_all(
         request: Request,

@@ -109,7 +109,7 @@ class Administration:
         await self._require(principal, Permission.ADMINISTER, "user.change", username)
         if request.role is None and request.disabled is None:
             raise invalid_request("A change is of 'role' or 'disabled': none was given.")
-        user = await self._access.find_user(username)
+        user = await self._authentication.find_user(username)
         changed = None if user is None else await self._change(principal, user, request)
         if changed is None:
             raise ApiError("NOT_FOUND", "There is no user of this name.", field="username", value=username)
@@ -135,6 +135,8 @@ class Administration:
 
     async def acts(self, principal: Principal, actor: str | None, before: int | None, limit: int) -> AuditPage:
         await self._require(principal, Permission.READ_AUDIT, "audit.read", "")
+        if actor is not None and not actor.isprintable():
+            return AuditPage([], None)
         page = await self._audit.acts(actor=actor, before=before, limit=limit)
         views = [
             ActView(rfc3339(act.time_ns), act.actor, act.action, act.subject, act.outcome, act.detail)

@@ -12,7 +12,7 @@ from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.audit import OK, Act, AuditLog
 from trading_engine.database.transactional.records import ApiKey, Portfolio, User
 from trading_engine.servers.tes.errors import ApiError, invalid_request, not_allowed, not_authenticated
-from trading_engine.servers.tes.models.requests import ApiKeyRequest
+from trading_engine.servers.tes.models.requests import USERNAME, ApiKeyRequest
 from trading_engine.servers.tes.services.credentials import (
     PASSWORD_CHARACTERS_MAX,
     PASSWORD_CHARACTERS_MIN,
@@ -149,7 +149,7 @@ class Authentication:
         return await self.by_key(key, secret, address)
 
     async def _look_up_key(self, key_id: str) -> KnownKey:
-        key = await self._access.find_api_key(key_id)
+        key = await self._access.find_api_key(key_id) if self._key_secrets.is_key_id(key_id) else None
         user = None if key is None else await self._access.user(key.user_id)
         if key is None or user is None or user.is_disabled:
             self._known_keys.pop(key_id, None)
@@ -202,7 +202,7 @@ class Authentication:
         network = address_key(address)
         self._logins.take(network)
         await self._guard.begin(username, network)
-        user = await self._access.find_user(username)
+        user = await self.find_user(username)
         is_right = len(password) <= PASSWORD_CHARACTERS_MAX and await self._passwords.verify(
             None if user is None else user.password_hash, password
         )
@@ -215,6 +215,10 @@ class Authentication:
             new_hash = await self._passwords.hash(password)
             await self._access.replace_password_hash(user.user_id, user.password_hash, new_hash)
         return user
+
+    async def find_user(self, username: str) -> User | None:
+        """A name that nobody can have is not looked for: it may be text that a database does not take."""
+        return await self._access.find_user(username) if USERNAME.fullmatch(username) else None
 
     async def _new_login(self, user: User, address: str, act: Act | None) -> TokenPair:
         refresh_token = new_refresh_token()
@@ -290,6 +294,8 @@ class Authentication:
                 "label",
                 label,
             )
+        if not label.isprintable():
+            raise invalid_request("A label is printable text.", "label", label)
         if len(await self._access.api_keys_of_user(user_id)) >= API_KEYS_PER_USER_MAX:
             raise ApiError(
                 "TOO_MANY_API_KEYS",
@@ -314,7 +320,8 @@ class Authentication:
         principal.require(Permission.MANAGE_ACCESS)
         now_ns = self._now_ns()
         act = Act(now_ns, principal.username, "api_key.delete", key_id)
-        if not await self._access.revoke_api_key(principal.user_id, key_id, now_ns, act=act):
+        is_key_id = self._key_secrets.is_key_id(key_id)
+        if not is_key_id or not await self._access.revoke_api_key(principal.user_id, key_id, now_ns, act=act):
             raise ApiError("NOT_FOUND", "You have no such API key.", field="key_id", value=key_id)
         self.key_revoked(key_id)
 

@@ -14,6 +14,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ PASSWORD_CHARACTERS_MAX = 256
 """OWASP's second recommendation for argon2id: 19 MiB, two passes, one lane."""
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
+KEY_ID = re.compile(r"k[0-9a-f]{24}")
 NO_PASSWORD = "!"  # noqa: S105 - no hash has this form
 """Stands for a hash where nobody is to log in with a password."""
 
@@ -260,6 +262,10 @@ class ApiKeySecrets:
 
     def __init__(self, master: bytes) -> None:
         self._master = master
+
+    @staticmethod
+    def is_key_id(text: str) -> bool:
+        return KEY_ID.fullmatch(text) is not None
 
     def new_key_id(self) -> str:
         return "k" + secrets.token_hex(12)
