@@ -1,5 +1,6 @@
 """WebSocket frames that no client should send, and requests that are nearly right: made from a seed, the same each time."""
 
+import copy
 import json
 import random
 import struct
@@ -152,7 +153,7 @@ class Hostile:
         elif self._random.random() < 0.2:
             request.pop(name, None)
         else:
-            request[name] = self._random.choice(VALUES)
+            request[name] = copy.deepcopy(self._random.choice(VALUES))
 
     def _truncated(self) -> bytes:
         frame = self._mutated()
