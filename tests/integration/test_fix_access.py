@@ -11,20 +11,23 @@ import trustme
 from msgspec.structs import replace
 
 from support.fix_client import fix_gateway, shown
-from support.tes_venue import Venue, running_venue, venue_config
+from support.tes_venue import PASSWORD, Venue, running_venue, venue_config
 from trading_engine.servers.fix.server import check_plain
 from trading_engine.shared.config import Config, ConfigError, FixConfig
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+ADMIN_PASSWORD = "the-administrator-1"
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
     """A TES that trusts the gateway, which connects from `HERE`."""
-    async with running_venue(venue_config(tmp_path_factory.mktemp("v"), trusted_proxies=(HERE,))) as venue:
-        yield venue
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRADING_ENGINE_ADMIN_PASSWORD", ADMIN_PASSWORD)
+        async with running_venue(venue_config(tmp_path_factory.mktemp("v"), trusted_proxies=(HERE,))) as venue:
+            yield venue
 
 
 async def key_of(venue: Venue, **terms: object) -> dict[str, str]:
@@ -61,6 +64,34 @@ async def test_key_that_may_only_read_gets_reports_and_places_nothing(venue: Ven
         assert report[58].startswith("NOT_ALLOWED")
         await trader.place("buy", "1", "200.00")
         assert shown(await client.report(), 39, 55) == ["0", "AAPL"]
+
+
+async def test_drop_copy_of_an_operator_tells_what_all_accounts_do_and_what_they_did_meanwhile(venue: Venue) -> None:
+    admin = await venue.log_in("admin", ADMIN_PASSWORD)
+    made = await admin.request("POST", "/v1/users", json={"username": "olga", "password": PASSWORD, "role": "operator"})
+    assert made.status_code == 201
+    ann, bob = await venue.log_in("ann"), await venue.log_in("bob")
+    await ann.cancel_all()
+    async with fix_gateway(venue) as gateway, gateway.client("olga", target="DROPCOPY") as copy:
+        await copy.log_on()
+        await ann.place("buy", "5", "200.00", client_order_id="oa")
+        await copy.log_out()
+        await bob.place("sell", "5", "200.00", client_order_id="ob")
+        await copy.log_on()
+        told = [shown(await copy.report(), 11, 39, 797) for _ in range(4)]
+        assert told == [["oa", "0", "Y"], ["ob", "0", "Y"], ["oa", "2", "Y"], ["ob", "2", "Y"]]
+
+
+async def test_drop_copy_of_all_accounts_needs_the_scope_for_it(venue: Venue) -> None:
+    login = await venue.log_in("admin", ADMIN_PASSWORD)
+    key = (await login.request("POST", "/v1/api-keys", json={"label": "copy", "scopes": ["read"]})).json()
+    async with (
+        fix_gateway(venue) as gateway,
+        gateway.client(key["key_id"], password=key["secret"], comp_id="COPY", target="DROPCOPY") as copy,
+    ):
+        answer = await copy.log_on()
+        assert answer.msg_type == "5"
+        assert answer.get(58).startswith("NOT_ALLOWED")
 
 
 async def test_gateway_with_a_certificate_speaks_tls_and_nothing_else(venue: Venue, tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ OPERATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "subscribe book": ({"channel": "book", "symbol": "AAPL"}, "x x x x x | x x x x x"),
     "unsubscribe book": ({"channel": "book", "symbol": "AAPL"}, "x x x x x | x x x x x"),
     "subscribe orders": ({"channel": "orders"}, "x x x x x | x - x - -"),
+    "subscribe everybody's orders": ({"channel": "orders", "all_accounts": True}, "- - x - x | - - - x -"),
     "subscribe session": ({"channel": "session", "symbol": "*"}, "x x x x x | x x x x x"),
     "subscribe l3": ({"channel": "l3", "symbol": "AAPL"}, "x x x x x | x x x x x"),
     "subscribe queue": ({"channel": "queue"}, "x x x x x | x - x - -"),

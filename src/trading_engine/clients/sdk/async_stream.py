@@ -174,9 +174,12 @@ class AsyncStream:
     async def subscribe_ticker(self, symbol: str = "*") -> None:
         await self._command(self._state.subscribe("ticker", symbol))
 
-    async def subscribe_orders(self, since: Since = None) -> None:
-        """Own orders, balances and positions: all order updates after event `since` (of each shard), or from now on."""
-        await self._command(self._state.subscribe("orders", since=since))
+    async def subscribe_orders(self, since: Since = None, *, all_accounts: bool = False) -> None:
+        """All order updates after event `since` (of each shard), or from now on.
+
+        Own orders, with balances and positions; or those of all accounts, for who may operate the market.
+        """
+        await self._command(self._state.subscribe("orders", since=since, all_accounts=all_accounts))
 
     async def unsubscribe(self, channel: Channel, symbol: str = "") -> None:
         await self._command(self._state.unsubscribe(channel, symbol))

@@ -159,9 +159,12 @@ class Stream:
     def subscribe_ticker(self, symbol: str = "*") -> None:
         self._command(self._state.subscribe("ticker", symbol))
 
-    def subscribe_orders(self, since: Since = None) -> None:
-        """Own orders, balances and positions: all order updates after event `since` (of each shard), or from now on."""
-        self._command(self._state.subscribe("orders", since=since))
+    def subscribe_orders(self, since: Since = None, *, all_accounts: bool = False) -> None:
+        """All order updates after event `since` (of each shard), or from now on.
+
+        Own orders, with balances and positions; or those of all accounts, for who may operate the market.
+        """
+        self._command(self._state.subscribe("orders", since=since, all_accounts=all_accounts))
 
     def unsubscribe(self, channel: Channel, symbol: str = "") -> None:
         self._command(self._state.unsubscribe(channel, symbol))

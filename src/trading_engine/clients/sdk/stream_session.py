@@ -212,6 +212,7 @@ class StreamSession:
         self.trouble: TradingError | None = None
         """This connection is of no use: it was not let in, or a channel could not be subscribed to again. The driver ends it."""
         self._orders_seen: dict[int, set[str]] = {}
+        self._follows_all_accounts = False
         self._books: dict[str, LocalBook] = {}
         self._book_orders: dict[str, LocalOrders] = {}
         self._channels: dict[tuple[Channel, str], None] = {}
@@ -299,8 +300,12 @@ class StreamSession:
 
     # Subscriptions
 
-    def subscribe(self, channel: Channel, symbol: str = "", since: Since = None) -> CommandSteps:
+    def subscribe(
+        self, channel: Channel, symbol: str = "", since: Since = None, *, all_accounts: bool = False
+    ) -> CommandSteps:
         """Want a channel from now on, over all connections."""
+        if channel == "orders":
+            self._follows_all_accounts = all_accounts
         if channel == "orders" and since is not None:
             self._go_on_from((since,) if isinstance(since, int) else since)
         if channel == "book":
@@ -437,6 +442,8 @@ class StreamSession:
                 for shard, sequence in self.order_sequences.items()
             ]
             fields["since"] = since if len(since) > 1 else since[0]
+        if channel == "orders" and self._follows_all_accounts:
+            fields["all_accounts"] = True
         return fields
 
     def _go_on_from(self, sequences: Iterable[int]) -> None:

@@ -249,13 +249,16 @@ class TradingRepository:
             query = query.where(order_events.c.time_ns < until_ns)
         return await self._page(query, limit, _fill, "event_sequence")
 
-    async def order_reports(self, account_id: int, *, after: int, limit: int = 100) -> Page[OrderReport]:
-        """What changed about the account's orders after an event, oldest first. `next` is the `after` of the next page."""
+    async def order_reports(self, account_id: int | None, *, after: int, limit: int = 100) -> Page[OrderReport]:
+        """What changed about an account's orders, or with None all accounts', after an event, oldest first. `next` is the `after` of
+        the next page."""
         query = (
             select_reports()
-            .where(order_events.c.account_id == account_id, order_events.c.event_sequence > after)
+            .where(order_events.c.event_sequence > after)
             .order_by(order_events.c.event_sequence, desc(order_events.c.is_maker), order_events.c.order_id)
         )
+        if account_id is not None:
+            query = query.where(order_events.c.account_id == account_id)
         return await self._page(query, limit, report_of, "event_sequence")
 
     async def last_report_before(self, account_id: int, time_ns: int) -> int:

@@ -148,8 +148,8 @@ class VenueTrading:
             return await self._by_id(ask, limit)
         return await self._newest(ask, before, limit, lambda fill: fill.event_sequence)
 
-    async def order_reports(self, account_id: int, *, after: int, limit: int = 100) -> Page[OrderReport]:
-        """What changed about the account's orders on a shard after one of its events, oldest first."""
+    async def order_reports(self, account_id: int | None, *, after: int, limit: int = 100) -> Page[OrderReport]:
+        """What changed about an account's orders, or with None all accounts', on a shard after one of its events, oldest first."""
         shard = shard_of_number(after)
         base = number_before(shard)
         page = await self._shards[shard].order_reports(account_id, after=after - base, limit=limit)

@@ -215,16 +215,20 @@ class FixServer:
         )
         market = MarketRequests(connection.session, upstream.client, self._feed, connection.answered)
         application = SessionApplication(self, connection.session, identity, upstream, trading, market)
-        upstream.stream.on_event = trading.on_event
-        connection.session.accept(self._store.session(identity))
-        log.info("logged on", extra=fields(address=connection.address, session=identity))
+        record = self._store.session(identity)
         try:
             await self._set_safeguard(logon, upstream)
-            if upstream.me.portfolios:
-                await trading.start()
+            if upstream.me.portfolios or is_copy:
+                await trading.follow(record)
         except TradingError as error:
-            connection.session.leave(str(error))
-        # Only now are orders taken: what becomes of them is told by the stream.
+            self._refuse(connection, str(error))
+        if connection.session.phase is not Phase.AUTHENTICATING:
+            application.end()
+            return
+        connection.session.accept(record)
+        if connection.session.is_active:
+            log.info("logged on", extra=fields(address=connection.address, session=identity))
+            trading.begin()
         connection.begin(application)
         self.start_task(application.watch())
 
@@ -256,7 +260,6 @@ class Upstream:
             if not self._has_credentials:
                 raise NotAuthenticated("Username(553) and Password(554) are missing")
             self.me = await self.client.me()
-            self.stream.on_event = lambda _: None
             await self.stream.__aenter__()
         except BaseException:
             await self.client.close()
@@ -307,7 +310,7 @@ class SessionApplication:
         """Log out when the stream has ended for good: its login no longer holds. Raises what else went wrong in there."""
         try:
             async for _ in self._upstream.stream:
-                pass  # Events go to `Trading.on_event`.
+                pass  # Events go to `Trading`.
         except TradingError as error:
             self._session.leave(str(error))
 

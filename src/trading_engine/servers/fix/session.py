@@ -126,6 +126,10 @@ class Session:
         return self._record
 
     @property
+    def is_active(self) -> bool:
+        return self.phase is Phase.ACTIVE
+
+    @property
     def begin_string(self) -> str:
         return self.logon.begin_string
 

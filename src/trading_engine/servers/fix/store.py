@@ -4,7 +4,7 @@ All of it is in one SQLite file, written by one process. The order is the journa
 in one turn of the event loop, for all sessions, is one transaction and one fsync (`commit`), after which the messages may leave. So a
 counterparty never knows a number that is not known here after a kill or a power cut.
 
-With each report that is sent goes, in the same transaction, the venue's event sequence that it tells of. A session that comes back is
+With each report that is sent goes, in the same transaction, the event sequence (of the venue's shard) that it tells of. A session that comes back is
 told what happened after that: nothing is missing, and nothing comes twice under different numbers.
 
 Of each session the last `messages_kept` messages are kept; for older ones a gap fill stands.
@@ -25,7 +25,7 @@ NAMES_KEPT = 100_000
 SCHEMA = """
 CREATE TABLE session (
     id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, next_in INTEGER NOT NULL, next_out INTEGER NOT NULL, answered TEXT NOT NULL,
-    event_sequence INTEGER, orders_seen TEXT NOT NULL
+    told TEXT NOT NULL
 );
 CREATE TABLE message (
     session_id INTEGER NOT NULL, number INTEGER NOT NULL, msg_type TEXT NOT NULL, sending_time TEXT NOT NULL, body BLOB NOT NULL,
@@ -43,6 +43,14 @@ class StoreUnusable(Exception):
     """The file cannot be opened or written; the message says why."""
 
 
+class Told(msgspec.Struct, frozen=True, array_like=True):
+    """Up to where a session knows what happened on a shard."""
+
+    event_sequence: int
+    orders: tuple[str, ...] = ()
+    """Ids of the orders of which that event was reported: it may have changed another one as well."""
+
+
 class SessionRecord(msgspec.Struct):
     """What is remembered of one session, as it is in memory; `SessionStore.update` writes it."""
 
@@ -52,10 +60,8 @@ class SessionRecord(msgspec.Struct):
     next_out: int = 1
     answered: tuple[int, ...] = ()
     """Numbers from `next_in` on that have been dealt with already, out of turn."""
-    event_sequence: int | None = None
-    """Of the last event that was reported; None before the first subscription."""
-    orders_seen: tuple[str, ...] = ()
-    """Ids of the orders whose reports of that event were sent."""
+    told: dict[int, Told] = {}
+    """By shard; empty before the first Logon."""
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -114,28 +120,25 @@ class SessionStore:
     def session(self, identity: str) -> SessionRecord:
         """The session of this identity, a new one where there is none yet."""
         row = self._connection.execute(
-            "SELECT id, next_in, next_out, answered, event_sequence, orders_seen FROM session WHERE identity = ?",
+            "SELECT id, next_in, next_out, answered, told FROM session WHERE identity = ?",
             (identity,),
         ).fetchone()
         if row is None:
-            cursor = self._write("INSERT INTO session VALUES (NULL, ?, 1, 1, '[]', NULL, '[]')", (identity,))
+            cursor = self._write("INSERT INTO session VALUES (NULL, ?, 1, 1, '[]', '{}')", (identity,))
             assert cursor.lastrowid is not None
             return SessionRecord(cursor.lastrowid)
-        answered, seen = (
-            msgspec.json.decode(row[3], type=tuple[int, ...]),
-            msgspec.json.decode(row[5], type=tuple[str, ...]),
-        )
-        return SessionRecord(row[0], row[1], row[2], answered, row[4], seen)
+        answered = msgspec.json.decode(row[3], type=tuple[int, ...])
+        told = msgspec.json.decode(row[4], type=dict[int, Told])
+        return SessionRecord(row[0], row[1], row[2], answered, told)
 
     def update(self, record: SessionRecord) -> None:
         self._write(
-            "UPDATE session SET next_in = ?, next_out = ?, answered = ?, event_sequence = ?, orders_seen = ? WHERE id = ?",
+            "UPDATE session SET next_in = ?, next_out = ?, answered = ?, told = ? WHERE id = ?",
             (
                 record.next_in,
                 record.next_out,
                 msgspec.json.encode(record.answered).decode(),
-                record.event_sequence,
-                msgspec.json.encode(record.orders_seen).decode(),
+                msgspec.json.encode(record.told).decode(),
                 record.session_id,
             ),
         )

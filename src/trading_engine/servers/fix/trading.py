@@ -12,7 +12,6 @@ ClOrdIDs: the venue knows an order by the one it was entered with. The names tha
 """
 
 import asyncio
-import heapq
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -37,9 +36,10 @@ from trading_engine.servers.fix import reports
 from trading_engine.servers.fix.clock import Clock
 from trading_engine.servers.fix.orders import Unsupported, check_replace, order_terms, replace_terms, side_of
 from trading_engine.servers.fix.session import Session
-from trading_engine.servers.fix.store import SessionStore, StoreUnusable
+from trading_engine.servers.fix.store import SessionRecord, SessionStore, StoreUnusable, Told
 from trading_engine.servers.fix.tags import MsgType, Tag
 from trading_engine.servers.fix.wire import Message
+from trading_engine.venue.shards import shard_of_number
 
 CANCEL, REPLACE = "1", "2"
 """CxlRejResponseTo(434)."""
@@ -47,6 +47,8 @@ APPLICATION_NOT_AVAILABLE, FIELD_MISSING, NOT_AUTHORIZED = "4", "5", "6"
 """BusinessRejectReason(380)."""
 OF_SECURITY, OF_ALL = "1", "7"
 """MassCancelRequestType(530), MassStatusReqType(585)."""
+ROLES_OF_THE_MARKET = ("operator", "admin")
+"""Whose copies are of all accounts."""
 ORDERS_REMEMBERED_MAX = 10_000
 """Open orders that a session knows by heart; others it asks for."""
 
@@ -102,6 +104,7 @@ class Trading:
         self._clock = clock
         self._answered = answered
         self._is_copy = is_copy
+        self._follows_all = is_copy and me.role in ROLES_OF_THE_MARKET
         self._orders: dict[str, Order] = {}
         self._ids: dict[str, str] = {}
         """ClOrdID with which it was entered → id, of those orders."""
@@ -111,9 +114,9 @@ class Trading:
         """ClOrdIDs that a request on its way gives, for those that refer to it."""
         self._asked: dict[str, deque[Asked]] = {}
         """By order id."""
-        self._waiting: list[tuple[int, int, asyncio.Event]] = []
-        """A heap of (event sequence, number, what is set when the stream has come there)."""
-        self._waits = 0
+        self._kept: list[StreamEvent] = []
+        self._waiting: list[tuple[int, asyncio.Event]] = []
+        """Event sequences, and what is set when the stream has come there."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, Handler] = {
             MsgType.NEW_ORDER_SINGLE: self._place,
@@ -126,16 +129,26 @@ class Trading:
 
     # Life
 
-    async def start(self) -> None:
-        """Tell what happened since the session was here last, and go on live. Raises `TradingError`."""
+    async def follow(self, record: SessionRecord) -> None:
+        """Have the stream begin where the session was told last; at its first Logon, now. Raises `TradingError`.
+
+        What comes is kept until `begin`: the Logon is answered first, and nothing that happens after that is missed.
+        """
+        # Some reports of the last event may not have been sent: it is told again.
+        since = [told.event_sequence - 1 if told.orders else told.event_sequence for told in record.told.values()]
+        self._stream.on_event = self._kept.append
+        await self._stream.subscribe_orders(since or None, all_accounts=self._follows_all)
+
+    def begin(self) -> None:
+        """The Logon was answered: tell what has come, and all that comes."""
+        self._stream.on_event = self._on_event
+        for event in self._kept:
+            self._on_event(event)
+        self._kept.clear()
         record = self._session.record
-        since = record.event_sequence
-        if since is not None and record.orders_seen:
-            since -= 1  # Some reports of that event may not have been sent.
-        await self._stream.subscribe_orders(since)
-        if record.event_sequence is None:
-            record.event_sequence = self._stream.order_sequence
-            self._session.remember()
+        for sequence in self._stream.order_sequences:
+            record.told.setdefault(shard_of_number(sequence), Told(sequence))
+        self._session.remember()
 
     async def end(self) -> None:
         """The session is over: what is on its way runs on at the venue, and nobody is there to be told."""
@@ -197,29 +210,34 @@ class Trading:
 
     # Events
 
-    def on_event(self, event: StreamEvent) -> None:
+    def _on_event(self, event: StreamEvent) -> None:
         """From the stream, in its order."""
         if not isinstance(event, OrderUpdate):
             return
-        record, order = self._session.record, event.order
-        if event.event_sequence == record.event_sequence:
-            if order.order_id in record.orders_seen or not record.orders_seen:
+        told, order_id = self._session.record.told, event.order.order_id
+        shard = shard_of_number(event.event_sequence)
+        last = told.get(shard)
+        orders: tuple[str, ...] = ()
+        if last is not None and event.event_sequence == last.event_sequence:
+            if order_id in last.orders or not last.orders:
                 return
-            record.orders_seen = (*record.orders_seen, order.order_id)
-        else:
-            record.event_sequence, record.orders_seen = event.event_sequence, (order.order_id,)
+            orders = last.orders
+        told[shard] = Told(event.event_sequence, (*orders, order_id))
         self._report(event)
-        while self._waiting and self._waiting[0][0] <= event.event_sequence:
-            heapq.heappop(self._waiting)[2].set()
+        for waiting in [waiting for waiting in self._waiting if self._was_told(waiting[0])]:
+            self._waiting.remove(waiting)
+            waiting[1].set()
+
+    def _was_told(self, sequence: int) -> bool:
+        last = self._session.record.told.get(shard_of_number(sequence))
+        return last is not None and last.event_sequence >= sequence
 
     async def _told_up_to(self, sequence: int) -> None:
         """Wait until the stream has come to this event. It has, save after a break, while the past is told and answers overtake it."""
-        if (self._session.record.event_sequence or 0) >= sequence:
-            return
-        self._waits += 1
-        told = asyncio.Event()
-        heapq.heappush(self._waiting, (sequence, self._waits, told))
-        await told.wait()
+        if not self._was_told(sequence):
+            told = asyncio.Event()
+            self._waiting.append((sequence, told))
+            await told.wait()
 
     def _report(self, update: OrderUpdate) -> None:
         order = update.order
@@ -263,7 +281,7 @@ class Trading:
 
     def name_of(self, order: Order) -> str:
         """What the order is called now."""
-        named = self._store.name_of(self._account_id, order.order_id)
+        named = self._store.name_of(order.portfolio_id, order.order_id)
         return named or order.client_order_id or reports.NONE
 
     # New orders

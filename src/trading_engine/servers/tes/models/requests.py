@@ -146,6 +146,7 @@ class SubscribeOperation(Request, frozen=True, kw_only=True, tag_field="op", tag
     symbol: str | None = None
     since: str | list[str] | None = None
     """Of a venue with several shards, the last event of each."""
+    all_accounts: bool = False
     id: RequestId = msgspec.UNSET
 
 

@@ -287,6 +287,8 @@ class Session:
             return
         if operation.since is not None:
             raise invalid_request("'since' is for channel 'orders' only.", "since", operation.since)
+        if operation.all_accounts:
+            raise invalid_request("'all_accounts' is for channel 'orders' only.", "all_accounts")
         if operation.channel == "queue":
             self._follow_queue(operation)
             return
@@ -342,15 +344,14 @@ class Session:
 
     def _follow_orders(self, operation: r.SubscribeOperation) -> None:
         """Between taking `handled` and opening the stream nothing is awaited: that is the seam."""
-        principal = self._authenticated()
-        require_portfolio(principal, Permission.READ)
+        account_id = self._account_followed(operation)
         if operation.symbol is not None:
             raise invalid_request("Channel 'orders' has no symbol.", "symbol", operation.symbol)
         since = None if operation.since is None else r.sequences_of(operation.since, "since")
         self._close_stream()
         handled = self._services.gateway.handled_sequences
         seen = NOTHING_SEEN if since is None else by_shard(since)
-        stream = self._services.private_streams.open(principal.account_id, self, seen)
+        stream = self._services.private_streams.open(account_id, self, seen)
         self._stream = stream
         if since is not None:
             stream.begin_replay()
@@ -360,6 +361,15 @@ class Session:
         self._acknowledge("subscribe", operation.id, result)
         if since is not None:
             self._replay = asyncio.create_task(self._tell_past(stream, seen, by_shard(handled), operation.id))
+
+    def _account_followed(self, operation: r.SubscribeOperation) -> int | None:
+        """None for all accounts, which those see who run the market."""
+        principal = self._authenticated()
+        if operation.all_accounts:
+            principal.require(Permission.OPERATE)
+            return None
+        require_portfolio(principal, Permission.READ)
+        return principal.account_id
 
     async def _tell_past(
         self, stream: PrivateStream, since: Mapping[int, int], handled: Mapping[int, int], request_id: r.RequestId

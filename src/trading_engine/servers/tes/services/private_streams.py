@@ -14,7 +14,7 @@ Over several shards all this holds of each: `since` and H are the last events of
 between them.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -39,14 +39,15 @@ class PrivateSubscriber(Protocol):
     def cut_off(self, code: int, reason: str) -> None: ...
 
 
-ReadReports = Callable[[int, int, int], Awaitable[Sequence[OrderReport]]]
-"""(account, after, up to) → the next reports in order, none when there are no more. Whole events: never one of two reports of an event."""
+ReadReports = Callable[[int | None, int, int], Awaitable[Sequence[OrderReport]]]
+"""(account, None for all of them; after; up to)
+→ the next reports in order, none when there are no more. Whole events: never one of two reports of an event."""
 
 
 class PrivateStream:
-    """One subscriber's stream of one account."""
+    """One subscriber's stream of one account, or with None of all accounts' orders."""
 
-    def __init__(self, account_id: int, subscriber: PrivateSubscriber, since: Mapping[int, int]) -> None:
+    def __init__(self, account_id: int | None, subscriber: PrivateSubscriber, since: Mapping[int, int]) -> None:
         self.account_id = account_id
         self.subscriber = subscriber
         self._since = since
@@ -120,12 +121,12 @@ class PrivateStreams:
     def __init__(self, frames: PrivateFrames, read_reports: ReadReports) -> None:
         self._frames = frames
         self._read_reports = read_reports
-        self._streams: dict[int, set[PrivateStream]] = {}
+        self._streams: dict[int | None, set[PrivateStream]] = {}
 
     def open(
-        self, account_id: int, subscriber: PrivateSubscriber, since: Mapping[int, int] = NOTHING_SEEN
+        self, account_id: int | None, subscriber: PrivateSubscriber, since: Mapping[int, int] = NOTHING_SEEN
     ) -> PrivateStream:
-        """A live stream from the next event after `since`, by shard, on."""
+        """A live stream from the next event after `since`, by shard, on. None, for all accounts, is for whom may see them."""
         stream = PrivateStream(account_id, subscriber, since)
         self._streams.setdefault(account_id, set()).add(stream)
         return stream
@@ -161,9 +162,11 @@ class PrivateStreams:
         if not self._streams:
             return
         for report in reports:
-            streams = self._streams.get(report.order.account_id)
-            if streams:
-                send_to_streams(streams, self._frames.of_report(report, batch), report.event_sequence)
+            followers = (self._streams.get(report.order.account_id), self._streams.get(None))
+            if any(followers):
+                frames = self._frames.of_report(report, batch)
+                for streams in followers:
+                    send_to_streams(streams or (), frames, report.event_sequence)
         for sequence, event in enumerate(batch.events, batch.first_event_sequence):
             if isinstance(event, CashChanged | PositionChanged):
                 streams = self._streams.get(event.account_id)
@@ -171,7 +174,7 @@ class PrivateStreams:
                     send_to_streams(streams, self._frames.of_holding(event, sequence), sequence)
 
 
-def send_to_streams(streams: set[PrivateStream], frames: Sequence[bytes], sequence: int) -> None:
+def send_to_streams(streams: Collection[PrivateStream], frames: Sequence[bytes], sequence: int) -> None:
     for stream in tuple(streams):
         for frame in frames:
             stream.send(frame, sequence)

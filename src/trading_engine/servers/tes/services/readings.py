@@ -219,8 +219,9 @@ class Readings:
             views.append(fill_view(fill, instrument, self._decimals_of(instrument.currency)))
         return FillsPage(views, next_of(page))
 
-    async def reports(self, account_id: int, after: int, up_to: int) -> Sequence[OrderReport]:
-        """The next page of an account's reports of a shard with after < event sequence <= up_to, which has to have been handled."""
+    async def reports(self, account_id: int | None, after: int, up_to: int) -> Sequence[OrderReport]:
+        """The next page of an account's reports of a shard, or with None of all accounts', with after < event sequence <= up_to, which
+        has to have been handled."""
         if after >= up_to:
             return ()
         await self.barrier()
