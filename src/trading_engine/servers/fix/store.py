@@ -4,8 +4,8 @@ All of it is in one SQLite file, written by one process. The order is the journa
 in one turn of the event loop, for all sessions, is one transaction and one fsync (`commit`), after which the messages may leave. So a
 counterparty never knows a number that is not known here after a kill or a power cut.
 
-With each report that is sent goes, in the same transaction, the event sequence (of the venue's shard) that it tells of. A session that comes back is
-told what happened after that: nothing is missing, and nothing comes twice under different numbers.
+With each report that is sent goes, in the same transaction, the event sequence that it tells of, by shard of the venue. A session that
+comes back is told what happened after that: nothing is missing, and nothing comes twice under different numbers.
 
 Of each session the last `messages_kept` messages are kept; for older ones a gap fill stands.
 """
