@@ -116,6 +116,12 @@ async def test_name_that_nobody_can_have_is_counted_in_little_memory(database: T
     assert max(len(str(key)) for limit in guard.limits for key in limit._buckets) < 200
 
 
+def test_buckets_of_different_kinds_have_different_names(database: TransactionalDatabase) -> None:
+    """Servers that share a Redis tell buckets apart by name and key, and the keys are made of what clients send."""
+    guard, _ = guard_of(database)
+    assert len({limit.name for limit in guard.limits}) == len(guard.limits)
+
+
 async def test_address_is_forgotten_when_it_was_not_used_for_half_a_year(database: TransactionalDatabase) -> None:
     user_id = await owner_of(database)
     assert await database.access.has_logged_in_from("alice", HOME)

@@ -54,6 +54,18 @@ async def test_what_one_server_gave_is_missing_at_the_other(client: RedisClient)
     assert take(other, 10, key=8) == 10
 
 
+async def test_what_was_given_back_is_there_at_the_other(client: RedisClient) -> None:
+    one, other = limit(), limit()
+    shares = shared(client, one), shared(client, other)
+    assert take(one, 6) == 6
+    for _ in range(4):
+        one.give_back(7)
+    await shares[0].share(one)
+    assert take(other, 1) == 1
+    await shares[1].share(other)
+    assert take(other, 20) == 7
+
+
 async def test_what_both_gave_too_much_is_missing_afterwards(client: RedisClient) -> None:
     one, other = limit(), limit()
     shares = shared(client, one), shared(client, other)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from support.raw_websocket import RawWebSocket, client_frame
+from support.raw_websocket import RawWebSocket, client_frame, handshake
 from support.tes_venue import DEADLINE_S, Venue, eventually, order, running_venue, venue_config
 from trading_engine.servers.tes import connections
 from trading_engine.shared.config import RateLimits
@@ -199,6 +199,19 @@ async def test_orders_beyond_the_limit_are_refused_to_one_and_taken_from_another
         assert set(refused) == {"RATE_LIMITED"}
         assert len(refused) >= 20
         await is_forgotten(venue)
+
+
+async def test_handshakes_beyond_the_limit_are_refused(tmp_path: Path) -> None:
+    limits = RateLimits(requests_per_second=1, requests_burst=10)
+    async with running_venue(venue_config(tmp_path, rate_limits=limits)) as venue:
+        answers = []
+        for path in ("/v1/ws", "/ws", "/stream", "/nothing-there"):
+            for _ in range(5):
+                async with raw(venue) as (reader, writer):
+                    writer.write(handshake(path))
+                    answers.append(int((await reader.readline()).split()[1]))
+        assert answers[:10] == [101] * 10
+        assert answers[-5:] == [429] * 5
 
 
 async def test_message_in_ever_more_fragments_is_ended(venue: Venue) -> None:

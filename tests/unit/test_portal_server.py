@@ -10,7 +10,8 @@ import pytest
 
 from support.portal import require_portal_files
 from trading_engine.frontend.trader_portal import assets, bundle
-from trading_engine.frontend.trader_portal.app import create_portal_app
+from trading_engine.frontend.trader_portal.app import create_portal_app, run_portal
+from trading_engine.shared.config import Config, ConfigError, FrontendConfig, PortalConfig
 
 
 def client_of(api_url: str | None) -> httpx.AsyncClient:
@@ -171,3 +172,9 @@ def test_lock_pins_every_package_by_hash_and_names_no_address() -> None:
         for name, package in packages.items()
         if name.removeprefix("node_modules/") in {**wanted["dependencies"], **wanted["devDependencies"]}
     }
+
+
+async def test_portal_for_other_machines_without_tls_is_refused() -> None:
+    config = Config(frontend=FrontendConfig(trader=PortalConfig(host="0.0.0.0")))
+    with pytest.raises(ConfigError, match="no TLS of its own"):
+        await run_portal(config)

@@ -230,6 +230,7 @@ class PortalConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8080
     api_url: str = "http://127.0.0.1:8000"
+    plain_http_beyond_loopback: bool = False
 
 
 class FrontendConfig(Section, frozen=True):

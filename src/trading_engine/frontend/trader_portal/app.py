@@ -17,7 +17,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from trading_engine.frontend.trader_portal.bundle import Bundle, PortalFile, VendorFilesMissingError, load_bundle
-from trading_engine.shared.config import Config
+from trading_engine.shared.addresses import is_loopback
+from trading_engine.shared.config import Config, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,13 @@ def create_portal_app(api_url: str | None) -> ASGIApp:
 
 
 async def run_portal(config: Config) -> None:
-    """Serve the portal alone until a signal to stop."""
+    """Serve the portal alone until a signal to stop. Raises `ConfigError`."""
     options = config.frontend.trader
+    if not (is_loopback(options.host) or options.plain_http_beyond_loopback):
+        raise ConfigError(
+            f"frontend.trader.host is {options.host!r}, which other machines can reach, and the portal has no TLS of its own: put a proxy "
+            "that has in front of it, and set frontend.trader.plain_http_beyond_loopback: true"
+        )
     app = create_portal_app(options.api_url or None)
     log.info(
         "trader portal on http://%s:%d, API at %s", options.host, options.port, options.api_url or "the same origin"

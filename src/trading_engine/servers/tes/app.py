@@ -118,6 +118,13 @@ class Edge:
             await self._open_websocket(scope, receive, send)
 
     async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A handshake is a request of its address, whatever path it is for."""
+        try:
+            self._allowances.take_request(None, client_address(scope))
+        except ApiError as error:
+            await receive()
+            await refuse(send, error)
+            return
         if scope["path"] == WEBSOCKET_PATH:
             await self._websocket(scope, receive, send)
         elif scope["path"] == STREAM_PATH:

@@ -30,7 +30,7 @@ class LoginGuard:
     def __init__(self, access: AccessRepository, monotonic_s: Callable[[], float]) -> None:
         self._access = access
         self._pairs = RateLimit(
-            "wrong passwords for this user", 1 / PAIR_FORGOTTEN_SECONDS, PAIR_FAILURES_MAX, monotonic_s
+            "wrong passwords for this user from here", 1 / PAIR_FORGOTTEN_SECONDS, PAIR_FAILURES_MAX, monotonic_s
         )
         self._addresses = RateLimit(
             "wrong passwords from this address", 1 / ADDRESS_FORGOTTEN_SECONDS, ADDRESS_FAILURES_MAX, monotonic_s
