@@ -148,6 +148,33 @@ async def test_session_lives_on_while_the_tes_restarts_and_is_told_what_happens_
         assert shown(await ann.report(), 11, 39) == ["o1", "2"]
 
 
+async def test_book_is_right_again_when_the_tes_is_back(venue: Venue) -> None:
+    bob = await venue.log_in("bob")
+    await bob.cancel_all()
+    async with fix_gateway(venue) as gateway, gateway.client(comp_id="BOOK") as ann:
+        await ann.log_on()
+        first = await bob.place("sell", "10", "231.00", time_in_force="gtc")
+        ann.send("V", (262, "M"), (263, "1"), (264, "0"), (267, "1"), (269, "1"), (146, "1"), (55, "AAPL"))
+        assert shown(dict((await ann.next("W")).fields), 268, 270, 271) == ["1", "231.00", "10"]
+        await venue.tes.stop()
+        await venue.tes.start()
+        await venue.tes.ready()
+        bob = await venue.log_in("bob")
+        await bob.request("DELETE", f"/v1/orders/{first['order_id']}")
+        await bob.place("sell", "7", "232.00", time_in_force="gtc")
+        book = {"231.00": "10"}
+        while book != {"232.00": "7"}:
+            message = await ann.next("X")
+            entries = [value for tag, value in message.fields if tag in (279, 270, 271)]
+            while entries:
+                action, price = entries.pop(0), entries.pop(0)
+                if action == "2":
+                    del book[price]
+                else:
+                    book[price] = entries.pop(0)
+        await bob.cancel_all()
+
+
 async def test_order_while_nobody_matches_is_rejected_with_that_reason(venue: Venue) -> None:
     async with fix_gateway(venue) as gateway, gateway.client(comp_id="NO-OBS") as ann:
         await ann.log_on()

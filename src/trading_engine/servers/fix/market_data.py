@@ -8,6 +8,8 @@ the market was like then helps nobody to keep a book.
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from decimal import Decimal
 from typing import Any
@@ -20,7 +22,9 @@ from trading_engine.servers.fix.clock import timestamp
 from trading_engine.servers.fix.dictionary import group_values
 from trading_engine.servers.fix.reports import FieldList, number
 from trading_engine.servers.fix.session import Session
+from trading_engine.servers.fix.store import StoreUnusable
 from trading_engine.servers.fix.tags import MsgType, Tag
+from trading_engine.servers.fix.trading import StartTask
 from trading_engine.servers.fix.wire import Message
 
 BID, OFFER, TRADE = "0", "1", "2"
@@ -35,12 +39,16 @@ DEPTH_MAX = 1_000
 TRADES_IN_SNAPSHOT = 1
 
 
+log = logging.getLogger(__name__)
+
+
 class MarketFeed:
     """Books and trades of the symbols that some session watches."""
 
     def __init__(self, api_url: str) -> None:
         self._client = AsyncClient(api_url)
         self._stream: AsyncStream | None = None
+        self._watch_task: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._watchers: dict[str, dict[Subscription, None]] = {}
 
@@ -75,18 +83,31 @@ class MarketFeed:
                 del self._watchers[symbol]
                 assert self._stream is not None
                 for channel in ("book", "trades"):
-                    await self._stream.unsubscribe(channel, symbol)
+                    # Without a connection there is nothing to end, and the next one will not ask for it.
+                    with contextlib.suppress(TradingError):
+                        await self._stream.unsubscribe(channel, symbol)
 
     async def _opened(self) -> AsyncStream:
         """The stream; it is made at the first request, and made anew when it has failed for good."""
         if self._stream is not None and self._stream.failure is None:
             return self._stream
-        self._watchers.clear()
         stream = self._client.stream()
         stream.on_event = self._on_event
         await stream.__aenter__()
         self._stream = stream
+        self._watch_task = asyncio.create_task(self._watch(stream))
         return stream
+
+    async def _watch(self, stream: AsyncStream) -> None:
+        """When the stream ends for good, those who watch are told that they have to ask again."""
+        try:
+            async for _ in stream:
+                pass  # Events go to `_on_event`.
+        except Exception as error:
+            log.exception("market data ended")
+            watchers, self._watchers = self._watchers, {}
+            for subscription in [one for subscriptions in watchers.values() for one in subscriptions]:
+                subscription.end(f"Market data ended: {error}")
 
     def _on_event(self, event: StreamEvent) -> None:
         if isinstance(event, BookUpdate) and event.symbol in self._watchers:
@@ -137,6 +158,10 @@ class Subscription:
                 self._send_increment(_differences(self.symbol, before, sides))
             else:
                 self._send_snapshot(sides)
+
+    def end(self, text: str) -> None:
+        """There is nothing more to come."""
+        self._session.send(MsgType.MARKET_DATA_REQUEST_REJECT, [(Tag.MD_REQ_ID, self._request_id), (Tag.TEXT, text)])
 
     def traded(self, trades: Iterable[Trade]) -> None:
         if TRADE in self._entry_types and self._sent is not None:
@@ -220,12 +245,18 @@ class MarketRequests:
     """What one session asks about markets."""
 
     def __init__(
-        self, session: Session, client: AsyncClient, feed: MarketFeed, answered: Callable[[Message], None]
+        self,
+        session: Session,
+        client: AsyncClient,
+        feed: MarketFeed,
+        answered: Callable[[Message], None],
+        start_task: StartTask,
     ) -> None:
         self._session = session
         self._client = client
         self._feed = feed
         self._answered = answered
+        self._start_task = start_task
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, Callable[[Message], Coroutine[Any, Any, None]]] = {
@@ -239,7 +270,7 @@ class MarketRequests:
         return self._handlers.keys()
 
     def deliver(self, message: Message) -> None:
-        task = asyncio.create_task(self._handle(message))
+        task = self._start_task(self._handle(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -253,7 +284,13 @@ class MarketRequests:
 
     async def _handle(self, message: Message) -> None:
         async with self._in_order:
-            await self._handlers[message.msg_type](message)
+            try:
+                await self._handlers[message.msg_type](message)
+            except StoreUnusable:
+                raise
+            except Exception:
+                log.exception("request failed")
+                self._reject(message.get(Tag.MD_REQ_ID), "", "Internal error")
         self._answered(message)
 
     async def _request(self, message: Message) -> None:

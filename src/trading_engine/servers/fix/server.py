@@ -164,10 +164,12 @@ class FixServer:
     def log_on(self, connection: Connection, logon: Logon) -> None:
         self.start_task(self._log_on(connection, logon))
 
-    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """What it raises ends the server."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
+        return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -211,9 +213,10 @@ class FixServer:
             self._store,
             self._clock,
             connection.answered,
+            self.start_task,
             is_copy=is_copy,
         )
-        market = MarketRequests(connection.session, upstream.client, self._feed, connection.answered)
+        market = MarketRequests(connection.session, upstream.client, self._feed, connection.answered, self.start_task)
         application = SessionApplication(self, connection.session, identity, upstream, trading, market)
         record = self._store.session(identity)
         try:
@@ -299,20 +302,23 @@ class SessionApplication:
         self._server.start_task(self._close())
 
     async def _close(self) -> None:
-        try:
-            await self._trading.end()
-            await self._market.end()
-        finally:
-            await self._upstream.close()
-            self._server.session_ended(self._identity)
+        await self._trading.end()
+        await self._upstream.close()
+        await self._market.end()
+        self._server.session_ended(self._identity)
 
     async def watch(self) -> None:
-        """Log out when the stream has ended for good: its login no longer holds. Raises what else went wrong in there."""
+        """Log out when the stream has ended for good: its login no longer holds, or a report could not be made, which is a bug."""
         try:
             async for _ in self._upstream.stream:
                 pass  # Events go to `Trading`.
         except TradingError as error:
             self._session.leave(str(error))
+        except StoreUnusable:
+            raise
+        except Exception:
+            log.exception("events could not be told")
+            self._session.leave("Internal error")
 
 
 def api_url_of(config: Config) -> str:

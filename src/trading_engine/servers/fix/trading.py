@@ -55,6 +55,8 @@ ORDERS_REMEMBERED_MAX = 10_000
 
 log = logging.getLogger(__name__)
 
+StartTask = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""What the task raises ends the server."""
 Handler = Callable[[dict[int, str]], Coroutine[Any, Any, None]]
 
 
@@ -92,6 +94,7 @@ class Trading:
         store: SessionStore,
         clock: Clock,
         answered: Callable[[Message], None],
+        start_task: StartTask,
         *,
         is_copy: bool,
     ) -> None:
@@ -103,6 +106,7 @@ class Trading:
         self._store = store
         self._clock = clock
         self._answered = answered
+        self._start_task = start_task
         self._is_copy = is_copy
         self._follows_all = is_copy and me.role in ROLES_OF_THE_MARKET
         self._orders: dict[str, Order] = {}
@@ -160,7 +164,7 @@ class Trading:
     def deliver(self, message: Message) -> None:
         name = message.get(Tag.CL_ORD_ID)
         refers_to = name if message.msg_type == MsgType.ORDER_STATUS_REQUEST else message.get(Tag.ORIG_CL_ORD_ID)
-        task = asyncio.create_task(self._handle(message, self._naming.get(refers_to)))
+        task = self._start_task(self._handle(message, self._naming.get(refers_to)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if message.msg_type in (MsgType.NEW_ORDER_SINGLE, MsgType.ORDER_CANCEL_REPLACE_REQUEST):
