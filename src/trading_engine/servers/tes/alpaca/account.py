@@ -10,7 +10,6 @@ import msgspec
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.errors import invalid, unprocessable
 from trading_engine.servers.tes.alpaca.ids import Kind, uuid_of
-from trading_engine.servers.tes.alpaca.orders import refusing
 from trading_engine.servers.tes.alpaca.requests import Parameters, moment
 from trading_engine.servers.tes.alpaca.timeframes import DAY_NS
 from trading_engine.servers.tes.models.views import rfc3339
@@ -88,7 +87,7 @@ class Account:
     async def account(self, principal: Principal) -> dict[str, Any]:
         """In the venue's main currency, with positions at the last price."""
         require_portfolio(principal, Permission.READ)
-        await refusing(self._readings.barrier())
+        await self._readings.barrier()
         portfolios = await self._authentication.portfolios_of(principal)
         return {
             "id": account_id_of(principal),
@@ -158,7 +157,7 @@ class Account:
     async def history(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         require_portfolio(principal, Permission.READ)
         span = span_of(parameters, self._now_ns())
-        await refusing(self._readings.barrier())
+        await self._readings.barrier()
         base, worth = await self._equity.over(principal.account_id, span.start_ns, span.interval_ns, span.intervals)
         profits = [at.equity - at.paid_in - base for at in worth]
         return {

@@ -12,7 +12,6 @@ from trading_engine.servers.tes.alpaca.account import account_id_of
 from trading_engine.servers.tes.alpaca.assets import Assets
 from trading_engine.servers.tes.alpaca.errors import invalid
 from trading_engine.servers.tes.alpaca.ids import Kind, numbers_of, uuid_of
-from trading_engine.servers.tes.alpaca.orders import refusing
 from trading_engine.servers.tes.alpaca.requests import Parameters, choice, integer, moment
 from trading_engine.servers.tes.alpaca.timeframes import DAY_NS
 from trading_engine.servers.tes.alpaca.versions import Replaces, Versions, current_version
@@ -60,7 +59,7 @@ class Activities:
         """Of the type in the path, of those in the query, or of all. An event is never parted, so a page may be longer than asked."""
         require_portfolio(principal, Permission.READ)
         types, window = wanted_types(name, parameters), window_of(parameters)
-        await refusing(self._readings.barrier())
+        await self._readings.barrier()
         rows = [
             *(await self._fills(principal, window) if FILL in types else ()),
             *(await self._cash(principal, types, window)),

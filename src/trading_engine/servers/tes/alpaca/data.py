@@ -23,7 +23,6 @@ from trading_engine.servers.tes.alpaca.data_views import (
     past_trade_view,
 )
 from trading_engine.servers.tes.alpaca.errors import BAD_REQUEST, AlpacaError, invalid
-from trading_engine.servers.tes.alpaca.orders import refusing
 from trading_engine.servers.tes.alpaca.requests import Parameters, choice, integer, moment
 from trading_engine.servers.tes.alpaca.timeframes import DAY_NS, Timeframe, join_days, timeframe_of
 from trading_engine.servers.tes.services.history import History
@@ -91,7 +90,7 @@ class MarketDataQueries:
         return {"symbol": name, **found[name]} if name else found
 
     async def _of_each(self, name: str, parameters: Parameters, ask: Latest) -> dict[str, Message]:
-        await refusing(self._readings.barrier())
+        await self._readings.barrier()
         views = {market.instrument.symbol: await ask(market) for market in self._markets(name, parameters)}
         return {symbol: view for symbol, view in views.items() if view is not None}
 
@@ -134,7 +133,7 @@ class MarketDataQueries:
         self, markets: Sequence[Market], fetch: Fetch, wanted: Range, parameters: Parameters
     ) -> tuple[dict[str, list[Message]], str | None]:
         """Symbol after symbol until there are as many rows as were asked for."""
-        await refusing(self._readings.barrier())
+        await self._readings.barrier()
         left = integer(parameters, "limit", ROWS_DEFAULT, ROWS_MAX)
         symbol, cursor = read_token(parameters.get("page_token"))
         found: dict[str, list[Message]] = {}

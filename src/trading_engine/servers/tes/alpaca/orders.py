@@ -1,12 +1,12 @@
 """`/v2/orders`: placing, replacing, canceling and looking them up."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from trading_engine.database.transactional.trading import OrderFilter, OrderSelection
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.assets import Assets
-from trading_engine.servers.tes.alpaca.errors import invalid, translated, unknown_order, unprocessable
+from trading_engine.servers.tes.alpaca.errors import invalid, unknown_order, unprocessable
 from trading_engine.servers.tes.alpaca.requests import (
     OrderBody,
     Parameters,
@@ -32,7 +32,6 @@ from trading_engine.venue.order_state import OrderState
 
 ORDERS_DEFAULT, ORDERS_MAX = 50, 500
 STATUS_FILTERS: dict[str, OrderFilter] = {"open": "open", "closed": "done", "all": "all"}
-Result = TypeVar("Result")
 
 
 class Orders:
@@ -62,14 +61,14 @@ class Orders:
         contingency = contingency_of(body)
         if contingency is None:
             return await self.place_simple(principal, order_request(body, market, decimals))
-        group = await refusing(self._groups.place(principal, group_request(body, contingency, market, decimals)))
+        group = await self._groups.place(principal, group_request(body, contingency, market, decimals))
         if not group.is_new:
             raise invalid("client_order_id must be unique")
         orders = [await self._readings.own_order(principal, int(view.order_id)) for view in group.view.orders]
         return self._current(orders[0], [self._current(leg) for leg in orders[1:]])
 
     async def place_simple(self, principal: Principal, request: PlaceRequest) -> dict[str, Any]:
-        placed = await refusing(self._order_entry.place(principal, request))
+        placed = await self._order_entry.place(principal, request)
         if not placed.is_new or placed.state is None:
             raise invalid("client_order_id must be unique")
         return self._current(placed.state)
@@ -84,7 +83,7 @@ class Orders:
         order, version = await self._found(principal, name)
         require_open(order, version)
         request = replace_request(body, order)
-        replaced = await refusing(self._order_entry.replace(principal, str(order.order_id), request))
+        replaced = await self._order_entry.replace(principal, str(order.order_id), request)
         return (await self._views([replaced]))[0]
 
     async def cancel(self, principal: Principal, name: str) -> None:
@@ -93,13 +92,12 @@ class Orders:
         try:
             await self._order_entry.cancel(principal, str(order.order_id), None)
         except ApiError as error:
-            if error.code != "UNKNOWN_ORDER":
-                raise translated(error) from error
-            require_open(*await self._found(principal, name))  # It ended meanwhile.
-            raise translated(error) from error
+            if error.code == "UNKNOWN_ORDER":
+                require_open(*await self._found(principal, name))  # It ended meanwhile.
+            raise
 
     async def cancel_all(self, principal: Principal) -> list[dict[str, Any]]:
-        orders = await refusing(self._order_entry.cancel_all(principal, None, None))
+        orders = await self._order_entry.cancel_all(principal, None, None)
         return [{"id": view["id"], "status": 200, "body": view} for view in await self._views(orders)]
 
     # Reading
@@ -116,7 +114,7 @@ class Orders:
         name = parameters.get("client_order_id", "")
         if not CLIENT_ORDER_ID.fullmatch(name):
             raise unknown_order(name[:100])
-        await refusing(self._readings.barrier())
+        await self._readings.barrier()
         order = await self._trading.order_by_client_id(principal.account_id, name)
         if order is None:
             raise unknown_order(name)
@@ -125,7 +123,7 @@ class Orders:
     async def orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         """The newest, or with direction `asc` the oldest that were asked for. Of an order that was replaced, what it is now."""
         is_ascending = choice(parameters, "direction", ("desc", "asc")) == "asc"
-        await refusing(self._readings.barrier())
+        await self._readings.barrier()
         page = await self._trading.orders(
             principal.account_id,
             status=STATUS_FILTERS[choice(parameters, "status", tuple(STATUS_FILTERS))],
@@ -177,14 +175,16 @@ class Orders:
         try:
             order = await self._readings.own_order(principal, numbers.number)
         except ApiError as error:
-            raise (unknown_order(name) if error.code == "UNKNOWN_ORDER" else translated(error)) from error
+            if error.code == "UNKNOWN_ORDER":
+                raise unknown_order(name) from error
+            raise
         replaces = (await self._versions.of([order])).get(order.order_id, ())
         made_by = (0, *replaces)
         if numbers.sequence not in made_by:
             raise unknown_order(name)
         number = made_by.index(numbers.sequence)
         if number < len(replaces):
-            await refusing(self._readings.barrier())
+            await self._readings.barrier()
             past = await self._trading.order_before(principal.account_id, order.order_id, replaces[number])
             assert past is not None, (order, replaces)
             order = past
@@ -200,10 +200,3 @@ def require_open(order: OrderState, version: Version) -> None:
     if version.replaced_by is not None or not order.status.is_live:
         status = "replaced" if version.replaced_by is not None else STATUSES[order.status]
         raise unprocessable(f'order is already in "{status}" state')
-
-
-async def refusing(work: Awaitable[Result]) -> Result:
-    try:
-        return await work
-    except ApiError as error:
-        raise translated(error) from error

@@ -8,7 +8,7 @@ from trading_engine.database.transactional.records import Position
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.assets import Assets
 from trading_engine.servers.tes.alpaca.errors import AlpacaError, invalid, not_found, translated, unprocessable
-from trading_engine.servers.tes.alpaca.orders import Orders, refusing
+from trading_engine.servers.tes.alpaca.orders import Orders
 from trading_engine.servers.tes.alpaca.requests import Parameters, flag, new_name, percentage
 from trading_engine.servers.tes.alpaca.views import ASSET_CLASS, EXCHANGE, asset_id
 from trading_engine.servers.tes.errors import ApiError
@@ -53,7 +53,7 @@ class Positions:
         return await self._view(await self._one(principal, name))
 
     async def _held(self, principal: Principal) -> list[Position]:
-        await refusing(self._readings.barrier())
+        await self._readings.barrier()
         state = await self._trading.account_state(principal.account_id)
         return [position for position in state.positions if position.quantity_lots]
 
@@ -90,10 +90,7 @@ class Positions:
         if quantity and percent:
             raise invalid("only one of qty and percentage may be given")
         if quantity:
-            try:
-                return positive_lots(quantity, market.instrument)
-            except ApiError as error:
-                raise translated(error) from error
+            return positive_lots(quantity, market.instrument)
         if not percent:
             return lots
         wanted = int(lots * percentage(percent) / PERCENT)
@@ -126,7 +123,8 @@ class Positions:
         symbol, lots = market.instrument.symbol, position.quantity_lots
         try:
             order = await self._close(principal, market, lots, abs(lots))
-        except AlpacaError as error:
+        except (AlpacaError, ApiError) as failure:
+            error = failure if isinstance(failure, AlpacaError) else translated(failure)
             return {"symbol": symbol, "status": error.status, "body": {**error.body, "symbol": symbol}}
         return {"symbol": symbol, "status": 200, "order_id": order["id"], "body": order}
 

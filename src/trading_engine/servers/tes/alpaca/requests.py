@@ -4,13 +4,13 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 from uuid import UUID
 
 import msgspec
 
-from trading_engine.servers.tes.alpaca.errors import invalid, translated, unprocessable
+from trading_engine.servers.tes.alpaca.errors import invalid, unprocessable
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.requests import (
     CLIENT_ORDER_ID,
@@ -21,20 +21,18 @@ from trading_engine.servers.tes.models.requests import (
     SideName,
     TimeInForceName,
     TypeName,
-    decode_body,
 )
 from trading_engine.servers.tes.models.views import TIME_IN_FORCE_NAMES
 from trading_engine.servers.tes.services.market_data import Market
 from trading_engine.servers.tes.services.notional import lots_at_price, lots_for_amount
 from trading_engine.servers.tes.services.order_entry import SIDES
-from trading_engine.servers.tes.services.order_terms import ticks_of, time_ns_of
+from trading_engine.servers.tes.services.order_terms import positive_ticks, time_ns_of
 from trading_engine.venue.conversion import NotAMultiple, amount_to_minor, lots_to_quantity, ticks_to_price
 from trading_engine.venue.order_state import OrderState
 
 Parameters = Mapping[str, str]
-Body = TypeVar("Body")
 
-DECIMAL_PLACES_MAX = 20
+DECIMAL_PLACES_MAX = 15
 DECIMAL_DIGITS_MAX = 20
 """Before the point."""
 PERCENT = 100
@@ -101,14 +99,6 @@ def read_parameters(query: bytes) -> dict[str, str]:
         return dict(parse_qsl(query.decode(), keep_blank_values=True))
     except (UnicodeDecodeError, ValueError):
         raise invalid("the query cannot be read") from None
-
-
-def read_body(body: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:
-    """Raises `AlpacaError`."""
-    try:
-        return decode_body(body, decoder)
-    except ApiError as error:
-        raise translated(error) from error
 
 
 def decimal_text(value: Decimal | None, name: str) -> str | None:
@@ -228,19 +218,17 @@ def quantity_of(body: OrderBody, market: Market, decimals: int, side: SideName) 
 
 def quantity_for(notional: str, body: OrderBody, market: Market, decimals: int, side: SideName) -> str:
     """Of an amount: whole lots, at the limit where there is one, else by the book as it is now."""
+    if body.type not in ("market", "limit"):
+        raise unprocessable("notional is for market and limit orders")
     try:
         amount = amount_to_minor(notional, decimals)
-        if body.limit_price is not None:
-            price_ticks = ticks_of(decimal_text(body.limit_price, "limit_price") or "", market.instrument)
-            lots = lots_at_price(market, price_ticks, amount) if price_ticks > 0 else 0
-        elif body.type == "market":
-            lots = lots_for_amount(market, SIDES[side], amount)
-        else:
-            raise unprocessable("notional is for market and limit orders")
     except NotAMultiple:
         raise unprocessable("notional value must be limited to the currency's decimal places") from None
-    except ApiError as error:
-        raise translated(error) from error
+    limit_price = decimal_text(body.limit_price, "limit_price")
+    if limit_price is None:
+        lots = lots_for_amount(market, SIDES[side], amount)
+    else:
+        lots = lots_at_price(market, positive_ticks(limit_price, market.instrument), amount)
     if lots <= 0:
         raise unprocessable(f"notional {notional} trades no whole lot of {market.instrument.symbol} now")
     return lots_to_quantity(lots, market.instrument)

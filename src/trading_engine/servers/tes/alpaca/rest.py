@@ -19,7 +19,6 @@ from trading_engine.servers.tes.alpaca.requests import (
     Parameters,
     decode_order,
     decode_replace,
-    read_body,
     read_parameters,
 )
 from trading_engine.servers.tes.asgi import (
@@ -29,10 +28,11 @@ from trading_engine.servers.tes.asgi import (
     Send,
     check_content_length,
     client_address,
+    read_body,
     respond,
 )
-from trading_engine.servers.tes.asgi import read_body as read_bytes
 from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.models.requests import decode_body
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.permissions import Permission
@@ -91,13 +91,13 @@ class AlpacaRest:
         orders, positions = self._services.orders, self._services.positions
         return {
             ("POST", ("orders",)): Route(
-                lambda a: orders.place(a.principal, read_body(a.body, decode_order)), is_order=True
+                lambda a: orders.place(a.principal, decode_body(a.body, decode_order)), is_order=True
             ),
             ("GET", ("orders",)): Route(lambda a: orders.orders(a.principal, a.parameters)),
             ("DELETE", ("orders",)): Route(lambda a: orders.cancel_all(a.principal), MULTI_STATUS),
             ("GET", ("orders", NAME)): Route(lambda a: orders.order(a.principal, a.name, a.parameters)),
             ("PATCH", ("orders", NAME)): Route(
-                lambda a: orders.replace(a.principal, a.name, read_body(a.body, decode_replace)), is_order=True
+                lambda a: orders.replace(a.principal, a.name, decode_body(a.body, decode_replace)), is_order=True
             ),
             ("DELETE", ("orders", NAME)): Route(lambda a: orders.cancel(a.principal, a.name), NO_CONTENT),
             ("GET", ("orders:by_client_order_id",)): Route(
@@ -182,7 +182,7 @@ class AlpacaRest:
     async def _answer(self, scope: Scope, receive: Receive, headers: list[Header]) -> tuple[int, bytes]:
         try:
             check_content_length(scope["headers"], self._services.request_bytes_max)
-            body = await read_bytes(receive, self._services.request_bytes_max)
+            body = await read_body(receive, self._services.request_bytes_max)
             principal = await self._principal(scope)
             headers.extend(self._services.allowances.take_request(principal, client_address(scope)))
             route, name = self._found(scope["method"], scope["path"])
