@@ -118,6 +118,17 @@ async def test_replaced_order_is_another_and_the_first_stays_as_it_was(ann: Acco
     assert (ended["status"], ended["replaces"], ended["canceled_at"]) == ("canceled", second["id"], ended["updated_at"])
 
 
+async def test_order_that_its_replace_or_cancel_ends_is_called_what_it_was_last(ann: Account, bob: Account) -> None:
+    for _ in range(20):
+        await bob.place("sell", "1", "230.00")
+        placed = await ann.place("buy", "1", "229.00")
+        filled = await ann.ok("PATCH", f"orders/{placed['id']}", {"limit_price": "230.00"})
+        assert (filled["status"], filled["replaces"]) == ("filled", placed["id"])
+        resting = await ann.place("buy", "1", "200.00")
+        changed = await ann.ok("PATCH", f"orders/{resting['id']}", {"qty": "2"})
+        assert [row["id"] for row in await ann.ok("DELETE", "orders")] == [changed["id"]]
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "shown"),
     [

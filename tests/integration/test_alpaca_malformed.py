@@ -88,6 +88,7 @@ def body_of(random: Random) -> bytes:
 async def test_request_of_chance_brings_no_server_error(venue: Venue, ann: Account) -> None:
     random = Random(SEED)
     routes = sorted(venue.server.alpaca.routes)
+    statuses = set()
     for number in range(REQUESTS):
         method, parts = random.choice(routes)
         path = "/v2/" + "/".join(part if part != "*" else random.choice(["AAPL", "x", *IDS]) for part in parts)
@@ -97,8 +98,10 @@ async def test_request_of_chance_brings_no_server_error(venue: Venue, ann: Accou
         context = (SEED, number, method, path, query, content, response.text)
         # Nobody keeps a history of quotes here.
         assert response.status_code < 500 or (response.status_code == 503 and path.endswith("quotes")), context
+        statuses.add(response.status_code)
         if response.status_code >= 400:
             assert set(response.json()) == {"code", "message"}, context
+    assert statuses >= {200, 207, 400, 404, 422}
     assert (await ann.ok("GET", "clock"))["is_open"]
 
 

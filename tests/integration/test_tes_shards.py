@@ -8,19 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from support.postgresql import new_database
-from support.tes_venue import Socket, Trader, Venue, eventually, running_venue, venue_config
+from support.tes_venue import Socket, Trader, Venue, eventually, running_venue, two_shards
 from trading_engine.cli.check import check
-from trading_engine.shared.config import Config, DatabaseConfig
+from trading_engine.shared.config import DatabaseConfig
 
 SECOND = 2**43
 """The numbers of shard 1 come after this."""
 COIN = {"symbol": "COIN"}
-
-
-def two_shards(folder: Path, **tes: Any) -> Config:
-    config = venue_config(folder, **tes)
-    aapl, coin = config.venue.instruments
-    return replace(config, venue=replace(config.venue, shards=2, instruments=(aapl, replace(coin, shard=1))))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -74,6 +74,13 @@ def venue_config(folder: Path, **tes: Any) -> Config:
     )
 
 
+def two_shards(folder: Path, **tes: Any) -> Config:
+    """The same with the second instrument on a shard of its own."""
+    config = venue_config(folder, **tes)
+    aapl, coin = config.venue.instruments
+    return replace(config, venue=replace(config.venue, shards=2, instruments=(aapl, replace(coin, shard=1))))
+
+
 async def eventually(ask: Callable[[], Awaitable[T]], deadline_s: float = DEADLINE_S) -> T:
     """What `ask` gives as soon as it gives something true."""
     until = time.monotonic() + deadline_s

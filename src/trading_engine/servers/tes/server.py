@@ -192,7 +192,7 @@ class TradingEngineServer:
         self.audit = database.audit
         self.revocation = Revocation(database.access, self.authentication, time.time_ns)
         self._trading, self._activity = trading, VenueActivity([shard.database.activity for shard in shards])
-        self.versions = Versions(trading)
+        self.versions = Versions(trading, self.readings.barrier)
         self.open_lists = OpenLists(trading)
         self._order_entry = OrderEntry(self.gateway, self.market_data, self.decimals_of)
         self._private_streams = PrivateStreams(NativeFrames(self.market_data, self.decimals_of), self.readings.reports)

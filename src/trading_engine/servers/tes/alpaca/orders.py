@@ -106,6 +106,7 @@ class Orders:
         order, version = await self._found(principal, name)
         legs = None
         if flag(parameters, "nested") and is_first_of_group(order):
+            await self._readings.barrier()
             group = await self._trading.group_orders([order.group_id])
             legs = await self._views([leg for leg in group if leg.order_id != order.order_id])
         return order_view(order, version, self._assets.instrument(order), legs)

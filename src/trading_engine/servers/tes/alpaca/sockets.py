@@ -4,6 +4,7 @@ All feeds are the same here. A connection that does not say within ten seconds w
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
@@ -42,8 +43,11 @@ REPLAY_SECONDS_MAX = 3600
 SUBSCRIPTIONS_MAX = 1024
 """Of one connection."""
 SECOND_NS = 10**9
+CLOSE_INTERNAL = 1011
 UNTOLD = ("lulds", "corrections", "cancelErrors")
 """Channels that may be subscribed to, where nothing is ever told."""
+
+log = logging.getLogger(__name__)
 
 
 class SocketServices(NamedTuple):
@@ -194,6 +198,9 @@ class TradeUpdatesSession(Session):
             await self.services.trade_updates.replay(stream, since, handled)
         except (ApiError, DatabaseError):
             self.cut_off(CLOSE_TRY_AGAIN, "the past cannot be read at the moment")
+        except Exception:
+            log.exception("replay failed")
+            self.cut_off(CLOSE_INTERNAL, "internal error")
 
     def _close_stream(self) -> None:
         if self._replay is not None:

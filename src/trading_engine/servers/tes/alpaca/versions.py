@@ -4,7 +4,7 @@ The venue keeps an order's number through all its replaces. A version of it is n
 replaces are kept here, as the events tell them; those of orders that have ended are looked up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from trading_engine.database.transactional.venue_trading import VenueTrading
@@ -45,8 +45,9 @@ def order_numbers(text: str) -> Numbers | None:
 class Versions:
     """Hears of every batch, before anybody is answered because of it."""
 
-    def __init__(self, trading: VenueTrading) -> None:
+    def __init__(self, trading: VenueTrading, barrier: Callable[[], Awaitable[None]]) -> None:
         self._trading = trading
+        self._barrier = barrier
         self._open: dict[int, tuple[int, ...]] = {}
         self._ended: list[int] = []
         """Orders that ended with the last batch: whoever tells of that batch may still ask for them."""
@@ -70,9 +71,12 @@ class Versions:
         return self._open
 
     async def of(self, orders: Iterable[OrderState]) -> Replaces:
-        """The replaces of these orders, for `current_version`. Of those that have ended the rows are asked, which have to have them."""
+        """The replaces of these orders, for `current_version`. Of those that have ended the rows are asked, once they have them."""
         ended = [order.order_id for order in orders if not order.status.is_live]
-        return {**self._open, **(await self._trading.replaces(ended) if ended else {})}
+        if not ended:
+            return self._open
+        await self._barrier()
+        return {**self._open, **await self._trading.replaces(ended)}
 
     async def of_all(self, orders: Iterable[OrderState]) -> Replaces:
         """The same of orders as they once were, whatever has become of them."""
