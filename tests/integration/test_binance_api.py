@@ -626,6 +626,19 @@ async def test_streams_are_subscribed_listed_and_left(venue: Venue, ann: Account
         assert (await receive(stream))["error"]["code"] == 3
 
 
+async def test_tickers_of_all_markets_come_as_they_change(venue: Venue, bob: Account) -> None:
+    async with socket(venue, "/stream?streams=!ticker@arr/!miniTicker@arr") as stream:
+        assert (await ask(stream, "LIST_SUBSCRIPTIONS"))["result"] == ["!miniTicker@arr", "!ticker@arr"]
+        await bob.place("SELL", "1", "230.00", symbol="AAPLUSD")
+        await bob.place("SELL", "0.02", "61000", symbol="COINUSD")
+        heard: set[tuple[str, str]] = set()
+        while len(heard) < 4:
+            message = await receive(stream)
+            heard |= {(message["stream"], ticker["s"]) for ticker in message["data"]}
+        await ask(stream, "UNSUBSCRIBE", ["!ticker@arr", "!miniTicker@arr"])
+    await bob.send("DELETE", "openOrders", symbol="COINUSD")
+
+
 async def test_connection_that_is_named_by_a_number_is_told_what_it_subscribes(venue: Venue, bob: Account) -> None:
     async with socket(venue, "/ws/7") as stream:
         assert await ask(stream, "SUBSCRIBE", [f"{SYMBOL.lower()}@bookTicker"]) == {"result": None, "id": 1}
@@ -662,8 +675,16 @@ async def test_listen_key_is_a_stream_of_ones_own_account_only(venue: Venue, ann
         assert (position["e"], position["B"][0]["a"]) == ("outboundAccountPosition", "USD")
         await ann.ok("DELETE", "order", symbol=SYMBOL, orderId=placed["orderId"])
         assert (await receive(stream))["x"] == "CANCELED"
-    await venue.http.put("/api/v3/userDataStream", params={"listenKey": key}, headers=headers)
-    await venue.http.delete("/api/v3/userDataStream", params={"listenKey": key}, headers=headers)
+        await venue.http.put("/api/v3/userDataStream", params={"listenKey": key}, headers=headers)
+        await venue.http.delete("/api/v3/userDataStream", params={"listenKey": key}, headers=headers)
+        for _ in range(2):
+            await ann.place("BUY", "1", "200.00")
+        message = await receive(stream)
+        while message["e"] == "outboundAccountPosition":  # of the cancel
+            message = await receive(stream)
+        assert (message["e"], message["listenKey"]) == ("listenKeyExpired", key)
+        await stream.send(json.dumps({"id": 1, "method": "LIST_SUBSCRIPTIONS"}))
+        assert await receive(stream) == {"result": [key], "id": 1}, "the second order was told"
     async with socket(venue, f"/ws/{key}") as stream:
         assert (await receive(stream))["error"]["code"] == 2
 

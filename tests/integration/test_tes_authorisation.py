@@ -136,7 +136,6 @@ GET    openOrders                x - x - -
 DELETE openOrders                - x - - -
 GET    allOrders                 x - x - -
 GET    myTrades                  x - x - -
-GET    myPreventedMatches        x - x - -
 GET    account                   x - x - -
 GET    account/commission        x - x - -
 POST   orderList/oco             - x - - -

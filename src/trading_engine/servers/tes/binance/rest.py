@@ -132,7 +132,6 @@ class BinanceRest:
             ("GET", "openOrderList"): Route(signed, 6, lambda s: lists.open(*s)),
             ("GET", "allOrderList"): Route(signed, 20, lambda s: lists.all(*s)),
             ("GET", "myTrades"): Route(signed, 20, lambda s: account.trades(*s)),
-            ("GET", "myPreventedMatches"): Route(signed, 20, lambda _: []),
             ("GET", "account"): Route(signed, 20, lambda s: account.account(*s)),
             ("GET", "account/commission"): Route(signed, 20, lambda s: account.commission(s.parameters)),
             ("GET", f"{WALLET_PREFIX}asset/tradeFee"): Route(signed, 1, lambda s: account.trade_fees(s.parameters)),

@@ -13,7 +13,7 @@ from trading_engine.servers.tes.binance.errors import BinanceError, translated
 from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices
 from trading_engine.servers.tes.binance.signing import Asked, sorted_bytes
 from trading_engine.servers.tes.binance.streams import BadStream, Form, MarketStreams
-from trading_engine.servers.tes.binance.user_data import UserDataStreams
+from trading_engine.servers.tes.binance.user_data import Following, UserDataStreams
 from trading_engine.servers.tes.connections import DirectWebSocket, connection_of, text_frame
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.views import encode
@@ -61,7 +61,6 @@ METHODS: dict[str, tuple[str, str]] = {
     "openOrderLists.status": ("GET", "openOrderList"),
     "allOrderLists": ("GET", "allOrderList"),
     "myTrades": ("GET", "myTrades"),
-    "myPreventedMatches": ("GET", "myPreventedMatches"),
     "account.status": ("GET", "account"),
     "account.commission": ("GET", "account/commission"),
     "account.rateLimits.orders": ("GET", "rateLimit/order"),
@@ -141,11 +140,13 @@ class StreamSession(Session):
             return
         if len(self._followed) >= STREAMS_MAX:
             raise BadStream(name)
-        opener = self.services.rest_services.listen_keys.opener_of(name)
+        keys = self.services.rest_services.listen_keys
+        opener = keys.opener_of(name)
         if opener is None:
             self.services.streams.follow(name, self, self._form)
         else:
-            self.services.user_data.follow(opener.account_id, self, name, self._wrap(name))
+            following = Following(self._wrap(name), lambda: keys.opener_of(name) is not None)
+            self.services.user_data.follow(opener.account_id, self, name, following)
         self._followed[name] = opener
 
     def _wrap(self, name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -248,7 +249,7 @@ class ApiSession(Session):
             principal.account_id,
             self,
             str(number),
-            lambda message: {"subscriptionId": number, "event": message},
+            Following(lambda message: {"subscriptionId": number, "event": message}),
         )
         return {"subscriptionId": number}
 

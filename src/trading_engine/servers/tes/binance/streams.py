@@ -179,6 +179,9 @@ TICKERS: dict[str, tuple[str, Iterable[str]]] = {
     "ticker": ("24hrTicker", TICKER_FIELDS),
     "miniTicker": ("24hrMiniTicker", MINI_TICKER),
 }
+ALL_MARKETS = 0
+ARRAYS = {"!ticker@arr": "ticker", "!miniTicker@arr": "miniTicker"}
+"""Of all markets: those that changed. Each comes in an array of its own, when it changes."""
 
 
 def ticker_message(market: Market, decimals: int, now_ns: int, kind: str) -> dict[str, Any]:
@@ -203,35 +206,43 @@ class MarketStreams:
         self._decimals_of = decimals_of
         self._now_ns = now_ns
         self._followers: dict[int, dict[str, set[Following]]] = {}
-        """Instrument id → kind of stream → who."""
+        """Instrument id, or `ALL_MARKETS` → kind of stream → who."""
         self._open_candles: dict[tuple[int, str], int] = {}
         """When the candle opened that was told last and is not over."""
 
     def follow(self, name: str, subscriber: Subscriber, form: Form) -> None:
         """Raises `BadStream`."""
-        stream = parse_stream(name, self._symbols)
-        kinds = self._followers.setdefault(stream.market.instrument.instrument_id, {})
-        kinds.setdefault(stream.kind, set()).add(Following(subscriber, name, form))
+        market_key, kind = self._place(name)
+        kinds = self._followers.setdefault(market_key, {})
+        kinds.setdefault(kind, set()).add(Following(subscriber, name, form))
 
     def leave(self, name: str, subscriber: Subscriber, form: Form) -> None:
         """Raises `BadStream`."""
+        market_key, kind = self._place(name)
+        kinds = self._followers.get(market_key, {})
+        kinds.get(kind, set()).discard(Following(subscriber, name, form))
+        if not kinds.get(kind):
+            kinds.pop(kind, None)
+
+    def _place(self, name: str) -> tuple[int, str]:
+        if name in ARRAYS:
+            return ALL_MARKETS, ARRAYS[name]
         stream = parse_stream(name, self._symbols)
-        kinds = self._followers.get(stream.market.instrument.instrument_id, {})
-        kinds.get(stream.kind, set()).discard(Following(subscriber, name, form))
-        if not kinds.get(stream.kind):
-            kinds.pop(stream.kind, None)
+        return stream.market.instrument.instrument_id, stream.kind
 
     # As an observer
 
     def wants(self, market: Market) -> bool:
-        return bool(self._followers.get(market.instrument.instrument_id))
+        return bool(self._followers.get(market.instrument.instrument_id) or self._followers.get(ALL_MARKETS))
 
     def tell(self, change: MarketChange) -> None:
         instrument = change.market.instrument
         now_ns = self._now_ns()
-        for kind, followers in self._followers[instrument.instrument_id].items():
+        for kind, followers in self._followers.get(instrument.instrument_id, {}).items():
             for message in self._messages(kind, change, now_ns):
                 send_message(followers, message)
+        for kind, followers in self._followers.get(ALL_MARKETS, {}).items():
+            send_message(followers, self._messages(kind, change, now_ns))
 
     def _messages(self, kind: str, change: MarketChange, now_ns: int) -> list[dict[str, Any]]:
         time_ms = now_ns // NANOSECONDS_PER_MS
@@ -281,7 +292,7 @@ class MarketStreams:
         return {"e": "kline", "E": time_ms, "s": view["s"], "k": view}
 
 
-def send_message(followers: set[Following], message: dict[str, Any]) -> None:
+def send_message(followers: set[Following], message: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Encoded once bare, and once for each name that it goes out under."""
     frames: dict[str, bytes] = {}
     for subscriber, name, form in tuple(followers):

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.binance.errors import BAD_LISTEN_KEY, BinanceError
@@ -132,6 +132,15 @@ class OpenLists:
         return list(changed.values())
 
 
+class Following(NamedTuple):
+    """A subscription to an account."""
+
+    wrap: Wrap
+    """Puts a message into what the subscription has around it."""
+    is_live: Callable[[], bool] = lambda: True
+    """Whether the listen key still is one; when not, the subscriber is told so instead of the next message, and nothing more."""
+
+
 class UserDataStreams:
     """Who follows which account, and the messages that follow from a batch."""
 
@@ -139,11 +148,10 @@ class UserDataStreams:
         self._market_data = market_data
         self._lists = lists
         self._decimals_of = decimals_of
-        self._followers: dict[int, dict[tuple[Subscriber, str], Wrap]] = {}
+        self._followers: dict[int, dict[tuple[Subscriber, str], Following]] = {}
 
-    def follow(self, account_id: int, subscriber: Subscriber, name: str, wrap: Wrap) -> None:
-        """`wrap` puts a message into what the subscription has around it."""
-        self._followers.setdefault(account_id, {})[subscriber, name] = wrap
+    def follow(self, account_id: int, subscriber: Subscriber, name: str, following: Following) -> None:
+        self._followers.setdefault(account_id, {})[subscriber, name] = following
 
     def leave(self, account_id: int, subscriber: Subscriber, name: str) -> None:
         followers = self._followers.get(account_id, {})
@@ -169,8 +177,12 @@ class UserDataStreams:
             self._send(account_id, self._position(events, batch.time_ns))
 
     def _send(self, account_id: int, message: dict[str, Any]) -> None:
-        for (subscriber, _), wrap in tuple(self._followers[account_id].items()):
-            subscriber.send(text_frame(encode(wrap(message))))
+        for (subscriber, name), following in tuple(self._followers.get(account_id, {}).items()):
+            told = message
+            if not following.is_live():
+                self.leave(account_id, subscriber, name)
+                told = {"e": "listenKeyExpired", "E": message["E"], "listenKey": name}
+            subscriber.send(text_frame(encode(following.wrap(told))))
 
     def _execution_report(self, report: OrderReport, time_ns: int) -> dict[str, Any]:
         instrument = self._market_data.instrument(report.order.instrument_id)
