@@ -72,6 +72,7 @@ PUT    /v1/cancel-on-disconnect                      x x - - - | - x - - -
 POST   /v1/transfers                                 x x - - - | - x - - -
 GET    /v1/fills                                     x x x x x | x - x - -
 GET    /v1/portfolio                                 x x x x x | x - x - -
+GET    /v1/statement                                 x x x x x | x - x - -
 GET    /v1/positions                                 x x x x x | x - x - -
 GET    /v1/analytics                                 x x x x x | x - x - -
 GET    /v1/analytics/days                            x x x x x | x - x - -
@@ -81,6 +82,7 @@ POST   /v1/users                                     - - - - x | - - - x -
 PATCH  /v1/users/{username}                          - - - - x | - - - x -
 GET    /v1/audit                                     - - x - x | - - - x -
 PUT    /v1/accounts/{portfolio_id}/suspension        - - x - x | - - - x -
+POST   /v1/accounts/{portfolio_id}/reset             - - - - x | - - - x -
 PUT    /v1/kill-switch                               - - x - x | - - - x -
 """
 ORDER = order("buy", "1", "150.00")
@@ -100,6 +102,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/users": {"username": "no name", "password": PASSWORD},
     "PATCH /v1/users/{username}": {"disabled": False},
     "PUT /v1/accounts/{portfolio_id}/suspension": {"suspended": False},
+    "POST /v1/accounts/{portfolio_id}/reset": {"cash": {"NONE": "1"}},
     "PUT /v1/kill-switch": {"active": False, "portfolio_id": "1"},
 }
 """Of requests that are understood, and change nothing that matters: most are refused for another reason, which is as good."""

@@ -27,6 +27,11 @@ def books_calls(shard: int) -> str:
     return f"books.{shard}"
 
 
+def clock_calls(shard: int) -> str:
+    """Name of the RPC that controls a shard's clock, where that is virtual: `ClockControl` in, `ClockStatus` out."""
+    return f"clock.{shard}"
+
+
 class VenueQuery(msgspec.Struct, frozen=True):
     """Ask an OBS how it is."""
 
@@ -62,6 +67,21 @@ class BooksPart(msgspec.Struct, frozen=True):
     payload: bytes
 
 
+class ClockControl(msgspec.Struct, frozen=True):
+    """Set a virtual clock, in this order; without anything, ask for it."""
+
+    time_ns: int = 0
+    """Go to this time, which may not be over; 0: stay."""
+    advance_ns: int = 0
+    speed_ppm: int = -1
+    """Millionths of the real time's; 0 holds the clock, -1 leaves the speed as it is."""
+
+
+class ClockStatus(msgspec.Struct, frozen=True):
+    time_ns: int
+    speed_ppm: int
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(SubmittedCommand).decode
 decode_batch = msgspec.msgpack.Decoder(EventBatch).decode
@@ -69,3 +89,5 @@ decode_query = msgspec.msgpack.Decoder(VenueQuery).decode
 decode_status = msgspec.msgpack.Decoder(VenueStatus).decode
 decode_books_query = msgspec.msgpack.Decoder(BooksQuery).decode
 decode_books_part = msgspec.msgpack.Decoder(BooksPart).decode
+decode_clock_control = msgspec.msgpack.Decoder(ClockControl).decode
+decode_clock_status = msgspec.msgpack.Decoder(ClockStatus).decode

@@ -149,6 +149,8 @@ class ObsConfig(Section, frozen=True):
     """Wait while another order book server serves from the same data directory, and go on when it is dead."""
     lease_s: float = 5.0
     """A standby kills one that has done nothing for so long."""
+    virtual_clock: bool = False
+    """For venues under test: administrators set the time and its speed over `/v1/scenarios/clock`."""
 
 
 class RateLimits(Section, frozen=True):
@@ -179,6 +181,8 @@ class TesConfig(Section, frozen=True):
     websocket_connections_max: int = 5000
     connections_per_address_max: int = 2000
     order_timeout_s: float = 5.0
+    scenarios: bool = False
+    """For venues under test: administrators make things happen over `/v1/scenarios`."""
     rate_limits: RateLimits = RateLimits()
 
 

@@ -110,6 +110,21 @@ class Trade(msgspec.Struct, frozen=True):
     event_sequence: int
 
 
+class StatementLine(msgspec.Struct, frozen=True, gc=False):
+    """What entries of one kind came to, of one asset: minor units of `currency`, or lots of the instrument where that is empty."""
+
+    currency: str
+    instrument_id: int
+    kind: str
+    before: int
+    """Sum of what came in less what went out before the period."""
+    credits: int
+    """What came in within it."""
+    debits: int
+    entries: int
+    """How many within it."""
+
+
 class PhaseChange(msgspec.Struct, frozen=True, gc=False):
     """A market went over to another phase."""
 

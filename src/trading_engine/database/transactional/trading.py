@@ -20,6 +20,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    union_all,
 )
 
 from trading_engine.database.connections import Connections, Use
@@ -28,6 +29,7 @@ from trading_engine.database.transactional.models import (
     AccountRow,
     CashBalanceRow,
     InstrumentRow,
+    LedgerRow,
     OrderEventRow,
     OrderRow,
     PositionRow,
@@ -45,6 +47,7 @@ from trading_engine.database.transactional.records import (
     PhaseChange,
     Position,
     StartState,
+    StatementLine,
     Statistics,
     Trade,
 )
@@ -64,7 +67,7 @@ Item = TypeVar("Item")
 projection_state, instruments, orders = table_of(ProjectionStateRow), table_of(InstrumentRow), table_of(OrderRow)
 order_events, trades = table_of(OrderEventRow), table_of(TradeRow)
 positions, cash_balances = table_of(PositionRow), table_of(CashBalanceRow)
-venue_acts = table_of(VenueActRow)
+venue_acts, ledger = table_of(VenueActRow), table_of(LedgerRow)
 accounts = table_of(AccountRow)
 
 # Spelled out rather than bound: only then does SQLite see that the partial index covers it.
@@ -289,6 +292,15 @@ class TradingRepository:
         return await self._connections.run(Use.READ, work)
 
     # The account
+
+    async def statement(self, account_id: int, start_ns: int, end_ns: int) -> tuple[StatementLine, ...]:
+        """From the ledger, by asset and kind of entry: at or after the start and before the end, and what was before."""
+
+        def work(connection: Connection) -> tuple[StatementLine, ...]:
+            rows = connection.execute(_statement_query(account_id, start_ns, end_ns))
+            return tuple(StatementLine(*row[:3], *(int(number) for number in row[3:])) for row in rows)
+
+        return await self._connections.run(Use.READ, work)
 
     async def account_state(self, account_id: int) -> AccountState:
         """Balances and positions together; empty for an account that the rows do not know."""
@@ -547,6 +559,32 @@ def _window_query(since_ns: int) -> Select[Any]:
         .subquery("window")
     )
     return select(window, trades.c.price_ticks.label("open")).join(trades, trades.c.trade_id == window.c.first_id)
+
+
+def _statement_query(account_id: int, start_ns: int, end_ns: int) -> Select[Any]:
+    asset = (ledger.c.currency, ledger.c.instrument_id, ledger.c.kind, ledger.c.time_ns)
+    sides = union_all(
+        select(*asset, ledger.c.amount).where(ledger.c.credit_account_id == account_id),
+        select(*asset, (-ledger.c.amount).label("amount")).where(ledger.c.debit_account_id == account_id),
+    ).subquery("sides")
+    amount, is_within = sides.c.amount, sides.c.time_ns >= start_ns
+
+    def sum_where(condition: ColumnElement[bool], value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.coalesce(func.sum(case((condition, value), else_=0)), 0)
+
+    key = (sides.c.currency, sides.c.instrument_id, sides.c.kind)
+    return (
+        select(
+            *key,
+            sum_where(~is_within, amount),
+            sum_where(is_within & (amount > 0), amount),
+            sum_where(is_within & (amount < 0), -amount),
+            sum_where(is_within, literal(1)),
+        )
+        .where(sides.c.time_ns < end_ns)
+        .group_by(*key)
+        .order_by(*key)
+    )
 
 
 # Rows to records

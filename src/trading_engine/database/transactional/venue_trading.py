@@ -14,7 +14,15 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from trading_engine.database.transactional.records import AccountState, Candle, CashBalance, Page, PhaseChange, Trade
+from trading_engine.database.transactional.records import (
+    AccountState,
+    Candle,
+    CashBalance,
+    Page,
+    PhaseChange,
+    StatementLine,
+    Trade,
+)
 from trading_engine.database.transactional.trading import (
     ALL_ORDERS,
     OrderFilter,
@@ -205,6 +213,16 @@ class VenueTrading:
     async def account_state(self, account_id: int) -> AccountState:
         """Of all shards together."""
         return in_sum(await self.account_states(account_id))
+
+    async def statement(self, account_id: int, start_ns: int, end_ns: int) -> list[StatementLine]:
+        """Of all shards together; what is moved between them is an entry of each."""
+        sums: dict[tuple[str, int, str], list[int]] = {}
+        for lines in await asyncio.gather(*(shard.statement(account_id, start_ns, end_ns) for shard in self._shards)):
+            for line in lines:
+                numbers = sums.setdefault((line.currency, line.instrument_id, line.kind), [0, 0, 0, 0])
+                for place, number in enumerate((line.before, line.credits, line.debits, line.entries)):
+                    numbers[place] += number
+        return [StatementLine(*key, *sums[key]) for key in sorted(sums)]
 
     async def account_states(self, account_id: int) -> list[AccountState]:
         """By shard, each of a moment of its own."""

@@ -52,7 +52,8 @@ def fault_of(command: SubmittedCommand, now_ns: int) -> str:
 
 
 def query_handler(
-    decode: Callable[[bytes], Query], answer: Callable[[Query], Awaitable[schemas.VenueStatus | schemas.BooksPart]]
+    decode: Callable[[bytes], Query],
+    answer: Callable[[Query], Awaitable[schemas.VenueStatus | schemas.BooksPart | schemas.ClockStatus]],
 ) -> RequestHandler:
     async def handle(payload: bytes) -> bytes:
         try:

@@ -12,7 +12,7 @@ from trading_engine.messaging.transports.embedded_server import SocketInUse
 from trading_engine.messaging.transports.hub import Hub
 from trading_engine.messaging.transports.memory import InMemoryBroker
 from trading_engine.servers.obs.book_answers import BookAnswers
-from trading_engine.servers.obs.clock import Clock, SystemClock
+from trading_engine.servers.obs.clock import Clock, SystemClock, VirtualClock
 from trading_engine.servers.obs.core import core_for
 from trading_engine.servers.obs.errors import CannotStart, ObsError
 from trading_engine.servers.obs.lock import DirectoryLock
@@ -62,7 +62,7 @@ class OrderBookServer:
         self.is_following = asyncio.Event()
         """A standby is about to follow the one that serves."""
         self._config = config
-        self._clock = clock or SystemClock()
+        self._clock = clock or (VirtualClock() if config.obs.virtual_clock else SystemClock())
         self._shard = config.obs.shard
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -113,6 +113,8 @@ class OrderBookServer:
         self.hub.attach_stream(stream, recovered.event_log)
         broker = InMemoryBroker(self.hub)
         await broker.connect()
+        if isinstance(self._clock, VirtualClock):
+            self._clock.begin_at(recovered.venue.time_ns)
         sequencer = Sequencer(recovered.venue, recovered.journal, broker.stream_publisher(stream), self._clock)
         every = self._config.obs.snapshot_every_commands
         snapshots = Snapshots(sequencer, recovered.event_log, paths, every, recovered.snapshot_sequence)
@@ -127,6 +129,9 @@ class OrderBookServer:
                     schemas.decode_books_query, BookAnswers(lambda: sequencer.venue).part
                 ),
             }
+            if isinstance(self._clock, VirtualClock):
+                control = self._clock.control
+                answers[schemas.clock_calls(self._shard)] = query_handler(schemas.decode_clock_control, control)
             for name, answer in answers.items():
                 await broker.serve(name, answer)
             courier = Courier(self._shard, sequencer, lambda shard: broker_for(self._config.of_shard(shard)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import BrokerUnavailable, MessageConsumer
-from trading_engine.servers.obs.clock import Clock
+from trading_engine.servers.obs.clock import Clock, wall_ns
 from trading_engine.servers.obs.core import FAST, compiled_core
 from trading_engine.servers.obs.event_log import EventLog
 from trading_engine.servers.obs.listing import circuit_breakers
@@ -161,7 +161,7 @@ class OrderBookService:
         async for delivery in consumer.deliveries(self._config.obs.group_commit_max):
             self._is_committing = True
             try:
-                commands = await commands_of(delivery, self._clock.now_ns())
+                commands = await commands_of(delivery, wall_ns(self._clock))
                 if commands:
                     await self._sequencer.commit(commands)
                 await delivery.acknowledge()

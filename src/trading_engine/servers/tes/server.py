@@ -65,6 +65,7 @@ from trading_engine.servers.tes.routes.api import ApiServices, build_api
 from trading_engine.servers.tes.routes.order_control import OrderControl
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
 from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, WebSocketServices
+from trading_engine.servers.tes.services.account_reset import AccountReset
 from trading_engine.servers.tes.services.accounts import Accounts, UnsafeDemoUsers, check_demo_host
 from trading_engine.servers.tes.services.administration import Administration
 from trading_engine.servers.tes.services.allowances import Allowances
@@ -91,9 +92,12 @@ from trading_engine.servers.tes.services.rate_limits import RateLimit
 from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.servers.tes.services.revocation import Revocation
 from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
+from trading_engine.servers.tes.services.scenarios import Scenarios
 from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.services.shared_limits import SharedLimits
+from trading_engine.servers.tes.services.statements import Statements
 from trading_engine.servers.tes.services.transfers import Transfers
+from trading_engine.servers.tes.services.troubles import TroubledGateway
 from trading_engine.servers.tes.services.venue_events import ShardEvents, VenueCash
 from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.servers.tes.stream_choice import StreamChoice
@@ -150,10 +154,12 @@ class TradingEngineServer:
         secret = load_master_secret(config.data_path)
         key_secrets, passwords = ApiKeySecrets(secret), Passwords()
         database = shards[0].database
+        self._audit, self._brokers = database.audit, [shard.broker for shard in shards]
         projections = [shard.projection for shard in shards]
         trading = VenueTrading([shard.database.trading for shard in shards])
         self.market_data = market_data_of([shard.start for shard in shards])
-        self.gateway = gateway_of(shards, config.tes.order_timeout_s, lambda: utilities.flag(NEW_ORDERS))
+        kind = TroubledGateway if config.tes.scenarios else VenueGateway
+        self.gateway = gateway_of(kind, shards, config.tes.order_timeout_s, lambda: utilities.flag(NEW_ORDERS))
         self.health = Health(self.gateway, projections)
         self.authentication = Authentication(
             database.access,
@@ -247,8 +253,10 @@ class TradingEngineServer:
             ApiServices(
                 self.authentication,
                 self.administration,
+                AccountReset(self.gateway, self.accounts, self.readings, self._trading, self._audit, time.time_ns),
                 self.readings,
                 self._queue_positions,
+                Statements(self.readings, self._trading, self.market_data, self.decimals_of, time.time_ns),
                 self.market_data,
                 self.history,
                 self.analytics,
@@ -257,6 +265,7 @@ class TradingEngineServer:
                 Transfers(self.gateway, self.decimals_of),
                 self.decimals_of,
                 time.time_ns,
+                self._scenarios(),
             )
         )
         front = OrdersFront(
@@ -366,6 +375,20 @@ class TradingEngineServer:
             self._config.tes.websocket_outbox_bytes_max,
         )
 
+    def _scenarios(self) -> Scenarios | None:
+        if not isinstance(self.gateway, TroubledGateway):
+            return None
+        log.warning("scenarios are on: administrators can make orders fail and the clock run (tes.scenarios)")
+        return Scenarios(
+            self.gateway,
+            self._brokers,
+            self.market_data,
+            self.accounts,
+            self.authentication,
+            self._audit,
+            time.time_ns,
+        )
+
     def _chart_feed(self) -> Feed:
         charts = Charts(self.readings.barrier, self._trading)
         return Feed(FeedServices(self.market_data, charts, self._allowances, time.time_ns))
@@ -414,7 +437,9 @@ class TradingEngineServer:
         log.info("TES ready %s", api_url, extra=fields(event_sequence=self.gateway.handled_sequences))
 
 
-def gateway_of(shards: Sequence[Shard], order_timeout_s: float, takes_orders: Callable[[], bool]) -> VenueGateway:
+def gateway_of(
+    kind: type[VenueGateway], shards: Sequence[Shard], order_timeout_s: float, takes_orders: Callable[[], bool]
+) -> VenueGateway:
     live_orders = LiveOrders([order for shard in shards for order in shard.start.live_orders])
     cash = VenueCash()
     gateways = []
@@ -433,7 +458,7 @@ def gateway_of(shards: Sequence[Shard], order_timeout_s: float, takes_orders: Ca
         if len(shards) > 1:
             gateway.in_venue = ShardEvents(shard.number, cash).in_venue
         gateways.append(gateway)
-    return VenueGateway(gateways, live_orders)
+    return kind(gateways, live_orders)
 
 
 @asynccontextmanager

@@ -5,7 +5,8 @@ decimal strings. `decode_body` turns every way in which that can fail into an `A
 """
 
 import re
-from typing import Any, Literal, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -126,6 +127,37 @@ class KillSwitchRequest(Request, frozen=True, kw_only=True):
     active: bool
     portfolio_id: str | None = None
     """None: everybody's."""
+
+
+class ResetRequest(Request, frozen=True, kw_only=True):
+    cash: dict[str, str] = {}
+    positions: dict[str, str] = {}
+
+
+# For venues under test.
+
+
+class TroubleRequest(Request, frozen=True, kw_only=True):
+    reject_orders: int = 0
+    reject_code: str = "INSUFFICIENT_FUNDS"
+    latency_ms: int = 0
+    lose_answers: int = 0
+
+
+class PhaseRequest(Request, frozen=True, kw_only=True):
+    phase: str
+    symbol: str | None = None
+
+
+class ForcedFillRequest(Request, frozen=True, kw_only=True):
+    order_id: str
+    quantity: str
+
+
+class ClockRequest(Request, frozen=True, kw_only=True):
+    time: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    advance_s: float | None = None
+    speed: float | None = None
 
 
 # WebSocket requests: the operation is the tag.

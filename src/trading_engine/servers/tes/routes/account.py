@@ -7,7 +7,8 @@ from fastapi import APIRouter, Path, Query, Response
 from trading_engine.servers.tes.errors import not_allowed
 from trading_engine.servers.tes.models.views import OrderView
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, Digits, Limit, answer, number
-from trading_engine.servers.tes.routes.examples import FILL, ORDER
+from trading_engine.servers.tes.routes.examples import FILL, ORDER, TIME
+from trading_engine.servers.tes.routes.market_data import Seconds
 from trading_engine.servers.tes.routes.openapi import UNLISTED, described
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.queue_positions import QueuePositions, QueueView
@@ -18,6 +19,7 @@ from trading_engine.servers.tes.services.readings import (
     PositionsView,
     Readings,
 )
+from trading_engine.servers.tes.services.statements import Statements, StatementView
 
 READ_ERRORS = ("DATABASE_UNAVAILABLE",)
 Symbol = Annotated[str | None, Query(description="Only this instrument", examples=["AAPL"])]
@@ -41,6 +43,22 @@ QUEUE = {
     "quantity_ahead": "250",
     "orders_ahead": 2,
 }
+STATEMENT = {
+    "portfolio_id": "1",
+    "start": TIME,
+    "end": TIME,
+    "assets": [
+        {
+            "asset": "USD",
+            "opening": "0.00",
+            "closing": "986200.00",
+            "kinds": [
+                {"kind": "deposit", "credits": "1000000.00", "debits": "0.00", "entries": 1},
+                {"kind": "trade", "credits": "0.00", "debits": "13800.00", "entries": 2},
+            ],
+        }
+    ],
+}
 POSITION = {
     "symbol": "AAPL",
     "quantity": "500",
@@ -54,10 +72,16 @@ POSITION = {
 }
 
 
-def account_router(readings: Readings, queue_positions: QueuePositions, authentication: Authentication) -> APIRouter:
+def account_router(
+    readings: Readings,
+    queue_positions: QueuePositions,
+    statements: Statements,
+    authentication: Authentication,
+) -> APIRouter:
     router = APIRouter(prefix="/v1")
     add_order_routes(router, readings)
     add_queue_route(router, readings, queue_positions)
+    add_statement_route(router, statements)
     add_holding_routes(router, readings, authentication)
     return router
 
@@ -131,6 +155,17 @@ def add_queue_route(router: APIRouter, readings: Readings, queue_positions: Queu
     )
     async def queue(principal: CurrentPrincipal, order_id: Annotated[str, Path(examples=["123"])]) -> Response:
         return answer(queue_positions.view(await readings.order_state(principal, order_id)))
+
+
+def add_statement_route(router: APIRouter, statements: Statements) -> None:
+    @router.get(
+        "/statement",
+        tags=["Account"],
+        summary="What came in and went out over a period, by kind, with the balances before and after",
+        **described(StatementView, STATEMENT, errors=("INVALID_REQUEST", *READ_ERRORS)),
+    )
+    async def statement(principal: CurrentPrincipal, start: Seconds = None, end: Seconds = None) -> Response:
+        return answer(await statements.statement(principal, start, end))
 
 
 def add_holding_routes(router: APIRouter, readings: Readings, authentication: Authentication) -> None:

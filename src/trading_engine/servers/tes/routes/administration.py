@@ -8,12 +8,14 @@ from fastapi import APIRouter, Query, Request, Response
 from trading_engine.servers.tes.models.requests import (
     ChangeUserRequest,
     KillSwitchRequest,
+    ResetRequest,
     SuspensionRequest,
     UserRequest,
 )
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, Digits, Limit, answer, body_of, number
 from trading_engine.servers.tes.routes.examples import TIME
 from trading_engine.servers.tes.routes.openapi import UNLISTED, described
+from trading_engine.servers.tes.services.account_reset import AccountReset, ResetView
 from trading_engine.servers.tes.services.administration import (
     Administration,
     AuditPage,
@@ -27,6 +29,7 @@ from trading_engine.servers.tes.services.administration import (
 decode_user = msgspec.json.Decoder(UserRequest)
 decode_change = msgspec.json.Decoder(ChangeUserRequest)
 decode_suspension = msgspec.json.Decoder(SuspensionRequest)
+decode_reset = msgspec.json.Decoder(ResetRequest)
 decode_kill_switch = msgspec.json.Decoder(KillSwitchRequest)
 
 
@@ -42,11 +45,12 @@ ACT = {
 WAYS_DOWN = ("MATCHING_UNAVAILABLE", "OUTCOME_UNKNOWN")
 
 
-def administration_router(administration: Administration) -> APIRouter:
+def administration_router(administration: Administration, account_reset: AccountReset) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["Administration"])
     add_user_routes(router, administration)
     add_audit_routes(router, administration)
     add_market_routes(router, administration)
+    add_reset_route(router, account_reset)
     return router
 
 
@@ -140,3 +144,26 @@ def add_market_routes(router: APIRouter, administration: Administration) -> None
     )
     async def throw_kill_switch(request: Request, principal: CurrentPrincipal) -> Response:
         return answer(await administration.throw_kill_switch(principal, await body_of(request, decode_kill_switch)))
+
+
+def add_reset_route(router: APIRouter, account_reset: AccountReset) -> None:
+    @router.post(
+        "/accounts/{portfolio_id}/reset",
+        summary="Cancel an account's orders and give it this cash and these positions, and nothing else",
+        **described(
+            ResetView,
+            {"portfolio_id": "9", "canceled": 4},
+            body=ResetRequest,
+            body_example={"cash": {"USD": "100000.00"}, "positions": {"AAPL": "100"}},
+            errors=(
+                "NOT_FOUND",
+                "UNKNOWN_ACCOUNT",
+                "UNKNOWN_INSTRUMENT",
+                "DATABASE_UNAVAILABLE",
+                *BODY_ERRORS,
+                *WAYS_DOWN,
+            ),
+        ),
+    )
+    async def reset(request: Request, principal: CurrentPrincipal, portfolio_id: str) -> Response:
+        return answer(await account_reset.reset(principal, portfolio_id, await body_of(request, decode_reset)))

@@ -20,7 +20,9 @@ from trading_engine.servers.tes.routes.history import history_router
 from trading_engine.servers.tes.routes.market_data import market_data_router
 from trading_engine.servers.tes.routes.order_control import OrderControl, order_control_router
 from trading_engine.servers.tes.routes.order_documentation import order_documentation_router
+from trading_engine.servers.tes.routes.scenarios import scenario_router
 from trading_engine.servers.tes.routes.transfers import transfers_router
+from trading_engine.servers.tes.services.account_reset import AccountReset
 from trading_engine.servers.tes.services.administration import Administration
 from trading_engine.servers.tes.services.analytics import Analytics
 from trading_engine.servers.tes.services.authentication import Authentication
@@ -29,6 +31,8 @@ from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.servers.tes.services.queue_positions import QueuePositions
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
+from trading_engine.servers.tes.services.scenarios import Scenarios
+from trading_engine.servers.tes.services.statements import Statements
 from trading_engine.servers.tes.services.transfers import Transfers
 
 CODE_OF_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
@@ -37,8 +41,10 @@ CODE_OF_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 class ApiServices(msgspec.Struct, frozen=True):
     authentication: Authentication
     administration: Administration
+    account_reset: AccountReset
     readings: Readings
     queue_positions: QueuePositions
+    statements: Statements
     market_data: MarketData
     history: History
     analytics: Analytics
@@ -47,6 +53,8 @@ class ApiServices(msgspec.Struct, frozen=True):
     transfers: Transfers
     decimals_of: Callable[[str], int]
     now_ns: Callable[[], int]
+    scenarios: Scenarios | None = None
+    """On a venue under test."""
 
 
 def build_api(services: ApiServices) -> FastAPI:
@@ -59,10 +67,12 @@ def build_api(services: ApiServices) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.include_router(auth_router(services.authentication))
-    app.include_router(administration_router(services.administration))
+    app.include_router(administration_router(services.administration, services.account_reset))
     app.include_router(order_documentation_router())
     app.include_router(order_control_router(services.order_control))
-    app.include_router(account_router(services.readings, services.queue_positions, services.authentication))
+    app.include_router(
+        account_router(services.readings, services.queue_positions, services.statements, services.authentication)
+    )
     app.include_router(transfers_router(services.transfers))
     app.include_router(
         market_data_router(
@@ -71,6 +81,8 @@ def build_api(services: ApiServices) -> FastAPI:
     )
     app.include_router(history_router(services.history, services.market_data.market))
     app.include_router(analytics_router(services.analytics))
+    if services.scenarios is not None:
+        app.include_router(scenario_router(services.scenarios))
     openapi.install(app)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(DatabaseError, database_error)

@@ -105,7 +105,7 @@ class Accounts:
         """A user with a portfolio and its account at the venue; the same request again finishes what was interrupted."""
         check_username(request.username)
         check_password(request.password)
-        opening = self._open_account_command(0, Opening(request.cash, request.positions))
+        opening = self.opening_command(0, Opening(request.cash, request.positions))
         self._gateway.require_ready()
         user, portfolio_id = await self._registered(request, actor)
         await self.open_account(msgspec.structs.replace(opening, account_id=portfolio_id))
@@ -146,7 +146,8 @@ class Accounts:
                 raise refusal(event.reason)
         return is_new
 
-    def _open_account_command(self, account_id: int, opening: Opening) -> OpenAccount:
+    def opening_command(self, account_id: int, opening: Opening) -> OpenAccount:
+        """In minor units and lots. Raises `ApiError` for what cannot be said to the venue."""
         return OpenAccount(
             account_id,
             tuple((currency, self._minor(currency, text)) for currency, text in opening.cash.items()),
@@ -217,6 +218,12 @@ class Accounts:
             log.info("user created", extra=fields(username=username, role=role))
         return user
 
+    async def ensure_counterparty(self, username: str) -> int:
+        """The account of a user that nobody can log in as, with nothing in it at first."""
+        portfolio_id = await self._portfolio_of(await self.ensure_user(username, None, Role.MARKET_MAKER))
+        await self.open_account(OpenAccount(portfolio_id, open_orders_max=OPEN_ORDERS_MAX))
+        return portfolio_id
+
     async def _portfolio_of(self, user: User) -> int:
         return (await self._access.portfolios_of_user(user.user_id))[0].portfolio_id
 
@@ -230,7 +237,7 @@ class Accounts:
     async def _open_missing(self, openings: Mapping[int, Opening]) -> None:
         for portfolio in await self._without_account():
             opening = openings.get(portfolio.portfolio_id, Opening())
-            command = self._open_account_command(portfolio.portfolio_id, opening)
+            command = self.opening_command(portfolio.portfolio_id, opening)
             if await self.open_account(command):
                 log.info("account opened", extra=fields(account_id=portfolio.portfolio_id))
 

@@ -96,6 +96,10 @@ class Authentication:
         if self._tokens.void(user_id, changed_ns / NANOSECONDS):
             self._end(lambda principal: principal.user_id == user_id)
 
+    def disconnect(self, account_id: int) -> None:
+        """Cut the account's WebSockets; whoever had them may come again."""
+        self._end(lambda principal: principal.account_id == account_id)
+
     def key_revoked(self, key_id: str) -> None:
         self._end(lambda principal: principal.key_id == key_id)
 

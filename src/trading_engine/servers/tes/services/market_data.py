@@ -421,7 +421,9 @@ class MarketData:
     """All markets, and who watches them."""
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
-        self._now_ns = now_ns
+        self._clock = now_ns
+        self._latest_ns = 0
+        """Of the last batch: a venue under test may be ahead of this server's clock."""
         self._markets: dict[int, Market] = {}
         self._by_symbol: dict[str, Market] = {}
         self._touched: set[int] = set()
@@ -430,6 +432,9 @@ class MarketData:
         self._subscribers: dict[tuple[str, str], set[Subscriber]] = {}
         """By channel and symbol, which is `*` for those who follow all."""
         self._observers: list[MarketObserver] = []
+
+    def _now_ns(self) -> int:
+        return max(self._clock(), self._latest_ns)
 
     def add_observer(self, observer: MarketObserver) -> None:
         self._observers.append(observer)
@@ -479,6 +484,7 @@ class MarketData:
 
     def apply(self, batch: EventBatch, books: PublicBooks | None = None) -> None:
         """Take a batch in; `books` are those of its shard, once they have begun."""
+        self._latest_ns = max(self._latest_ns, batch.time_ns)
         if books is not None:
             self._keep_deltas(books.apply(batch))
         for event in batch.events:
