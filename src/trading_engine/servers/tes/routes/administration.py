@@ -155,14 +155,7 @@ def add_reset_route(router: APIRouter, account_reset: AccountReset) -> None:
             {"portfolio_id": "9", "canceled": 4},
             body=ResetRequest,
             body_example={"cash": {"USD": "100000.00"}, "positions": {"AAPL": "100"}},
-            errors=(
-                "NOT_FOUND",
-                "UNKNOWN_ACCOUNT",
-                "UNKNOWN_INSTRUMENT",
-                "DATABASE_UNAVAILABLE",
-                *BODY_ERRORS,
-                *WAYS_DOWN,
-            ),
+            errors=("NOT_FOUND", "UNKNOWN_ACCOUNT", UNLISTED, "DATABASE_UNAVAILABLE", *WAYS_DOWN),
         ),
     )
     async def reset(request: Request, principal: CurrentPrincipal, portfolio_id: str) -> Response:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from trading_engine.servers.tes.models.requests import ClockRequest, ForcedFillRequest, PhaseRequest, TroubleRequest
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, answer, body_of, no_content
 from trading_engine.servers.tes.routes.examples import ORDER, TIME
-from trading_engine.servers.tes.routes.openapi import described
+from trading_engine.servers.tes.routes.openapi import UNLISTED, described
 from trading_engine.servers.tes.services.scenarios import (
     ClockView,
     ForcedFillView,
@@ -24,7 +24,6 @@ decode_clock = msgspec.json.Decoder(ClockRequest)
 
 TROUBLE = {"reject_orders": 3, "reject_code": "INSUFFICIENT_FUNDS", "latency_ms": 250, "lose_answers": 0}
 CLOCK = {"time": TIME, "speed": 60.0}
-BODY_ERRORS = ("MALFORMED_JSON", "INVALID_REQUEST", "REQUEST_TOO_LARGE")
 WAYS_DOWN = ("MATCHING_UNAVAILABLE", "OUTCOME_UNKNOWN")
 PortfolioId = Annotated[str, Path(examples=["1"])]
 
@@ -43,7 +42,7 @@ def add_trouble_routes(router: APIRouter, scenarios: Scenarios) -> None:
     @router.get(
         path,
         summary="What waits for an account's requests on this server",
-        **described(TroubleView, {"portfolio_id": "1", **TROUBLE}, errors=("NOT_ALLOWED", "NOT_FOUND")),
+        **described(TroubleView, {"portfolio_id": "1", **TROUBLE}, errors=("NOT_FOUND",)),
     )
     async def trouble(portfolio_id: PortfolioId, principal: CurrentPrincipal) -> Response:
         return answer(await scenarios.trouble(principal, portfolio_id))
@@ -56,7 +55,7 @@ def add_trouble_routes(router: APIRouter, scenarios: Scenarios) -> None:
             {"portfolio_id": "1", **TROUBLE},
             body=TroubleRequest,
             body_example=TROUBLE,
-            errors=("NOT_ALLOWED", "NOT_FOUND", *BODY_ERRORS),
+            errors=("NOT_FOUND",),
         ),
     )
     async def set_trouble(request: Request, portfolio_id: PortfolioId, principal: CurrentPrincipal) -> Response:
@@ -65,7 +64,7 @@ def add_trouble_routes(router: APIRouter, scenarios: Scenarios) -> None:
     @router.post(
         path + "/disconnect",
         summary="Cut all WebSockets of an account on this server",
-        **described(status=204, errors=("NOT_ALLOWED", "NOT_FOUND")),
+        **described(status=204, errors=("NOT_FOUND",)),
     )
     async def disconnect(portfolio_id: PortfolioId, principal: CurrentPrincipal) -> Response:
         await scenarios.disconnect(principal, portfolio_id)
@@ -81,7 +80,7 @@ def add_market_routes(router: APIRouter, scenarios: Scenarios) -> None:
             {"symbol": "AAPL", "phase": "halted"},
             body=PhaseRequest,
             body_example={"symbol": "AAPL", "phase": "halted"},
-            errors=("NOT_ALLOWED", "UNKNOWN_INSTRUMENT", "PHASE_UNCHANGED", *BODY_ERRORS, *WAYS_DOWN),
+            errors=(UNLISTED, "PHASE_UNCHANGED", *WAYS_DOWN),
         ),
     )
     async def set_phase(request: Request, principal: CurrentPrincipal) -> Response:
@@ -95,7 +94,7 @@ def add_market_routes(router: APIRouter, scenarios: Scenarios) -> None:
             {"filled": "5", "order": ORDER},
             body=ForcedFillRequest,
             body_example={"order_id": "123", "quantity": "5"},
-            errors=("NOT_ALLOWED", "UNKNOWN_ORDER", "NOT_FIRST_IN_QUEUE", *BODY_ERRORS, *WAYS_DOWN),
+            errors=("UNKNOWN_ORDER", "NOT_FIRST_IN_QUEUE", *WAYS_DOWN),
         ),
     )
     async def fill(request: Request, principal: CurrentPrincipal) -> Response:
@@ -106,7 +105,7 @@ def add_clock_routes(router: APIRouter, scenarios: Scenarios) -> None:
     @router.get(
         "/clock",
         summary="The venue's virtual clock",
-        **described(ClockView, CLOCK, errors=("NOT_ALLOWED", "MATCHING_UNAVAILABLE")),
+        **described(ClockView, CLOCK, errors=("MATCHING_UNAVAILABLE",)),
     )
     async def clock(principal: CurrentPrincipal) -> Response:
         return answer(await scenarios.clock(principal))
@@ -119,7 +118,7 @@ def add_clock_routes(router: APIRouter, scenarios: Scenarios) -> None:
             CLOCK,
             body=ClockRequest,
             body_example={"advance_s": 3600, "speed": 60},
-            errors=("NOT_ALLOWED", "MATCHING_UNAVAILABLE", *BODY_ERRORS),
+            errors=("MATCHING_UNAVAILABLE",),
         ),
     )
     async def set_clock(request: Request, principal: CurrentPrincipal) -> Response:
