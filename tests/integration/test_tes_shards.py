@@ -8,8 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from support.postgresql import new_database
-from support.tes_venue import Socket, Trader, Venue, eventually, running_venue, two_shards
+from support.tes_venue import Socket, Trader, Venue, eventually, running_venue, two_shards, venue_config
+from trading_engine.cli.archive import export_venue, import_venue
 from trading_engine.cli.check import check
+from trading_engine.database.transfer import TransferFailed
 from trading_engine.shared.config import DatabaseConfig
 
 SECOND = 2**43
@@ -236,3 +238,29 @@ async def test_shard_that_is_down_holds_up_only_its_own_instruments(venue: Venue
     await venue.shards[1].start()
     await venue.tes.ready()
     assert (await ann.request("DELETE", "/v1/orders")).json() == {"canceled": 1}
+
+
+async def test_venue_with_all_its_shards_goes_on_elsewhere(tmp_path: Path) -> None:
+    """It has to stand still while it is exported: money on its way would be in both copies, or in none."""
+    here, archive = two_shards(tmp_path / "here"), tmp_path / "archive"
+    async with running_venue(here) as venue:
+        ann = await venue.log_in("ann")
+        orders = await place_alternately(ann, 4)
+        await transfer(ann, "250000.00")
+        cash = await cash_of(ann)
+        with pytest.raises(TransferFailed, match="exported with its servers stopped"):
+            await export_venue(here, tmp_path / "running", print)
+    exported = await export_venue(here, archive, print)
+    assert exported.databases["shard-1/transactional"]["orders"].rows == 2
+    there = replace(here, data_dir=str(tmp_path / "there"))
+    with pytest.raises(TransferFailed, match="a venue with 2 shards"):
+        await import_venue(venue_config(tmp_path / "other"), archive, print)
+    assert await import_venue(there, archive, print) == exported
+    async with running_venue(there) as venue:
+        ann = await venue.log_in("ann")
+        assert await cash_of(ann) == cash
+        assert [order["order_id"] for order in (await ann.get("/v1/orders"))["orders"]] == orders[::-1]
+        orders += await place_alternately(ann, 2)
+        assert len(set(orders)) == 6
+    for shard in there.shards:
+        assert await check(there.of_shard(shard)) == []

@@ -8,7 +8,7 @@ import pytest
 from trading_engine.cli import EXIT_CANNOT_START, main
 from trading_engine.cli.arguments import parse
 from trading_engine.messaging.transports import socket_path
-from trading_engine.shared.config import Config, load_config
+from trading_engine.shared.config import Config, ConfigError, load_config
 
 ROOT = Path(__file__).parents[2]
 DEV = ROOT / "config" / "dev.yaml"
@@ -139,3 +139,31 @@ def test_configuration_defaults_are_those_of_the_development_file() -> None:
         default.database,
         default.frontend,
     )
+
+
+def test_shards_that_are_asked_for_share_the_instruments_in_turn() -> None:
+    config = parse(["up", "--shards", "3", "--config", str(DEV)]).load_config()
+    assert [item.shard for item in config.venue.instruments] == [0, 1, 2] * 4
+    assert list(config.shards) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "said"),
+    [
+        (["-s", "OBS", "--shard", "1"], "", "obs.shard: there is no shard 1"),
+        (
+            ["up"],
+            'venue: {instruments: [{symbol: A, name: A, reference_price: "1", shard: 1}]}',
+            "A: there is no shard 1",
+        ),
+        (["up", "--shards", "0"], "", "venue.shards: 0 is not from 1 to 1000"),
+        (["up", "--data-dir", "DIR"], "", "is of a venue with more shards than one"),
+    ],
+)
+def test_shards_that_there_are_not_are_an_error(options: list[str], text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "shard-1").mkdir()
+    file = tmp_path / "config.yaml"
+    file.write_text(text or "{}")
+    options = [str(tmp_path) if option == "DIR" else option for option in options]
+    with pytest.raises(ConfigError, match=said):
+        parse([*options, "--config", str(file)]).load_config()

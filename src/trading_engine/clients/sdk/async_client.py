@@ -42,6 +42,7 @@ from trading_engine.clients.sdk.views import (
     Ticker,
     TimeInForce,
     TradePage,
+    Transfer,
 )
 
 T = TypeVar("T")
@@ -176,6 +177,13 @@ class AsyncClient:
     async def set_cancel_on_disconnect(self, action: DisconnectAction) -> None:
         """What is canceled when the account's last stream is lost: nothing, orders that end with the day, or all."""
         await self._run(self._session.perform(calls.set_cancel_on_disconnect(action)))
+
+    async def transfer(
+        self, currency: str, amount: Number, *, from_shard: int, to_shard: int, transfer_id: str = ""
+    ) -> Transfer:
+        """Move money from the balance on one shard to that on another; with the same `transfer_id` once."""
+        call = calls.transfer(currency, amount, from_shard, to_shard, transfer_id)
+        return await self._run(self._session.perform(call))
 
     async def order(self, order_id: str = "", *, client_order_id: str = "") -> Order:
         return await self._run(self._session.perform(calls.order(order_id, client_order_id)))

@@ -39,6 +39,7 @@ from trading_engine.clients.sdk.views import (
     TimeInForce,
     Tokens,
     TradePage,
+    Transfer,
 )
 
 T = TypeVar("T")
@@ -126,6 +127,7 @@ _read_orders = _reader(OrderPage)
 _read_group = _reader(OrderGroup)
 _read_batch = _reader(_Batch)
 _read_countdown = _reader(Countdown)
+_read_transfer = _reader(Transfer)
 _read_portfolio = _reader(Portfolio)
 _read_positions = _reader(_Positions)
 _read_fills = _reader(FillPage)
@@ -327,6 +329,17 @@ def set_countdown(timeout_ms: int, symbol: str | None) -> Call[Countdown]:
 
 def set_cancel_on_disconnect(action: DisconnectAction) -> Call[None]:
     return Call("PUT", "/v1/cancel-on-disconnect", _nothing, body=_json({"action": action}))
+
+
+def transfer(currency: str, amount: Number, from_shard: int, to_shard: int, transfer_id: str) -> Call[Transfer]:
+    fields = {
+        "transfer_id": transfer_id or new_client_order_id(),
+        "currency": currency,
+        "amount": number_text(amount, "amount"),
+        "from_shard": from_shard,
+        "to_shard": to_shard,
+    }
+    return Call("POST", "/v1/transfers", _read_transfer, body=_json(fields))
 
 
 def portfolio() -> Call[Portfolio]:

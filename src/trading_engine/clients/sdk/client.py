@@ -51,6 +51,7 @@ from trading_engine.clients.sdk.views import (
     Ticker,
     TimeInForce,
     TradePage,
+    Transfer,
 )
 
 T = TypeVar("T")
@@ -193,6 +194,13 @@ class Client:
     def set_cancel_on_disconnect(self, action: DisconnectAction) -> None:
         """What is canceled when the account's last stream is lost: nothing, orders that end with the day, or all."""
         self._run(self._session.perform(calls.set_cancel_on_disconnect(action)))
+
+    def transfer(
+        self, currency: str, amount: Number, *, from_shard: int, to_shard: int, transfer_id: str = ""
+    ) -> Transfer:
+        """Move money from the balance on one shard to that on another; with the same `transfer_id` once."""
+        call = calls.transfer(currency, amount, from_shard, to_shard, transfer_id)
+        return self._run(self._session.perform(call))
 
     def order(self, order_id: str = "", *, client_order_id: str = "") -> Order:
         return self._run(self._session.perform(calls.order(order_id, client_order_id)))

@@ -132,6 +132,17 @@ class Countdown(View, frozen=True, kw_only=True):
     """None: there is no countdown any more."""
 
 
+class Transfer(View, frozen=True, kw_only=True):
+    """Of money, between the balances on two shards."""
+
+    transfer_id: str
+    currency: str
+    amount: Decimal
+    from_shard: int
+    to_shard: int
+    status: Literal["begun", "completed", "returned"]
+
+
 class OrderPage(View, frozen=True, kw_only=True):
     orders: list[Order]
     next: str | None = None

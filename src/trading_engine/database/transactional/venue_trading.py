@@ -25,6 +25,7 @@ from trading_engine.database.transactional.records import (
 )
 from trading_engine.database.transactional.trading import (
     ALL_ORDERS,
+    PAGE_ROWS_MAX,
     OrderFilter,
     OrderSelection,
     TradingRepository,
@@ -191,6 +192,7 @@ class VenueTrading:
         number_of: Callable[[Item], int],
     ) -> Page[Item]:
         """Up to `limit` of all shards. Items of one number are never parted, as the pages of the shards do not part them."""
+        limit = max(1, min(limit, PAGE_ROWS_MAX))
         places = places_of(before, len(self._shards))
         pages = await asyncio.gather(*(ask(shard, place) for shard, place in enumerate(places)))
         rows = merge(
