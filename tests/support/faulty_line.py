@@ -1,18 +1,19 @@
-"""A TCP line between a client and a server on this machine that can be cut, and can lose what the server answers."""
+"""A line between a client and a server of this machine, over TCP or a socket, that can be cut, and can lose what the server answers."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 CHUNK_BYTES = 65_536
 
 
 class FaultyLine:
-    """Forwards connections to `port`. Faults are set as attributes and by methods."""
+    """Forwards connections to a port or a socket. Faults are set as attributes and by methods."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, target: int | Path) -> None:
+        self.target = target
         self.listening_port = 0
         self.connections = 0
         self.loses_answers = False
@@ -41,7 +42,7 @@ class FaultyLine:
             writer.transport.abort()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
+            far_reader, far_writer = await self._connect()
         except OSError:
             writer.transport.abort()
             return
@@ -53,6 +54,11 @@ class FaultyLine:
             running = asyncio.create_task(task)
             self._tasks.add(running)
             running.add_done_callback(self._tasks.discard)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self.target, Path):
+            return await asyncio.open_unix_connection(self.target)
+        return await asyncio.open_connection("127.0.0.1", self.target)
 
     async def _forward(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool) -> None:
         with contextlib.suppress(OSError):
@@ -66,11 +72,14 @@ class FaultyLine:
 
 
 @asynccontextmanager
-async def faulty_line(port: int, listening_port: int = 0) -> AsyncIterator[FaultyLine]:
-    """A line to `port`; it listens on any free port unless one is named."""
-    line = FaultyLine(port)
-    server = await asyncio.start_server(line.accept, "127.0.0.1", listening_port)
-    line.listening_port = server.sockets[0].getsockname()[1]
+async def faulty_line(target: int | Path, listening: int | Path = 0) -> AsyncIterator[FaultyLine]:
+    """A line to a port or a socket; it listens on a socket, or on any free port unless one is named."""
+    line = FaultyLine(target)
+    if isinstance(listening, Path):
+        server = await asyncio.start_unix_server(line.accept, listening)
+    else:
+        server = await asyncio.start_server(line.accept, "127.0.0.1", listening)
+        line.listening_port = server.sockets[0].getsockname()[1]
     try:
         yield line
     finally:

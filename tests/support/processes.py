@@ -33,9 +33,9 @@ class VenueProcesses:
         self.config_path.write_text(yaml.safe_dump(configuration))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(self, name: str, *arguments: str, config_path: Path | None = None) -> None:
         """Start a service under a name, for example `start("obs", "-s", "OBS")`."""
-        command = [sys.executable, "-m", "trading_engine", "--config", str(self.config_path)]
+        command = [sys.executable, "-m", "trading_engine", "--config", str(config_path or self.config_path)]
         command += ["--data-dir", str(self.data_dir), "--port", str(self.port), *arguments]
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -43,6 +43,13 @@ class VenueProcesses:
     def start_servers(self) -> None:
         self.start("obs", "-s", "OBS")
         self.start("tes", "-s", "TES")
+
+    def status(self, name: str) -> int | None:
+        """None while it runs."""
+        return self._processes[name].poll()
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        self._processes[name].send_signal(number)
 
     def pid(self, name: str) -> int:
         return self._processes[name].pid
