@@ -1,64 +1,19 @@
 """Binance's API as it is spoken: signatures, errors, headers, streams and the WebSocket API, byte for byte where that matters."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlencode
 
-import httpx
 import pytest
 import pytest_asyncio
 import websockets
 
+from support.binance_account import SYMBOL, Account, account_of, ask, receive, socket
 from support.tes_venue import Venue, running_venue, venue_config
-from trading_engine.servers.tes.binance.signing import signature_of, sorted_bytes
+from trading_engine.servers.tes.binance.signing import signature_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-SYMBOL = "AAPLUSD"
-
-
-class Account:
-    """One key, and requests signed with it."""
-
-    def __init__(self, venue: Venue, key: dict[str, str]) -> None:
-        self.venue, self.key_id, self.secret = venue, key["key_id"], key["secret"]
-
-    def query(self, **parameters: Any) -> str:
-        text = urlencode({"timestamp": int(time.time() * 1000), **parameters})
-        return f"{text}&signature={signature_of(self.secret, text.encode())}"
-
-    async def send(self, method: str, path: str, **parameters: Any) -> httpx.Response:
-        url = f"/api/v3/{path}?{self.query(**parameters)}"
-        return await self.venue.http.request(method, url, headers={"X-MBX-APIKEY": self.key_id})
-
-    async def ok(self, method: str, path: str, **parameters: Any) -> Any:
-        response = await self.send(method, path, **parameters)
-        assert response.status_code == 200, response.text
-        return response.json()
-
-    async def error(self, method: str, path: str, **parameters: Any) -> tuple[int, int]:
-        response = await self.send(method, path, **parameters)
-        return response.status_code, response.json()["code"]
-
-    async def venue_ms_after(self, time_ms: int) -> int:
-        """A millisecond that is later by the venue's clock, so that what follows is told apart by its time."""
-        while (now_ms := (await self.venue.http.get("/api/v3/time")).json()["serverTime"]) <= time_ms:
-            pass
-        return int(now_ms)
-
-    async def place(self, side: str, quantity: str, price: str, **parameters: Any) -> Any:
-        order = {"symbol": SYMBOL, "side": side, "type": "LIMIT", "timeInForce": "GTC", "quantity": quantity}
-        return await self.ok("POST", "order", **{**order, "price": price, **parameters})
-
-    def signed(self, **parameters: Any) -> dict[str, Any]:
-        """Parameters of a WebSocket API request."""
-        full = {"apiKey": self.key_id, "timestamp": int(time.time() * 1000), **parameters}
-        payload = sorted_bytes({name: str(value) for name, value in full.items()})
-        return {**full, "signature": signature_of(self.secret, payload)}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -69,11 +24,7 @@ async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def accounts(venue: Venue) -> tuple[Account, Account]:
-    made = []
-    for name in ("ann", "bob"):
-        trader = await venue.log_in(name)
-        made.append(Account(venue, (await trader.request("POST", "/v1/api-keys", json={"label": "b"})).json()))
-    return made[0], made[1]
+    return await account_of(venue, "ann"), await account_of(venue, "bob")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -86,27 +37,6 @@ async def ann(accounts: tuple[Account, Account]) -> AsyncIterator[Account]:
 async def bob(accounts: tuple[Account, Account]) -> AsyncIterator[Account]:
     yield accounts[1]
     await accounts[1].send("DELETE", "openOrders", symbol=SYMBOL)
-
-
-@asynccontextmanager
-async def socket(venue: Venue, path: str) -> AsyncIterator[websockets.ClientConnection]:
-    url = venue.tes.url.replace("http", "ws") + path
-    async with websockets.connect(url, compression=None, proxy=None) as connection:
-        yield connection
-
-
-async def receive(connection: websockets.ClientConnection) -> Any:
-    async with asyncio.timeout(20):
-        return json.loads(await connection.recv())
-
-
-async def ask(connection: websockets.ClientConnection, method: str, params: Any = None, number: int = 1) -> Any:
-    """The answer, past whatever else comes."""
-    await connection.send(json.dumps({"id": number, "method": method, "params": params}))
-    while True:
-        message = await receive(connection)
-        if message.get("id") == number:
-            return message
 
 
 # Signatures
