@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from support.fix_scene import NOON, Stage
-from trading_engine.servers.fix.clock import utc_timestamp
+from trading_engine.servers.fix.clock import seconds_of, timestamp, timestamp_of, utc_timestamp
 from trading_engine.servers.fix.session import Phase
 from trading_engine.servers.fix.wire import DATA_LENGTHS, Framer, Garbled, Message, body_of, decode, frame_of
 
@@ -184,3 +185,36 @@ def test_frame_of_random_fields_is_read_or_garbled(seed: int) -> None:
             continue
         assert isinstance(message, Message)
         assert message.msg_type == "D"
+
+
+@pytest.mark.parametrize(
+    ("text", "microsecond"),
+    [
+        ("20260105-14:30:01", 0),
+        ("20260105-14:30:01.123", 123_000),
+        ("20260105-14:30:01.123456", 123_456),
+        ("20260105-14:30:01.123456789", 123_456),
+    ],
+)
+def test_timestamp_is_read_to_the_microsecond_and_written_to_the_millisecond(text: str, microsecond: int) -> None:
+    moment = timestamp_of(text)
+    assert moment == datetime(2026, 1, 5, 14, 30, 1, microsecond, tzinfo=UTC)
+    assert timestamp(moment) == f"20260105-14:30:01.{microsecond // 1000:03d}"
+    assert utc_timestamp(seconds_of(moment)) == timestamp(moment)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "20260105",
+        "20261305-00:00:00",
+        "20260230-00:00:00",
+        "20260105-24:00:00",
+        "20260105-14:30:60",
+        "20260105-14:30:01.1",
+        "20260105 14:30:01",
+    ],
+)
+def test_timestamp_that_is_none_is_not_read(text: str) -> None:
+    assert timestamp_of(text) is None

@@ -5,8 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
-_TIMESTAMP = re.compile(r"([0-9]{8})-([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{3}(?:[0-9]{3}){0,2}))?")
+_TIMESTAMP = re.compile(
+    "([0-9]{4})([0-9]{2})([0-9]{2})-([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.]([0-9]{3}(?:[0-9]{3}){0,2}))?"
+)
+TIMESTAMPS_REMEMBERED = 1_000
+"""Texts whose moment is known without looking: a message is checked in several places, and many are of one millisecond."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,19 +30,22 @@ def utc_timestamp(seconds: float) -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    return f"{moment:%Y%m%d-%H:%M:%S}.{moment.microsecond // 1000:03d}"
+    date = f"{moment.year:04d}{moment.month:02d}{moment.day:02d}"
+    return f"{date}-{moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}.{moment.microsecond // 1000:03d}"
 
 
+@lru_cache(TIMESTAMPS_REMEMBERED)
 def timestamp_of(text: str) -> datetime | None:
     """The moment that a UTCTimestamp names, to microseconds; None when it is none."""
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
         return None
+    microseconds = int((found[7] or "0").ljust(6, "0")[:6])
+    year, month, day, hour, minute, second = map(int, found.groups()[:6])
     try:
-        moment = datetime.strptime(f"{found[1]}-{found[2]}", "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
+        return datetime(year, month, day, hour, minute, second, microseconds, tzinfo=UTC)
     except ValueError:
         return None
-    return moment + timedelta(microseconds=int((found[3] or "0").ljust(6, "0")[:6]))
 
 
 def seconds_of(moment: datetime) -> float:

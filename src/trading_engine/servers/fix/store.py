@@ -76,6 +76,7 @@ class SessionStore:
         """Raises `StoreUnusable`, also when another process has it open."""
         self._path = path
         self._messages_kept = messages_kept
+        self._changed: dict[int, SessionRecord] = {}
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
@@ -101,6 +102,7 @@ class SessionStore:
 
     def commit(self) -> None:
         """Make all that was written since the last time safe. Raises `StoreUnusable`."""
+        self._write_changed()
         if self._connection.in_transaction:
             try:
                 self._connection.execute("COMMIT")
@@ -119,6 +121,7 @@ class SessionStore:
 
     def session(self, identity: str) -> SessionRecord:
         """The session of this identity, a new one where there is none yet."""
+        self._write_changed()
         row = self._connection.execute(
             "SELECT id, next_in, next_out, answered, told FROM session WHERE identity = ?",
             (identity,),
@@ -132,6 +135,15 @@ class SessionStore:
         return SessionRecord(row[0], row[1], row[2], answered, told)
 
     def update(self, record: SessionRecord) -> None:
+        """Write it with the next commit: it changes several times in a turn of the loop."""
+        self._changed[record.session_id] = record
+
+    def _write_changed(self) -> None:
+        for record in self._changed.values():
+            self._write_record(record)
+        self._changed.clear()
+
+    def _write_record(self, record: SessionRecord) -> None:
         self._write(
             "UPDATE session SET next_in = ?, next_out = ?, answered = ?, told = ? WHERE id = ?",
             (
