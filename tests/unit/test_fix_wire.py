@@ -13,7 +13,7 @@ from trading_engine.servers.fix.session import Phase
 from trading_engine.servers.fix.wire import DATA_LENGTHS, Framer, Garbled, Message, body_of, decode, frame_of
 
 BYTES_MAX = 4096
-SEEDS = 60
+SEEDS = 40
 MESSAGES = 60
 
 
