@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec import structs
 from sqlalchemy import text
 
 from trading_engine.database.connections import Use
@@ -10,6 +11,7 @@ from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.errors import AlreadyExists
 from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import (
+    AccessChanges,
     ApiKey,
     Client,
     Portfolio,
@@ -99,7 +101,66 @@ async def test_users_registered_at_once_all_get_their_own(database: Transactiona
     assert len({user.user_id for user in users}) == 20
 
 
+# Access that changes
+
+
+async def test_user_that_is_changed_has_no_logins_any_more(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    await database.access.store_refresh_token("a", user.user_id, NOW, NOW + HOUR)
+    changed = await database.access.change_user(user.user_id, NOW + 1, role=Role.ANALYST, is_disabled=True)
+    assert changed == structs.replace(user, role=Role.ANALYST, is_disabled=True)
+    assert await database.access.user(user.user_id) == changed
+    assert await database.access.rotate_refresh_token("a", "b", NOW + 2, NOW + HOUR) is None
+    assert await database.access.change_user(999, NOW + 1, role=Role.ANALYST) is None
+
+
+async def test_last_administrator_stays_one_whoever_tries_at_once(database: TransactionalDatabase) -> None:
+    first = await database.access.create_user("first", "hash", Role.ADMIN, NOW)
+    second = await database.access.create_user("second", "hash", Role.ADMIN, NOW)
+    results = await asyncio.gather(
+        database.access.change_user(first.user_id, NOW, role=Role.TRADER),
+        database.access.change_user(second.user_id, NOW, is_disabled=True),
+        return_exceptions=True,
+    )
+    assert sorted(type(result).__name__ for result in results) == ["LastAdministrator", "User"]
+    users = (await database.access.users()).items
+    assert sum(user.role is Role.ADMIN and not user.is_disabled for user in users) == 1
+
+
+async def test_changes_of_access_are_told_since_a_time(database: TransactionalDatabase) -> None:
+    alice, bob = await registered(database), await registered(database, "bob")
+    for number, at in ((1, NOW), (2, NOW + 10)):
+        await database.access.create_api_key(f"key-{number}", alice.user_id, "bot", "hash", NOW)
+        await database.access.revoke_api_key(alice.user_id, f"key-{number}", at)
+    await database.access.change_user(alice.user_id, NOW + 5, role=Role.ANALYST)
+    await database.access.change_user(bob.user_id, NOW + 15, password_hash="other")
+    everything = AccessChanges({alice.user_id: NOW + 5, bob.user_id: NOW + 15}, frozenset({"key-1", "key-2"}))
+    assert await database.access.access_changes(NOW) == everything
+    assert await database.access.access_changes(NOW + 10) == AccessChanges(
+        {bob.user_id: NOW + 15}, frozenset({"key-2"})
+    )
+
+
+async def test_password_hash_is_renewed_unless_the_password_was_changed_meanwhile(
+    database: TransactionalDatabase,
+) -> None:
+    user = await registered(database)
+    await database.access.replace_password_hash(user.user_id, "not the one that there is", "newer")
+    assert await database.access.user(user.user_id) == user
+    await database.access.replace_password_hash(user.user_id, user.password_hash, "newer")
+    assert await database.access.user(user.user_id) == structs.replace(user, password_hash="newer")
+
+
 # API keys
+
+
+async def test_api_key_with_terms_comes_back_as_it_was_made(database: TransactionalDatabase) -> None:
+    user = await registered(database)
+    made = await database.access.create_api_key(
+        "key-1", user.user_id, "bot", "hash", NOW, scopes="read", addresses="192.0.2.0/24", rate_percent=40
+    )
+    assert await database.access.find_api_key("key-1") == made
+    assert (made.scopes, made.addresses, made.rate_percent) == ("read", "192.0.2.0/24", 40)
 
 
 async def test_api_key_is_listed_and_found_until_revoked(database: TransactionalDatabase) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import argon2
 import httpx
 import pytest
 import pytest_asyncio
@@ -209,6 +210,21 @@ async def test_password_that_is_changed_ends_all_logins_and_begins_a_new_one(ven
     old = await venue.http.post("/v1/auth/login", json={"username": "mona", "password": PASSWORD})
     assert code_of(old) == (401, "INVALID_CREDENTIALS")
     await venue.log_in("mona", "another-password")
+
+
+async def test_password_hash_of_other_parameters_is_renewed_at_the_next_login(venue: Venue, admin: Trader) -> None:
+    await new_user(admin, "nora")
+    weak = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    database = await TransactionalDatabase.open(transactional_url(venue.config))
+    nora = await database.access.find_user("nora")
+    assert nora is not None
+    await database.access.replace_password_hash(nora.user_id, nora.password_hash, weak)
+    await venue.log_in("nora")
+    renewed = await database.access.find_user("nora")
+    await database.close()
+    assert renewed is not None
+    assert "m=19456,t=2" in renewed.password_hash
+    await venue.log_in("nora")
 
 
 # Keys

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from trading_engine.database.transactional.records import Role
+from trading_engine.servers.tes.connections import AddressCounts
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services import credentials, rate_limits
 from trading_engine.servers.tes.services.allowances import Allowances
@@ -218,6 +219,18 @@ def test_orders_of_who_may_not_trade_cost_nothing() -> None:
 )
 def test_address_is_counted_as_what_one_client_has(address: str, key: str) -> None:
     assert address_key(address) == key
+
+
+def test_connections_are_counted_by_address_and_networks_of_ipv6() -> None:
+    counts = AddressCounts(2, frozenset({"192.0.2.9"}))
+    assert [counts.arrive(address) for address in ("192.0.2.1", "192.0.2.1", "192.0.2.1")] == [True, True, False]
+    assert [counts.arrive(f"2001:db8::{number}") for number in (1, 2, 3)] == [True, True, False]
+    assert [counts.arrive("192.0.2.9") for _ in range(4)] == [True] * 4
+    assert counts.total == 10
+    for address in ["192.0.2.1"] * 3 + ["2001:db8::7"] * 3 + ["192.0.2.9"] * 4:
+        counts.leave(address)
+    assert counts.total == 0
+    assert counts.arrive("192.0.2.1")
 
 
 # Permissions

@@ -38,6 +38,7 @@ from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
 
 from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.services.rate_limits import address_key
 
 REQUEST_HEAD_BYTES_MAX = 32 << 10
 REQUEST_HEAD_SECONDS_MAX = 10.0
@@ -104,13 +105,15 @@ class AddressCounts:
 
     def arrive(self, address: str) -> bool:
         """Count a connection. Whether the address may have it; it has to `leave` in any case."""
-        self._counts[address] += 1
-        return address in self._exempt or self._counts[address] <= self._per_address_max
+        key = address_key(address)
+        self._counts[key] += 1
+        return address in self._exempt or self._counts[key] <= self._per_address_max
 
     def leave(self, address: str) -> None:
-        self._counts[address] -= 1
-        if not self._counts[address]:
-            del self._counts[address]
+        key = address_key(address)
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]
 
     @property
     def total(self) -> int:
