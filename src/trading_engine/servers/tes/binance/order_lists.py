@@ -55,6 +55,7 @@ PARTS: dict[str, str] = {
     "IcebergQty": "icebergQty",
     "TimeInForce": "timeInForce",
     "ClientOrderId": "newClientOrderId",
+    "PegPriceType": "pegPriceType",
 }
 """What follows the name of a leg in its parameters, as the parameter of an order by itself: `aboveStopPrice` is a `stopPrice`."""
 OF_ALL_LEGS = ("symbol", "selfTradePreventionMode")

@@ -128,6 +128,8 @@ def order_request(parameters: Parameters, market: Market, decimals: int) -> Plac
     kind, side = order_type(parameters), order_side(parameters)
     for name in NEEDED[kind]:
         required(parameters, name)
+    if "pegPriceType" in parameters:
+        raise BinanceError(NEW_ORDER_REJECTED, "Pegged orders are not supported for this symbol.")
     name = parameters.get("newClientOrderId") or new_client_order_id()
     if not CLIENT_ORDER_ID.fullmatch(name):
         raise illegal("newClientOrderId")
