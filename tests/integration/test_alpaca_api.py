@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from support.alpaca_account import Account, account_of
 from support.tes_venue import Venue, running_venue, venue_config
+from trading_engine.venue.commands import SuspendAccount
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -297,6 +298,16 @@ async def test_account_has_what_the_portfolio_has(venue: Venue, ann: Account) ->
         cash["available"],
         portfolio["equity"],
     )
+
+
+async def test_suspended_account_is_told_to_be_blocked(venue: Venue, ann: Account) -> None:
+    account_id = int((await ann.ok("GET", "account"))["account_number"])
+    for is_suspended in (True, False):
+        await venue.server.gateway.submit(SuspendAccount(account_id, is_suspended))
+        assert (await ann.ok("GET", "account"))["trading_blocked"] is is_suspended
+        order = {"symbol": SYMBOL, "side": "buy", "type": "market", "time_in_force": "ioc", "qty": 1}
+        response = await ann.send("POST", "orders", order)
+        assert (response.status_code == 403 and "not allowed to trade" in response.text) is is_suspended, response.text
 
 
 async def test_assets_are_the_instruments(ann: Account) -> None:

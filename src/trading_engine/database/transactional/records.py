@@ -203,6 +203,7 @@ class AccountState(msgspec.Struct, frozen=True):
     event_sequence: int
     cash: tuple[CashBalance, ...]
     positions: tuple[Position, ...]
+    is_suspended: bool = False
 
 
 class StartState(msgspec.Struct, frozen=True):

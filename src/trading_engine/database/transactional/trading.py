@@ -303,7 +303,7 @@ class TradingRepository:
         return await self._connections.run(Use.READ, work)
 
     async def account_state(self, account_id: int) -> AccountState:
-        """Balances and positions together; empty for an account that the rows do not know."""
+        """Balances and positions together, and whether it is suspended; empty for an account that the rows do not know."""
         cash_query = select(
             cash_balances.c.account_id, cash_balances.c.currency, cash_balances.c.balance, cash_balances.c.held
         ).where(cash_balances.c.account_id == account_id)
@@ -315,13 +315,17 @@ class TradingRepository:
             positions.c.cost,
             positions.c.realized_pnl,
         ).where(positions.c.account_id == account_id)
+        suspended_query = select(accounts.c.is_suspended).where(accounts.c.account_id == account_id)
 
         def work(connection: Connection) -> AccountState:
             event_sequence, _ = read_reached(connection)
             cash = connection.execute(cash_query.order_by(cash_balances.c.currency))
             held = connection.execute(position_query.order_by(positions.c.instrument_id))
             return AccountState(
-                event_sequence, tuple(CashBalance(*row) for row in cash), tuple(Position(*row) for row in held)
+                event_sequence,
+                tuple(CashBalance(*row) for row in cash),
+                tuple(Position(*row) for row in held),
+                bool(connection.execute(suspended_query).scalar()),
             )
 
         return await self._connections.run(Use.READ, work)

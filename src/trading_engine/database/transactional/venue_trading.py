@@ -303,7 +303,8 @@ def in_sum(states: Sequence[AccountState]) -> AccountState:
         known = sums.get(each.currency, replace(each, balance=0, held=0))
         sums[each.currency] = replace(known, balance=known.balance + each.balance, held=known.held + each.held)
     cash = tuple(sums[currency] for currency in sorted(sums))
-    return AccountState(states[0].event_sequence, cash, tuple(held for state in states for held in state.positions))
+    positions = tuple(held for state in states for held in state.positions)
+    return AccountState(states[0].event_sequence, cash, positions, any(state.is_suspended for state in states))
 
 
 # Places in a list that several shards have a part of

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from trading_engine.database.transactional.records import AccountState
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.errors import invalid, unprocessable
 from trading_engine.servers.tes.alpaca.ids import Kind, uuid_of
@@ -89,24 +90,24 @@ class Account:
         require_portfolio(principal, Permission.READ)
         await self._readings.barrier()
         portfolios = await self._authentication.portfolios_of(principal)
+        state = await self._trading.account_state(principal.account_id)
         return {
             "id": account_id_of(principal),
             "account_number": str(principal.account_id),
             "status": "ACTIVE",
             "currency": self._currency,
-            **await self._amounts(principal.account_id),
+            **self._amounts(state),
             "last_equity": self._amount(await self._equity_at_midnight(principal.account_id)),
             "multiplier": "1",
             "shorting_enabled": False,
-            "trading_blocked": False,
+            "trading_blocked": state.is_suspended,
             "transfers_blocked": False,
             "account_blocked": False,
             "trade_suspended_by_user": False,
             "created_at": rfc3339(portfolios[0].created_ns) if portfolios else None,
         }
 
-    async def _amounts(self, account_id: int) -> dict[str, str]:
-        state = await self._trading.account_state(account_id)
+    def _amounts(self, state: AccountState) -> dict[str, str]:
         values = [
             market_value_of(position, self._market_data.markets[position.instrument_id]) or 0
             for position in state.positions
