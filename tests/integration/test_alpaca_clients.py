@@ -12,7 +12,7 @@ from support.tes_venue import Venue, running_venue, venue_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "api" / "alpaca.md"
+PAGE = Path(__file__).parents[2] / "docs" / "clients" / "alpaca-py.md"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -78,7 +78,7 @@ async def test_alpaca_py_trades_a_whole_session_and_misses_nothing(venue: Venue)
 
 @pytest.mark.parametrize("number", range(3))
 async def test_documented_snippet_runs(venue: Venue, number: int) -> None:
-    snippets = snippets_of(DOCUMENT)
+    snippets = snippets_of(PAGE)
     assert len(snippets) == 3
     said = ("OrderStatus.NEW", "latest_quote", "new ")[number]
     assert said in await run_snippet(venue, "alpaca-py", snippets[number])
