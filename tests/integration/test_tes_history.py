@@ -1,5 +1,6 @@
 """Bars and past books over HTTP, from what the history process wrote."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 
 from support.tes_venue import Trader, Venue, eventually, running_venue, venue_config
+from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.services import history
 
 
 @pytest.fixture
@@ -54,3 +57,16 @@ async def test_history_that_nobody_keeps_is_said_to_be_unavailable(venue: Venue)
     async with venue.keeping_history():
         await ann.place("sell", "10", "230.00")
         await eventually(lambda: ann.request("GET", "/v1/instruments/AAPL/history/book", params={"time": 2**32}))
+
+
+async def test_history_that_is_asked_by_too_many_at_once_says_so(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "QUESTIONS_WAITING_MAX", 3)
+    ann = await venue.log_in("ann")
+    async with venue.keeping_history():
+        await ann.place("sell", "10", "230.00")
+        await eventually(lambda: ann.request("GET", "/v1/instruments/AAPL/history/book", params={"time": 2**32}))
+        market = venue.server.market_data.market("AAPL")
+        assert market is not None
+        asked = [venue.server.history.book(market, 2**32, 5) for _ in range(5)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(answer, ApiError) for answer in answers] == [False] * 3 + [True] * 2

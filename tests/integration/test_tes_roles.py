@@ -265,7 +265,7 @@ async def test_limits_are_shared_by_key_and_multiplied_for_market_makers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRADING_ENGINE_ADMIN_PASSWORD", ADMIN_PASSWORD)
-    limits = RateLimits(orders_burst=10, requests_burst=100, market_maker_multiple=3)
+    limits = RateLimits(orders_burst=10, requests_per_second=1, requests_burst=100, market_maker_multiple=3)
     async with running_venue(venue_config(tmp_path, rate_limits=limits)) as venue:
         admin = await venue.log_in("admin", ADMIN_PASSWORD)
         await new_user(admin, "maker", "market_maker")
@@ -280,3 +280,8 @@ async def test_limits_are_shared_by_key_and_multiplied_for_market_makers(
             assert canceled.headers["x-ratelimit-limit"] == orders
             read = await venue.http.get("/v1/me", headers=headers)
             assert read.headers["x-ratelimit-limit"] == requests
+        light, heavy = [
+            await venue.http.get(f"/v1/instruments/AAPL/{path}") for path in ("book", "history/bars?width=60")
+        ]
+        left = [int(response.headers["x-ratelimit-remaining"]) for response in (light, heavy)]
+        assert 2 <= left[0] - left[1] <= 10  # one a second comes back

@@ -198,6 +198,14 @@ def test_key_has_a_share_of_what_its_account_has() -> None:
     assert orders_until_refused(given, principal()) == [1, 0]
 
 
+def test_request_of_more_weight_takes_more() -> None:
+    given = allowances()
+    assert dict(given.take_request(None, "192.0.2.1", 4))[b"x-ratelimit-remaining"] == b"6"
+    assert dict(given.take_request(principal(), "192.0.2.1", 3))[b"x-ratelimit-remaining"] == b"7"
+    with pytest.raises(ApiError):
+        given.take_request(None, "192.0.2.1", 7)
+
+
 def test_orders_of_who_may_not_trade_cost_nothing() -> None:
     given = allowances(burst=1)
     with pytest.raises(ApiError) as error:

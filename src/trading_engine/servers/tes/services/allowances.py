@@ -34,11 +34,11 @@ class Allowances:
         principal.require(Permission.TRADE)
         return self._take(self._orders, principal, principal.account_id, count)
 
-    def take_request(self, principal: Principal | None, address: str) -> list[Header]:
-        """The same; of nobody, the address counts."""
+    def take_request(self, principal: Principal | None, address: str, weight: int = 1) -> list[Header]:
+        """The same; of nobody, the address counts. What costs the server more than others counts as so many."""
         if principal is None:
-            return self._requests.headers(self._requests.take(address_key(address)))
-        return self._take(self._requests, principal, principal.user_id, 1)
+            return self._requests.headers(self._requests.take(address_key(address), weight))
+        return self._take(self._requests, principal, principal.user_id, weight)
 
     def _take(self, limit: RateLimit, principal: Principal, key: int, count: int) -> list[Header]:
         share = self._market_maker_multiple if principal.role == Role.MARKET_MAKER else 1

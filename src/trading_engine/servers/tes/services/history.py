@@ -17,10 +17,13 @@ from trading_engine.database.historical.database import HistoricalDatabase
 from trading_engine.database.historical.records import Bar, Levels, Quote
 from trading_engine.servers.tes.models.views import average_price
 from trading_engine.servers.tes.services.market_data import LevelView, Market
+from trading_engine.servers.tes.services.readings import database_unavailable
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
 from trading_engine.venue.shards import shard_of_instrument
 
 SECOND_NS = 1_000_000_000
+QUESTIONS_WAITING_MAX = 100
+"""Whoever asks then is asked to come again: an answer would come too late to be of use."""
 Answer = TypeVar("Answer")
 
 
@@ -45,6 +48,7 @@ class History:
         self._histories: dict[int, HistoricalDatabase] = {}
         """By shard."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self._waiting = 0
 
     async def bars(self, market: Market, width_s: int, start_s: int | None, end_s: int | None, limit: int) -> BarsView:
         """Without a start, of the last `limit` intervals. A range begins with a whole bar. Raises `DatabaseError`."""
@@ -75,8 +79,15 @@ class History:
         self._thread.shutdown()
 
     async def _ask(self, market: Market, ask: Callable[[HistoricalDatabase], Answer]) -> Answer:
+        """Raises `ApiError` where too many are waiting, and what `ask` raises."""
+        if self._waiting >= QUESTIONS_WAITING_MAX:
+            raise database_unavailable()
         shard = shard_of_instrument(market.instrument.instrument_id)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_now, shard, ask)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_now, shard, ask)
+        finally:
+            self._waiting -= 1
 
     def _ask_now(self, shard: int, ask: Callable[[HistoricalDatabase], Answer]) -> Answer:
         if shard not in self._histories:
