@@ -20,7 +20,7 @@ from trading_engine.database.transactional.ledger import (
 )
 from trading_engine.database.transactional.postings import OUTSIDE_ACCOUNT_ID, TRANSIT_ACCOUNT_ID
 from trading_engine.database.transactional.projection import TransactionalProjection
-from trading_engine.database.transactional.records import Page, Role
+from trading_engine.database.transactional.records import Page, Role, StatementLine
 from trading_engine.database.transactional.trading import projection_state
 from trading_engine.venue import commands as c
 from trading_engine.venue.accounts import FEE_ACCOUNT_ID
@@ -69,6 +69,36 @@ async def test_ledger_of_all_accounts_adds_up_to_nothing_in_each_asset(filled: T
     for (_, currency, instrument_id), amount in (await filled.connections.run(Use.READ, read_ledger_balances)).items():
         totals[currency, instrument_id] += amount
     assert dict(totals) == {("USD", 0): 0, ("", AAPL.instrument_id): 0, ("", MSFT.instrument_id): 0}
+
+
+@pytest.mark.parametrize("account_id", [*ACCOUNTS, FEE_ACCOUNT_ID])
+async def test_statement_is_what_the_entries_of_a_period_come_to(
+    filled: TransactionalDatabase, driver: VenueDriver, account_id: int
+) -> None:
+    times = sorted({batch.time_ns for batch in driver.batches})
+    for start_ns, end_ns in ((0, times[-1] + 1), (times[50], times[-20]), (times[30], times[30]), (0, 0)):
+        lines = await filled.trading.statement(account_id, start_ns, end_ns)
+        assert list(lines) == await naive_statement(filled, account_id, start_ns, end_ns)
+    everything = await filled.trading.statement(account_id, 0, times[-1] + 1)
+    cash = sum(line.credits - line.debits for line in everything if line.currency == "USD")
+    assert cash == driver.venue.account(account_id).cash["USD"].quantity
+
+
+async def naive_statement(
+    database: TransactionalDatabase, account_id: int, start_ns: int, end_ns: int
+) -> list[StatementLine]:
+    rows = await database.connections.run(Use.READ, lambda c: c.execute(select(ledger)).all())
+    sums: dict[tuple[str, int, str], list[int]] = {}
+    for row in rows:
+        for account, sign in ((row.credit_account_id, 1), (row.debit_account_id, -1)):
+            if account == account_id and row.time_ns < end_ns:
+                numbers = sums.setdefault((row.currency, row.instrument_id, row.kind), [0, 0, 0, 0])
+                if row.time_ns < start_ns:
+                    numbers[0] += sign * row.amount
+                else:
+                    numbers[1 if sign > 0 else 2] += row.amount
+                    numbers[3] += 1
+    return [StatementLine(*key, *sums[key]) for key in sorted(sums)]
 
 
 async def test_ledger_worked_example(database: TransactionalDatabase) -> None:
