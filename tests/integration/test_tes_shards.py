@@ -264,3 +264,42 @@ async def test_venue_with_all_its_shards_goes_on_elsewhere(tmp_path: Path) -> No
         assert len(set(orders)) == 6
     for shard in there.shards:
         assert await check(there.of_shard(shard)) == []
+
+
+async def test_books_and_places_are_exact_after_a_start_on_every_shard(venue: Venue) -> None:
+    ann, bob = await venue.log_in("ann"), await venue.log_in("bob")
+    for fields in ({}, COIN):
+        price, quantity = ("60000.0", "0.2") if fields else ("230.00", "10")
+        part = "0.06" if fields else "3"
+        await ann.place("sell", quantity, price, display_quantity=part, **fields)
+        await bob.place("buy", "0.02" if fields else "1", price, **fields)
+    behind = await bob.place("sell", "0.02", "60000.0", **COIN)
+    before = [await book_of(ann, symbol) for symbol in ("AAPL", "COIN")]
+    assert [[row[1] for row in book["asks"]] for book in before] == [["2"], ["0.06"]]
+    await venue.tes.stop()
+    await venue.tes.start()
+    await venue.tes.ready()
+    assert [await book_of(ann, symbol) for symbol in ("AAPL", "COIN")] == before
+    place = await bob.get(f"/v1/orders/{behind['order_id']}/queue")
+    assert (place["quantity_ahead"], place["orders_ahead"]) == ("0.04", 1)
+
+
+async def book_of(trader: Trader, symbol: str) -> dict[str, Any]:
+    """Without its time: a server that starts knows that of the last trade alone."""
+    return {**await trader.get(f"/v1/instruments/{symbol}/book"), "time": None}
+
+
+async def test_account_is_reset_on_every_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADING_ENGINE_ADMIN_PASSWORD", "the-administrator-1")
+    async with running_venue(two_shards(tmp_path)) as venue:
+        ann, admin = await venue.log_in("ann"), await venue.log_in("admin", "the-administrator-1")
+        await ann.place("buy", "10", "230.00")
+        await ann.place("buy", "0.02", "60000.0", **COIN)
+        wanted = {"cash": {"USD": "1000.01"}, "positions": {"COIN": "0.04"}}
+        response = await admin.request("POST", "/v1/accounts/1/reset", json=wanted)
+        assert response.json() == {"portfolio_id": "1", "canceled": 2}
+        assert await cash_of(ann) == ("1000.01", ["500.01", "500.00"])
+        held = {one["symbol"]: float(one["quantity"]) for one in (await ann.get("/v1/positions"))["positions"]}
+        assert held == {"AAPL": 0.0, "COIN": 0.04}
+        assets = {asset["asset"]: asset["closing"] for asset in (await ann.get("/v1/statement"))["assets"]}
+        assert assets == {"USD": "1000.01", "AAPL": "0", "COIN": "0.04"}

@@ -15,7 +15,7 @@ from trading_engine.database.transactional.records import AccountState
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.errors import ApiError, refusal
 from trading_engine.servers.tes.models.requests import ResetRequest
-from trading_engine.servers.tes.services.accounts import Accounts, Opening
+from trading_engine.servers.tes.services.accounts import Accounts, Opening, part_of
 from trading_engine.servers.tes.services.administration import account_id_of
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.gateway import Outcome
@@ -24,7 +24,6 @@ from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.venue.commands import AdjustCash, AdjustPosition, AnyCommand, MassCancel, SuspendAccount
 from trading_engine.venue.events import CommandRefused
-from trading_engine.venue.shards import shard_of_instrument
 
 REFERENCE = "reset"
 
@@ -73,9 +72,8 @@ class AccountReset:
         await self._readings.barrier()
         states = await self._trading.account_states(account_id)
         for shard, state in enumerate(states):
-            cash = dict(wanted.cash) if shard == 0 else {}
-            lots = {number: count for number, count in wanted.positions if shard_of_instrument(number) == shard}
-            for command in adjustments(account_id, state, cash, lots):
+            part = part_of(wanted, shard, len(states))
+            for command in adjustments(account_id, state, dict(part.cash), dict(part.positions)):
                 require_done(await self._gateway.shards[shard].submit(command))
         await self._do(SuspendAccount(account_id, False))
         events = [report.kind for report in canceled.reports]
