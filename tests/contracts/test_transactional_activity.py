@@ -6,7 +6,7 @@ import pytest
 
 from support.random_market import ACCOUNTS, INSTRUMENTS, random_market
 from support.venue_driver import VenueDriver
-from trading_engine.database.transactional.activity import Window
+from trading_engine.database.transactional.activity import Traded, Window
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.venue_activity import VenueActivity
@@ -20,6 +20,7 @@ from trading_engine.venue.events import (
     TradeExecuted,
 )
 from trading_engine.venue.order_state import LiveOrders, OrderReport
+from trading_engine.venue.terms import Side
 
 COMMANDS = 400
 COMMAND_NS = 1_000
@@ -81,6 +82,21 @@ async def test_fills_of_a_time_are_those_in_it(filled: TransactionalDatabase, dr
         ACCOUNTS[0], Window(since_ns=since, until_ns=until, is_ascending=True, limit=500)
     )
     assert found == [report for report in expected if since <= report.order.updated_ns < until]
+
+
+@pytest.mark.parametrize("account_id", ACCOUNTS)
+async def test_what_was_traded_is_summed_by_instrument(
+    filled: TransactionalDatabase, driver: VenueDriver, account_id: int
+) -> None:
+    fills = fills_of(driver, account_id)
+    after = fills[len(fills) // 2].event_sequence
+    expected: dict[int, Traded] = {}
+    for fill in (report.fill for report in fills if report.event_sequence > after):
+        assert fill is not None
+        sign, known = (1 if fill.side is Side.BUY else -1), expected.get(fill.instrument_id, Traded(0, 0))
+        lots = sign * fill.quantity_lots
+        expected[fill.instrument_id] = Traded(known.lots + lots, known.value + lots * fill.price_ticks)
+    assert await filled.activity.traded(account_id, after=after) == expected
 
 
 @pytest.mark.parametrize("account_id", ACCOUNTS)

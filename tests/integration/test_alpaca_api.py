@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -260,6 +261,19 @@ async def test_order_that_cannot_be_is_refused_with_alpacas_code(
 
 
 # Positions
+
+
+async def test_profit_of_the_day_is_of_what_was_held_and_of_what_was_traded(ann: Account, bob: Account) -> None:
+    before = await ann.ok("GET", f"positions/{SYMBOL}")
+    await bob.place("sell", "10", "231.00")
+    await ann.place("buy", "10", "231.00")
+    await bob.place("sell", "1", "232.00")
+    await ann.place("buy", "1", "232.00")
+    after = await ann.ok("GET", f"positions/{SYMBOL}")
+    moved = Decimal(232) - Decimal(before["current_price"])
+    gained = Decimal(after["unrealized_intraday_pl"]) - Decimal(before["unrealized_intraday_pl"])
+    assert gained == moved * Decimal(before["qty"]) + 10
+    assert (Decimal(after["unrealized_intraday_plpc"]) > 0) == (Decimal(after["unrealized_intraday_pl"]) > 0)
 
 
 async def test_position_is_shown_and_closed_in_parts(ann: Account, bob: Account) -> None:

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, Table, case, desc, func, literal, or_, select
 
 from trading_engine.database.connections import Connections, Use
-from trading_engine.database.transactional.models import LedgerRow, OrderEventRow, table_of
+from trading_engine.database.transactional.models import LedgerRow, OrderEventRow, OrderRow, table_of
 from trading_engine.database.transactional.trading import report_of, select_reports
 from trading_engine.venue.order_state import OrderReport
+from trading_engine.venue.terms import Side
 
-order_events, ledger = table_of(OrderEventRow), table_of(LedgerRow)
+order_events, orders, ledger = table_of(OrderEventRow), table_of(OrderRow), table_of(LedgerRow)
 Item = TypeVar("Item")
 
 
@@ -59,6 +60,13 @@ class Movement(NamedTuple):
     is_paid_in: bool
     """From outside, or to there: no trade and no fee."""
     amount: int
+
+
+class Traded(NamedTuple):
+    """What an account bought of an instrument, less what it sold: lots, and ticks times lots."""
+
+    lots: int
+    value: int
 
 
 class ActivityRepository:
@@ -137,6 +145,30 @@ class ActivityRepository:
             return [
                 Movement(int(row[0]), row[1], row[2], bool(row[3]), int(row[4])) for row in connection.execute(query)
             ]
+
+        return await self._connections.run(Use.READ, work)
+
+    async def traded(self, account_id: int, *, after: int) -> dict[int, Traded]:
+        """By instrument, in the events after this one."""
+        sign = case((orders.c.side == int(Side.BUY), 1), else_=-1)
+        lots = order_events.c.fill_quantity_lots
+        query = (
+            select(
+                order_events.c.instrument_id,
+                func.sum(sign * lots),
+                func.sum(sign * lots * order_events.c.fill_price_ticks),
+            )
+            .join(orders, orders.c.order_id == order_events.c.order_id)
+            .where(
+                order_events.c.account_id == account_id,
+                order_events.c.trade_id.is_not(None),
+                order_events.c.event_sequence > after,
+            )
+            .group_by(order_events.c.instrument_id)
+        )
+
+        def work(connection: Connection) -> dict[int, Traded]:
+            return {row[0]: Traded(int(row[1]), int(row[2])) for row in connection.execute(query)}
 
         return await self._connections.run(Use.READ, work)
 

@@ -6,7 +6,7 @@ Events are numbered as in `venue.shards` and rows are in the order of these numb
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
-from trading_engine.database.transactional.activity import ActivityRepository, CashEntry, Movement, Window
+from trading_engine.database.transactional.activity import ActivityRepository, CashEntry, Movement, Traded, Window
 from trading_engine.database.transactional.venue_trading import report_in_venue
 from trading_engine.venue.order_state import OrderReport
 from trading_engine.venue.shards import NUMBERS_PER_SHARD, number_before
@@ -53,6 +53,13 @@ class VenueActivity:
                 since_ns=since_ns,
                 interval_ns=interval_ns,
             )
+        return found
+
+    async def traded(self, account_id: int, *, after: Sequence[int]) -> dict[int, Traded]:
+        """By instrument, on each shard in the events after the one of it."""
+        found: dict[int, Traded] = {}
+        for shard, first in enumerate(after):
+            found |= await self._shards[shard].traded(account_id, after=first - number_before(shard))
         return found
 
 

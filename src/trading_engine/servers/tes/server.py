@@ -334,7 +334,16 @@ class TradingEngineServer:
             keys,
             assets,
             orders,
-            Positions(assets, orders, self.market_data, self.readings, self._trading, self.decimals_of, time.time_ns),
+            Positions(
+                assets,
+                orders,
+                self.market_data,
+                self.readings,
+                self._trading,
+                self._activity,
+                self.decimals_of,
+                time.time_ns,
+            ),
             Account(
                 self.authentication,
                 self.market_data,

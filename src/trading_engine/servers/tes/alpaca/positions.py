@@ -1,10 +1,12 @@
 """`/v2/positions`: what an account has, and closing it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from trading_engine.database.transactional.activity import Traded
 from trading_engine.database.transactional.records import Position
+from trading_engine.database.transactional.venue_activity import VenueActivity
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.alpaca.assets import Assets
 from trading_engine.servers.tes.alpaca.errors import AlpacaError, invalid, not_found, translated, unprocessable
@@ -22,6 +24,7 @@ from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, t
 
 DAY_NS = 86_400 * 10**9
 RATIO_PLACES = 6
+NOTHING_TRADED = Traded(0, 0)
 PERCENT = 100
 
 
@@ -33,6 +36,7 @@ class Positions:
         market_data: MarketData,
         readings: Readings,
         trading: VenueTrading,
+        activity: VenueActivity,
         decimals_of: Callable[[str], int],
         now_ns: Callable[[], int],
     ) -> None:
@@ -41,16 +45,18 @@ class Positions:
         self._market_data = market_data
         self._readings = readings
         self._trading = trading
+        self._activity = activity
         self._decimals_of = decimals_of
         self._now_ns = now_ns
 
     # Reading
 
     async def positions(self, principal: Principal) -> list[dict[str, Any]]:
-        return [await self._view(position) for position in await self._held(principal)]
+        return await self._views(principal, await self._held(principal))
 
     async def position(self, principal: Principal, name: str) -> dict[str, Any]:
-        return await self._view(await self._one(principal, name))
+        (view,) = await self._views(principal, [await self._one(principal, name)])
+        return view
 
     async def _held(self, principal: Principal) -> list[Position]:
         await self._readings.barrier()
@@ -64,14 +70,25 @@ class Positions:
                 return position
         raise not_found("position does not exist")
 
-    async def _view(self, position: Position) -> dict[str, Any]:
+    async def _views(self, principal: Principal, positions: Sequence[Position]) -> list[dict[str, Any]]:
+        midnight_ns = self._now_ns() // DAY_NS * DAY_NS
+        before = await self._trading.last_reports_before(principal.account_id, midnight_ns)
+        traded = await self._activity.traded(principal.account_id, after=before)
+        return [
+            await self._view(position, traded.get(position.instrument_id, NOTHING_TRADED), midnight_ns)
+            for position in positions
+        ]
+
+    async def _view(self, position: Position, today: Traded, midnight_ns: int) -> dict[str, Any]:
         market = self._market_data.markets[position.instrument_id]
         decimals = self._decimals_of(market.instrument.currency)
-        return position_view(position, market, decimals, await self._last_close(market))
+        last_close = await self._last_close(market, midnight_ns)
+        return position_view(position, market, decimals, last_close) | day_fields(
+            position, market, decimals, last_close, today
+        )
 
-    async def _last_close(self, market: Market) -> int | None:
+    async def _last_close(self, market: Market, midnight_ns: int) -> int | None:
         """In ticks: the last price of the days before this one (UTC), before the first trade the reference price."""
-        midnight_ns = self._now_ns() // DAY_NS * DAY_NS
         candles = await self._trading.candles(market.instrument.instrument_id, DAY_NS, end_ns=midnight_ns, limit=1)
         return candles[-1].close_ticks if candles else market.instrument.reference_price_ticks or None
 
@@ -130,7 +147,7 @@ class Positions:
 
 
 def position_view(position: Position, market: Market, decimals: int, last_close: int | None) -> dict[str, Any]:
-    """What there is no price for is null, and so is profit within the day: the venue does not keep it apart."""
+    """What there is no price for is null."""
     instrument, price = market.instrument, market.price_ticks
     value, unrealized = market_value_of(position, market), unrealized_pnl_of(position, market)
     change = None if price is None or last_close is None else ratio(price - last_close, last_close)
@@ -148,11 +165,23 @@ def position_view(position: Position, market: Market, decimals: int, last_close:
         "market_value": None if value is None else minor_to_amount(value, decimals),
         "unrealized_pl": None if unrealized is None else minor_to_amount(unrealized, decimals),
         "unrealized_plpc": None if unrealized is None else ratio(unrealized, abs(position.cost)),
-        "unrealized_intraday_pl": None,
-        "unrealized_intraday_plpc": None,
         "current_price": None if price is None else ticks_to_price(price, instrument),
         "lastday_price": None if last_close is None else ticks_to_price(last_close, instrument),
         "change_today": change,
+    }
+
+
+def day_fields(
+    position: Position, market: Market, decimals: int, last_close: int | None, today: Traded
+) -> dict[str, str | None]:
+    """What the position is worth now, less what it was at the last close, less what was paid for it since; without fees."""
+    if market.price_ticks is None or last_close is None:
+        return {"unrealized_intraday_pl": None, "unrealized_intraday_plpc": None}
+    at_first = last_close * (position.quantity_lots - today.lots)
+    profit = market.price_ticks * position.quantity_lots - at_first - today.value
+    return {
+        "unrealized_intraday_pl": minor_to_amount(profit * market.instrument.tick_value, decimals),
+        "unrealized_intraday_plpc": ratio(profit, abs(at_first) + max(0, today.value)),
     }
 
 
