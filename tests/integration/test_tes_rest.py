@@ -444,6 +444,7 @@ async def test_instruments_are_described(ann: Trader) -> None:
         "maker_fee_bp": "1",
         "taker_fee_bp": "3",
         "phase": "continuous",
+        "shard": 0,
     }
 
 

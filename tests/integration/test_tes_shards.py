@@ -139,6 +139,8 @@ async def test_money_is_moved_to_where_it_is_needed(venue: Venue) -> None:
         "status": "completed",
     }
     assert await cash_of(ann) == ("1000000.00", ["250000.00", "750000.00"])
+    shards = {item["symbol"]: item["shard"] for item in (await ann.get("/v1/instruments"))["instruments"]}
+    assert shards == {"AAPL": 0, "COIN": 1}
     assert (await ann.request("POST", "/v1/orders", json=dear)).status_code == 201
     assert (await transfer(ann, "250000.00")).status_code == 200
     assert await cash_of(ann) == ("1000000.00", ["250000.00", "750000.00"]), "the same transfer once"

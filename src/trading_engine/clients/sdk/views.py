@@ -229,6 +229,8 @@ class Instrument(View, frozen=True, kw_only=True):
     maker_fee_bp: Decimal
     taker_fee_bp: Decimal
     phase: str
+    shard: int = 0
+    """Whose cash pays for it, where a venue has several."""
 
 
 class Level(msgspec.Struct, frozen=True, array_like=True):

@@ -12,6 +12,7 @@ import msgspec
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, parse_decimal, ticks_to_price
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus
+from trading_engine.venue.shards import shard_of_instrument
 from trading_engine.venue.terms import (
     OrderType,
     PegPrice,
@@ -184,6 +185,7 @@ class InstrumentView(msgspec.Struct, frozen=True):
     maker_fee_bp: str
     taker_fee_bp: str
     phase: str
+    shard: int
 
 
 def order_view(order: OrderState, instrument: Instrument) -> OrderView:
@@ -315,4 +317,5 @@ def instrument_view(instrument: Instrument, phase: TradingPhase, decimals: int) 
         maker_fee_bp=ppm_as_basis_points(instrument.maker_fee_ppm),
         taker_fee_bp=ppm_as_basis_points(instrument.taker_fee_ppm),
         phase=PHASE_NAMES[phase],
+        shard=shard_of_instrument(instrument.instrument_id),
     )

@@ -38,6 +38,7 @@ INSTRUMENT = {
     "maker_fee_bp": "1",
     "taker_fee_bp": "3",
     "phase": "continuous",
+    "shard": 0,
 }
 BOOK = {
     "symbol": "AAPL",

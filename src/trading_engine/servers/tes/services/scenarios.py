@@ -22,6 +22,7 @@ from trading_engine.servers.tes.models.requests import (
     order_id_of,
 )
 from trading_engine.servers.tes.models.views import PHASE_NAMES, OrderView, order_view, rfc3339
+from trading_engine.servers.tes.services.account_reset import require_done
 from trading_engine.servers.tes.services.accounts import Accounts
 from trading_engine.servers.tes.services.administration import account_id_of
 from trading_engine.servers.tes.services.authentication import Authentication
@@ -32,10 +33,11 @@ from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.troubles import Trouble, TroubledGateway
 from trading_engine.venue.commands import AdjustCash, AdjustPosition, AnyCommand, PlaceOrder, SetTradingPhase
 from trading_engine.venue.conversion import lots_to_quantity
-from trading_engine.venue.events import CommandRefused, OrderRejected
+from trading_engine.venue.events import OrderRejected
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import OrderState
 from trading_engine.venue.reasons import Reason
+from trading_engine.venue.shards import shard_of_instrument
 from trading_engine.venue.terms import OrderType, Side, TimeInForce, TradingPhase
 
 REJECTIONS_MAX = 1_000_000
@@ -187,12 +189,12 @@ class Scenarios:
         if order.side is Side.BUY:
             await self._do(AdjustPosition(account_id, instrument.instrument_id, lots, "scenario"))
         value = 2 * order.price_ticks * lots * instrument.tick_value
-        await self._do(AdjustCash(account_id, instrument.currency, value, "scenario"))
+        cash = AdjustCash(account_id, instrument.currency, value, "scenario")
+        shard = shard_of_instrument(instrument.instrument_id)
+        require_done(await self._gateway.shards[shard].submit(cash))
 
     async def _do(self, command: AnyCommand) -> None:
-        outcome = await self._gateway.submit(command)
-        if isinstance(event := outcome.batch.events[0], CommandRefused):
-            raise refusal(event.reason)
+        require_done(await self._gateway.submit(command))
 
     # The clock
 

@@ -15,14 +15,26 @@ from trading_engine.venue.commands import (
     CancelOrder,
     CancelOrderGroup,
     MassCancel,
-    PlaceOrder,
     PlaceOrderGroup,
     ReplaceOrder,
+    ReportDisconnect,
+    SetCancelOnDisconnect,
     SetCountdown,
+    SetKillSwitch,
+    SetMargin,
+    SetRiskLimits,
+    SetTradingPhase,
+    SuspendAccount,
 )
 from trading_engine.venue.events import CancelRejected, CommandRefused
 from trading_engine.venue.order_state import LiveOrders
 from trading_engine.venue.shards import number_before, shard_of_instrument, shard_of_number
+
+OF_ALL_SHARDS = (
+    *(CancelOrder, ReplaceOrder, MassCancel, SetCountdown, SetCancelOnDisconnect, ReportDisconnect),
+    *(SuspendAccount, SetKillSwitch, SetRiskLimits, SetMargin, SetTradingPhase),
+)
+"""What may be done several times over. Money, which may not, is for one shard: `shards` has the way to each."""
 
 
 class VenueGateway:
@@ -92,10 +104,12 @@ class VenueGateway:
                 return self._of_number(order_id)
             case CancelOrderGroup(group_id=group_id):
                 return self._of_number(group_id)
-            case PlaceOrder() | MassCancel() | SetCountdown() if command.instrument_id:
-                return self.shards[shard_of_instrument(command.instrument_id)]
             case PlaceOrderGroup(orders=(first, *_)):
                 return self.shards[shard_of_instrument(first.instrument_id)]
+        instrument_id: int = getattr(command, "instrument_id", 0)
+        if instrument_id:
+            return self.shards[shard_of_instrument(instrument_id)]
+        assert isinstance(command, OF_ALL_SHARDS), f"{command} has to be sent to a shard"
         return None
 
     def _of_number(self, number: int) -> Gateway:
