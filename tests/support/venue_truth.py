@@ -2,11 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import cast
 
 from sqlalchemy import Connection, select
 
-from support.order_book_server import Trader, replayed, require_dense, trading
+from support.killed_server import connected
+from support.order_book_server import replayed, require_dense
 from support.tes_venue import eventually
 from support.venue_life import REPEATER_CASH, Life
 from support.venue_under_load import STARTING_CASH, STARTING_LOTS, USERS, Record, check_user, client_of, orders_of
@@ -18,7 +21,15 @@ from trading_engine.database.analytics.models import Base
 from trading_engine.database.connections import Use
 from trading_engine.database.errors import DatabaseUnavailable
 from trading_engine.database.historical.opening import open_history
-from trading_engine.messaging.schemas import event_stream
+from trading_engine.messaging.broker import MessageBroker, StreamMessage
+from trading_engine.messaging.schemas import (
+    VenueQuery,
+    decode_batch,
+    decode_status,
+    encode,
+    event_stream,
+    venue_calls,
+)
 from trading_engine.shared.config import Config
 from trading_engine.venue import events as e
 from trading_engine.venue.events import EventBatch
@@ -76,20 +87,22 @@ async def check_told(client: AsyncClient, record: Record) -> None:
 
 async def settled_stream(config: Config) -> list[EventBatch]:
     """All events, when no money is on its way to another shard any more."""
-    async with asyncio.timeout(SETTLED_WITHIN_S), trading(config, "settled") as trader:
-        while True:
-            status = await trader.status(state_hash=False)
-            while last_event(trader) < status.event_sequence:
-                await trader.read_more()
-            kinds = Counter(type(event) for batch in trader.batches for event in batch.events)
-            if kinds[e.TransferBegun] == sum(kinds[kind] for kind in ENDS):
-                require_dense(trader.batches)
-                return trader.batches
-            await trader.read_more()
+    batches: list[EventBatch] = []
+    async with asyncio.timeout(SETTLED_WITHIN_S), connected(config) as broker:
+        events = broker.stream_consumer(event_stream(config.obs.shard)).messages(0)
+        async with aclosing(cast(AsyncGenerator[Sequence[StreamMessage], None], events)) as stream:
+            async for messages in stream:
+                batches += [decode_batch(message.payload) for message in messages]
+                kinds = Counter(type(event) for batch in batches for event in batch.events)
+                is_settled = kinds[e.TransferBegun] == sum(kinds[kind] for kind in ENDS)
+                if is_settled and batches[-1].last_event_sequence == await venue_sequence(broker, config.obs.shard):
+                    break
+    require_dense(batches)
+    return batches
 
 
-def last_event(trader: Trader) -> int:
-    return trader.batches[-1].last_event_sequence if trader.batches else 0
+async def venue_sequence(broker: MessageBroker, shard: int) -> int:
+    return decode_status(await broker.call(venue_calls(shard), encode(VenueQuery()))).event_sequence
 
 
 async def until_projected(config: Config, event_sequence: int) -> None:
