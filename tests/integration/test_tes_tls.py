@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,10 @@ from msgspec.structs import replace
 
 from support.tes_venue import DEADLINE_S, PASSWORD, ObsHandle, TesHandle, eventually, running_venue, venue_config
 from trading_engine.cli import main
+from trading_engine.clients import AsyncClient
+from trading_engine.clients.sdk import views
+from trading_engine.clients.sdk.async_stream import AsyncStream
+from trading_engine.clients.sdk.errors import Disconnected
 from trading_engine.servers.tes import server
 from trading_engine.servers.tes.server import run_until
 from trading_engine.servers.tes.tls import UnsafePlainHttp
@@ -79,6 +84,40 @@ async def test_everything_is_served_over_tls_and_nothing_without(
             return tes.connection_count == 0
 
         await eventually(is_forgotten)
+    finally:
+        await tes.stop()
+        await obs.stop()
+
+
+async def until_first_order(stream: AsyncStream) -> AsyncIterator[views.OrderUpdate]:
+    async for event in stream:
+        if isinstance(event, views.OrderUpdate):
+            yield event
+            return
+
+
+async def test_python_client_trades_over_tls_with_an_authority_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    config = tls_config(tmp_path)
+    obs, tes = ObsHandle(config), TesHandle(config)
+    await obs.start()
+    await tes.start()
+    try:
+        await tes.ready()
+        url = f"https://localhost:{tes.port}"
+        async with AsyncClient(url, username="ann", password=PASSWORD) as ann, ann.stream() as stream:
+            await stream.subscribe_orders()
+            order = await ann.place("AAPL", "buy", 1, price="150.00")
+            async with asyncio.timeout(DEADLINE_S):
+                told = [event.order.order_id async for event in until_first_order(stream)]
+            assert told == [order.order_id]
+        monkeypatch.delenv("SSL_CERT_FILE")
+        async with AsyncClient(url, username="ann", password=PASSWORD, repeat_for_s=0) as stranger:
+            with pytest.raises(Disconnected, match="CERTIFICATE_VERIFY_FAILED"):
+                await stranger.me()
     finally:
         await tes.stop()
         await obs.stop()

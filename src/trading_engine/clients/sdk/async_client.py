@@ -14,7 +14,15 @@ from trading_engine.clients.sdk.calls import KeyTerms, Number, OrderTerms
 from trading_engine.clients.sdk.client import BASE_URL, PAGE, READY_POLL_S, READY_TIMEOUT_S, credentials_of
 from trading_engine.clients.sdk.errors import Disconnected, MatchingUnavailable
 from trading_engine.clients.sdk.session import REPEAT_FOR_S, Exchange, NoReply, Reply, Session, Steps
-from trading_engine.clients.sdk.transport import LIMITS, TIMEOUT, is_loopback, request_arguments, to_no_reply, to_reply
+from trading_engine.clients.sdk.transport import (
+    LIMITS,
+    TIMEOUT,
+    is_loopback,
+    request_arguments,
+    to_no_reply,
+    to_reply,
+    verification,
+)
 from trading_engine.clients.sdk.views import (
     ApiKey,
     BatchResult,
@@ -74,6 +82,7 @@ class AsyncClient:
             timeout=TIMEOUT,
             limits=LIMITS,
             trust_env=not is_loopback(self.base_url),
+            verify=verification(self.base_url),
             headers=headers,
         )
 

@@ -23,7 +23,15 @@ from trading_engine.clients.sdk.session import (
     Steps,
 )
 from trading_engine.clients.sdk.stream import Stream
-from trading_engine.clients.sdk.transport import LIMITS, TIMEOUT, is_loopback, request_arguments, to_no_reply, to_reply
+from trading_engine.clients.sdk.transport import (
+    LIMITS,
+    TIMEOUT,
+    is_loopback,
+    request_arguments,
+    to_no_reply,
+    to_reply,
+    verification,
+)
 from trading_engine.clients.sdk.views import (
     ApiKey,
     BatchResult,
@@ -91,7 +99,11 @@ class Client:
         self.base_url = base_url.rstrip("/")
         self._session = Session(credentials_of(username, password, api_key, api_secret), repeat_for_s=repeat_for_s)
         self._http = httpx.Client(
-            base_url=self.base_url, timeout=TIMEOUT, limits=LIMITS, trust_env=not is_loopback(self.base_url)
+            base_url=self.base_url,
+            timeout=TIMEOUT,
+            limits=LIMITS,
+            trust_env=not is_loopback(self.base_url),
+            verify=verification(self.base_url),
         )
 
     def __enter__(self) -> Self:

@@ -1,5 +1,6 @@
 """Between `Session`'s steps and httpx: a request out, a `Reply` or `NoReply` back."""
 
+import ssl
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -27,6 +28,11 @@ def is_loopback(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def verification(base_url: str) -> ssl.SSLContext | bool:
+    """Whom to believe that it is the venue: also the authorities of SSL_CERT_FILE or SSL_CERT_DIR, whether proxies are used or not."""
+    return httpx.create_ssl_context() if urlsplit(base_url).scheme == "https" else True
 
 
 def websocket_url(base_url: str) -> str:
