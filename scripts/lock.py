@@ -34,9 +34,9 @@ EXPORTS: dict[str, list[str]] = {
 }
 BOOTSTRAP = "bootstrap.txt"
 CLIENTS = ["clients.txt", "binance-connector.txt", "alpaca-py.txt", "quickfix.txt"]
-LARGE_CLIENTS = ["freqtrade.txt", "nautilus.txt"]
-"""Of more than half a gigabyte each: only `make soak` installs them and runs their tests."""
-WITHOUT_WHEELS: dict[str, list[str]] = {"freqtrade.txt": ["sdnotify"]}
+LARGE_CLIENTS = ["freqtrade.txt", "nautilus.txt", "cryptofeed.txt"]
+"""Of more than 300 MB, or to be compiled: only `make soak` installs them and runs their tests."""
+WITHOUT_WHEELS: dict[str, list[str]] = {"freqtrade.txt": ["sdnotify"], "cryptofeed.txt": ["cryptofeed", "yapic-json"]}
 """Packages that are released as sources only, and built where they are installed."""
 NEWER_LINUX = {
     "x86_64-unknown-linux-gnu": "x86_64-manylinux_2_35",

@@ -79,7 +79,7 @@ def snippets_of(document: Path, language: str = "python") -> list[str]:
 
 def pointed_at(venue: Venue, snippet: str) -> str:
     """A document's example, with the address of this venue."""
-    return snippet.replace("127.0.0.1:8000", venue.tes.url.removeprefix("http://"))
+    return snippet.replace("127.0.0.1:8000", venue.tes.url.partition("://")[2])
 
 
 async def run_snippet(venue: Venue, environment: str, snippet: str) -> str:

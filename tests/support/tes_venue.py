@@ -5,6 +5,7 @@ The OBS can be stopped and started again on the same data, the TES too; both are
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -136,7 +137,7 @@ class TesHandle:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._config.tes.tls_certificate else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def connection_count(self) -> int:
@@ -272,12 +273,14 @@ class Socket:
 class Venue:
     """OBS, one for each shard, and TES together."""
 
-    def __init__(self, config: Config, mounts: tuple[tuple[str, ASGIApp], ...] = ()) -> None:
+    def __init__(
+        self, config: Config, mounts: tuple[tuple[str, ASGIApp], ...] = (), verify: ssl.SSLContext | bool = True
+    ) -> None:
         self.config = config
         self.shards = [ObsHandle(config.of_shard(shard)) for shard in config.shards]
         self.obs = self.shards[0]
         self.tes = TesHandle(config, mounts)
-        self.http = httpx.AsyncClient(trust_env=False)
+        self.http = httpx.AsyncClient(trust_env=False, verify=verify)
 
     @property
     def server(self) -> TradingEngineServer:
@@ -324,8 +327,11 @@ class Venue:
 
 
 @asynccontextmanager
-async def running_venue(config: Config, mounts: tuple[tuple[str, ASGIApp], ...] = ()) -> AsyncIterator[Venue]:
-    venue = await Venue(config, mounts).start()
+async def running_venue(
+    config: Config, mounts: tuple[tuple[str, ASGIApp], ...] = (), verify: ssl.SSLContext | bool = True
+) -> AsyncIterator[Venue]:
+    """`verify` is what its own client trusts, where it serves TLS."""
+    venue = await Venue(config, mounts, verify).start()
     try:
         yield venue
     finally:
