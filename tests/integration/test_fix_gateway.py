@@ -187,6 +187,16 @@ async def test_order_that_comes_again_is_the_same_order_and_another_of_its_name_
         assert shown(await ann.report(), 11, 150, 103) == ["d2", "8", "6"]
 
 
+async def test_same_order_sent_twice_at_once_is_entered_once(gateway: FixGateway) -> None:
+    async with gateway.client(comp_id="AT-ONCE") as ann:
+        await ann.log_on()
+        for _ in range(3):
+            ann.order("o1", "1", "10", "230.00")
+        told = [shown(await ann.report(), 11, 37, 150) for _ in range(3)]
+        assert [report[2] for report in told] == ["0", "I", "I"]
+        assert len({report[1] for report in told}) == 1
+
+
 async def test_requests_that_follow_each_other_at_once_refer_to_each_other(gateway: FixGateway) -> None:
     async with gateway.client(comp_id="CHAIN") as ann:
         await ann.log_on()

@@ -1,6 +1,7 @@
 """The gateway as a process of its own, killed while orders go through it: each is entered once, and each is answered."""
 
 import asyncio
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from trading_engine.clients import Client
 
 KILLS = 4
 ORDERS_EACH = 40
+SOAK_KILLS = 30
 CONFIG = Path(__file__).parents[2] / "config" / "dev.yaml"
 USER = {"username": "ann", "password": "long-enough-password", "cash": {"USD": "100000000.00"}}
 
@@ -23,6 +25,7 @@ class Killed:
     def __init__(self, venue: VenueProcesses, port: int) -> None:
         self.client = FixClient(port, "ann")
         self.accepted: Counter[str] = Counter()
+        self.refused: set[str] = set()
         self._numbers: set[int] = set()
         self._venue = venue
         self._port = port
@@ -46,15 +49,31 @@ class Killed:
     async def take_until_answered(self, names: set[str]) -> None:
         """Take reports until all of these orders have been accepted; send again what is asked for."""
         while not names <= self.accepted.keys():
-            message = await self.client.next("8", "2", "5")
-            if message.msg_type == "2":
-                self.client.send_again(int(message.get(7)))
-                continue
-            assert message.msg_type == "8", message
-            number = int(message.get(34))
-            if number not in self._numbers and message.get(150) == "0":
-                self.accepted[message.get(11)] += 1
-            self._numbers.add(number)
+            await self._take()
+
+    async def take_until_settled(self, names: set[str]) -> None:
+        """The same, where orders may be refused; what became of an order is asked for where the venue could not say."""
+        while not names <= self.accepted.keys() | self.refused:
+            await self._take()
+
+    async def _take(self) -> None:
+        message = await self.client.next("8", "2", "5", "j")
+        name = message.get(11) or message.get(379)
+        if message.msg_type == "2":
+            self.client.send_again(int(message.get(7)))
+            return
+        assert message.msg_type in "8j", message
+        number = int(message.get(34))
+        if number in self._numbers:
+            return
+        self._numbers.add(number)
+        if message.msg_type == "j":
+            self.client.order(name, "1", "1", "200.00", (59, "1"))
+        elif message.get(150) == "0":
+            self.accepted[name] += 1
+            self.refused.discard(name)
+        elif message.get(150) == "8":
+            self.refused.add(name)
 
 
 @pytest.mark.spread
@@ -84,5 +103,45 @@ async def test_gateway_killed_under_orders_enters_and_answers_each_once(tmp_path
         with Client(venue.url, username="ann", password=str(USER["password"])) as client:
             assert Counter(order.client_order_id for order in client.all_orders("all")) == dict.fromkeys(names, 1)
         assert venue.stop("fix") == 0
+    finally:
+        venue.close()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(3))
+async def test_gateway_and_servers_killed_at_random_under_orders_lose_and_double_nothing(
+    tmp_path: Path, seed: int
+) -> None:
+    """What was accepted is in the venue, and the other way round; each once. Orders may be refused while a server is away."""
+    chance = random.Random(seed)
+    venue = VenueProcesses(tmp_path, yaml.safe_load(CONFIG.read_text()) | {"demo": {"users": [USER]}})
+    services = {"obs": ("-s", "OBS"), "tes": ("-s", "TES")}
+    try:
+        venue.start_servers()
+        venue.wait_ready()
+        killed = Killed(venue, free_port())
+        killed.start_gateway()
+        await killed.log_on()
+        sent: set[str] = set()
+        for kill in range(SOAK_KILLS):
+            fresh = {f"n{kill}-{number}" for number in range(ORDERS_EACH)}
+            for name in sorted(fresh):
+                killed.client.order(name, "1", "1", "200.00", (59, "1"))
+            sent |= fresh
+            await killed.take_until_settled(set(sorted(sent)[: chance.randrange(len(sent))]))
+            victim = chance.choice(["fix", "obs", "tes"])
+            venue.kill(victim)
+            if victim == "fix":
+                killed.client.drop()
+                killed.start_gateway()
+                await killed.log_on()
+            else:
+                venue.start(victim, *services[victim])
+                venue.wait_ready()
+        await killed.take_until_settled(sent)
+        assert set(killed.accepted.values()) == {1}, seed
+        with Client(venue.url, username="ann", password=str(USER["password"])) as client:
+            entered = Counter(order.client_order_id for order in client.all_orders("all"))
+        assert entered == killed.accepted, seed
     finally:
         venue.close()

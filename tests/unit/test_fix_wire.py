@@ -9,6 +9,7 @@ import pytest
 
 from support.fix_scene import NOON, Stage
 from trading_engine.servers.fix.clock import seconds_of, timestamp, timestamp_of, utc_timestamp
+from trading_engine.servers.fix.dictionary import DEFINITIONS
 from trading_engine.servers.fix.session import Phase
 from trading_engine.servers.fix.wire import DATA_LENGTHS, Framer, Garbled, Message, body_of, decode, frame_of
 
@@ -84,6 +85,40 @@ def lie_about_length(data: bytearray, chance: random.Random) -> None:
 
 
 MUTATIONS: list[Callable[[bytearray, random.Random], None]] = [flip, cut, drop_piece, insert, lie_about_length]
+TAGS = [
+    11,
+    41,
+    55,
+    54,
+    60,
+    38,
+    40,
+    44,
+    98,
+    108,
+    7,
+    16,
+    36,
+    123,
+    112,
+    262,
+    263,
+    264,
+    267,
+    269,
+    146,
+    453,
+    448,
+    95,
+    96,
+    0,
+    -1,
+    43,
+    122,
+    999999,
+]
+RIGHT = {11: "A", 40: "2", 41: "B", 55: "AAPL", 60: utc_timestamp(NOON), 98: "0", 108: "30", 585: "7", 530: "7"}
+"""Of required fields; 1 is right for all others."""
 VALUES = [
     "",
     "0",
@@ -107,44 +142,25 @@ def wild_message(chance: random.Random, number: int) -> bytes:
     kind = chance.choice(
         ["0", "1", "2", "3", "4", "5", "A", "D", "F", "G", "H", "V", "q", "x", "AF", "j", "zz", "", "8"]
     )
-    tags = [
-        11,
-        41,
-        55,
-        54,
-        60,
-        38,
-        40,
-        44,
-        98,
-        108,
-        7,
-        16,
-        36,
-        123,
-        112,
-        262,
-        263,
-        264,
-        267,
-        269,
-        146,
-        453,
-        448,
-        95,
-        96,
-        0,
-        -1,
-        43,
-        122,
-        999999,
-    ]
-    header = [(35, kind), (34, str(number)), (49, "TRADER"), (52, utc_timestamp(NOON)), (56, "VENUE")]
+    header = header_of(kind, number)
     if chance.random() < 0.3:
-        header[chance.randrange(1, 5)] = (chance.choice(tags), chance.choice(VALUES))
-    body = [(tag, chance.choice(VALUES)) for tag in chance.choices(tags, k=chance.randint(0, 12))]
-    raw = "".join(f"{tag}={value}\x01" for tag, value in body).encode("latin-1", "replace")
-    return frame_of("FIX.4.4", header, raw)
+        header[chance.randrange(1, 5)] = (chance.choice(TAGS), chance.choice(VALUES))
+    body = [(tag, chance.choice(VALUES)) for tag in chance.choices(TAGS, k=chance.randint(0, 12))]
+    return frame_of("FIX.4.4", header, body_of(body))
+
+
+def nearly_right_message(chance: random.Random, number: int) -> bytes:
+    """Whole but for one value."""
+    kind, definition = chance.choice(list(DEFINITIONS.items()))
+    body = [(tag, RIGHT.get(tag, "1")) for tag in definition.required]
+    if body and chance.random() < 0.8:
+        position = chance.randrange(len(body))
+        body[position] = (body[position][0], chance.choice(VALUES))
+    return frame_of("FIX.4.4", header_of(kind, number), body_of(body))
+
+
+def header_of(kind: str, number: int) -> list[tuple[int, str]]:
+    return [(35, kind), (34, str(number)), (49, "TRADER"), (52, utc_timestamp(NOON)), (56, "VENUE")]
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -160,8 +176,9 @@ def test_session_that_is_sent_anything_goes_on_or_ends_and_never_breaks(seed: in
             stage.send(frame_of("FIX.4.4", logon, b"98=0\x01108=30\x01141=Y\x01"))
             assert stage.session.phase is Phase.ACTIVE
             next_number = 2
-        data = bytearray(wild_message(chance, max(0, next_number + chance.choice([0, 0, 0, 0, -1, 1, 1000]))))
-        if chance.random() < 0.5:
+        make = chance.choice([wild_message, nearly_right_message])
+        data = bytearray(make(chance, max(0, next_number + chance.choice([0, 0, 0, 0, -1, 1, 1000]))))
+        if chance.random() < 0.3:
             chance.choice(MUTATIONS)(data, chance)
         stage.send(bytes(data))
         stage.commit()

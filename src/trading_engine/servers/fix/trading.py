@@ -163,7 +163,7 @@ class Trading:
 
     def deliver(self, message: Message) -> None:
         name = message.get(Tag.CL_ORD_ID)
-        refers_to = name if message.msg_type == MsgType.ORDER_STATUS_REQUEST else message.get(Tag.ORIG_CL_ORD_ID)
+        refers_to = message.get(Tag.ORIG_CL_ORD_ID) or name
         task = self._start_task(self._handle(message, self._naming.get(refers_to)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
