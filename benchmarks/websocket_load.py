@@ -26,6 +26,7 @@ NO_MASK = bytes(4)
 FRAME_16 = 126
 FRAME_64 = 127
 OPCODE_PING, OPCODE_CLOSE = 0x9, 0x8
+CANCEL_AGAIN_S = 0.05
 
 
 class Result(msgspec.Struct):
@@ -76,6 +77,8 @@ class Client(asyncio.Protocol):
         self._in_flight = 0
         self._last_id = 0
         self._sent_ns: dict[int, int] = {}
+        self._canceling: dict[int, bytes] = {}
+        """Order ids, of cancels at a fixed pace: one that is refused is sent again, or open orders would pile up to the venue's limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -172,7 +175,8 @@ class Client(asyncio.Protocol):
         self._results[answer.op] += 1
         if answer.op == "place":
             assert answer.result is not None
-            return self._request(b'{"op":"cancel","order_id":"%s"', answer.result.order_id.encode())
+            return self._cancel(answer.result.order_id.encode())
+        self._canceling.pop(answer.id, None)
         if self._is_stopping or self._interval_ns:
             self._in_flight -= 1
             return b""
@@ -185,15 +189,24 @@ class Client(asyncio.Protocol):
                 raise RuntimeError(payload[:500].decode())
             del self._sent_ns[answer.id]
             self._results["refused"] += 1
-            self._in_flight -= 1
+            order_id = self._canceling.pop(answer.id, None)
+            if order_id is None:
+                self._in_flight -= 1
+            else:
+                asyncio.get_running_loop().call_later(
+                    CANCEL_AGAIN_S, lambda: self._transport.write(self._cancel(order_id))
+                )
         return b""
 
     def _place(self) -> bytes:
         number = self._next_id()
         return frame(self._place_head + b'"id": %d' % number + self._place_tail)
 
-    def _request(self, text: bytes, order_id: bytes) -> bytes:
-        return frame((text + b',"id":%d}') % (order_id, self._next_id()))
+    def _cancel(self, order_id: bytes) -> bytes:
+        number = self._next_id()
+        if self._interval_ns:
+            self._canceling[number] = order_id
+        return frame(b'{"op":"cancel","order_id":"%s","id":%d}' % (order_id, number))
 
     def _next_id(self) -> int:
         self._last_id += 1

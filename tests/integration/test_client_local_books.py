@@ -98,14 +98,14 @@ async def test_local_books_are_the_venues_over_a_random_session_whatever_is_lost
         await stream.subscribe_book_orders("AAPL")
         reading = asyncio.create_task(read(stream))
         await asyncio.gather(*(trade(user, random.Random(rng.random())) for user in (ann, bob)))
-        levels, orders = await ann.book("AAPL", depth=1000), await ann.book_orders("AAPL")
+        levels, orders = await ann.book("AAPL", depth=1000), await ann.book_orders("AAPL", depth=1000)
 
         async def is_the_same() -> bool:
             """A last message that is lost shows with the next one: so something goes on happening."""
             nonlocal levels, orders
             if loss:
                 await ann.place("AAPL", "buy", 1, price=Decimal("200.00"), time_in_force="gtc")
-            levels, orders = await ann.book("AAPL", depth=1000), await ann.book_orders("AAPL")
+            levels, orders = await ann.book("AAPL", depth=1000), await ann.book_orders("AAPL", depth=1000)
             book, book_orders = stream.book("AAPL"), stream.book_orders("AAPL")
             return (
                 book.is_current and book_orders.is_current and book.sequence == book_orders.sequence == levels.sequence

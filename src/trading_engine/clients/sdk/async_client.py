@@ -250,9 +250,9 @@ class AsyncClient:
     async def book(self, symbol: str, *, depth: int = 50) -> Book:
         return await self._run(self._session.perform(calls.book(symbol, depth)))
 
-    async def book_orders(self, symbol: str) -> BookOrders:
-        """The book order by order."""
-        return await self._run(self._session.perform(calls.book_orders(symbol)))
+    async def book_orders(self, symbol: str, *, depth: int = 50) -> BookOrders:
+        """The orders of so many levels of each side."""
+        return await self._run(self._session.perform(calls.book_orders(symbol, depth)))
 
     async def market_session(self, symbol: str) -> MarketSession:
         """The phase, what an auction would come to, halts and limit bands."""

@@ -369,8 +369,9 @@ def book(symbol: str, depth: int) -> Call[Book]:
     return Call("GET", path, _read_book, query=_query(depth=depth), needs_login=False)
 
 
-def book_orders(symbol: str) -> Call[BookOrders]:
-    return Call("GET", f"/v1/instruments/{_segment(symbol)}/l3", _read_book_orders, needs_login=False)
+def book_orders(symbol: str, depth: int) -> Call[BookOrders]:
+    path = f"/v1/instruments/{_segment(symbol)}/l3"
+    return Call("GET", path, _read_book_orders, query=_query(depth=depth), needs_login=False)
 
 
 def market_session(symbol: str) -> Call[MarketSession]:

@@ -268,9 +268,9 @@ class Client:
     def book(self, symbol: str, *, depth: int = 50) -> Book:
         return self._run(self._session.perform(calls.book(symbol, depth)))
 
-    def book_orders(self, symbol: str) -> BookOrders:
-        """The book order by order."""
-        return self._run(self._session.perform(calls.book_orders(symbol)))
+    def book_orders(self, symbol: str, *, depth: int = 50) -> BookOrders:
+        """The orders of so many levels of each side."""
+        return self._run(self._session.perform(calls.book_orders(symbol, depth)))
 
     def market_session(self, symbol: str) -> MarketSession:
         """The phase, what an auction would come to, halts and limit bands."""

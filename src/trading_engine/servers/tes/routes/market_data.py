@@ -179,8 +179,8 @@ def add_price_routes(
         summary="The order book order by order, first in the queue first",
         **described(OrdersView, ORDERS, errors=("UNKNOWN_INSTRUMENT", "MATCHING_UNAVAILABLE"), public=True),
     )
-    async def orders(symbol: Symbol) -> Response:
-        return answer(market_of(symbol).orders_view())
+    async def orders(symbol: Symbol, depth: Annotated[int, Query(ge=1, le=DEPTH_MAX)] = 50) -> Response:
+        return answer(market_of(symbol).orders_view(depth))
 
     @router.get(
         "/instruments/{symbol}/session",

@@ -259,6 +259,7 @@ class Market:
         self.books: PublicBooks | None = None
         """Those of the shard, order by order; None until they have begun."""
         self._snapshot_frame: tuple[int, bytes] | None = None
+        self._orders_frame: tuple[int, bytes] | None = None
 
     @property
     def phase(self) -> TradingPhase:
@@ -346,11 +347,18 @@ class Market:
             self._snapshot_frame = (self.sequence, text_frame(encode(message)))
         return self._snapshot_frame[1]
 
-    def orders_view(self) -> OrdersView:
+    def orders_view(self, depth: int | None = None) -> OrdersView:
         """Raises `ApiError` as long as the orders are not known."""
         if self.book is None:
             raise matching_unavailable()
-        return orders_view(self.book, self.time_ns)
+        return orders_view(self.book, self.time_ns, depth)
+
+    def orders_frame(self) -> bytes:
+        """All orders, as `snapshot_frame`. Raises `ApiError` as long as they are not known."""
+        if self._orders_frame is None or self._orders_frame[0] != self.sequence:
+            message = OrdersSnapshotMessage(**structs.asdict(self.orders_view()))
+            self._orders_frame = (self.sequence, text_frame(encode(message)))
+        return self._orders_frame[1]
 
     def trade_view(self, event: TradeExecuted, time_ns: int) -> TradeView:
         return TradeView(
@@ -644,14 +652,9 @@ def session_frame(market: Market) -> bytes:
     return text_frame(encode(SessionMessage(**market.session.fields(market.instrument))))
 
 
-def orders_frame(market: Market) -> bytes:
-    """Raises `ApiError` as long as the orders are not known."""
-    return text_frame(encode(OrdersSnapshotMessage(**structs.asdict(market.orders_view()))))
-
-
 FIRST_FRAMES: dict[str, Callable[[Market], bytes]] = {
     "book": Market.snapshot_frame,
-    "l3": orders_frame,
+    "l3": Market.orders_frame,
     "ticker": ticker_frame,
     "session": session_frame,
 }

@@ -10,6 +10,7 @@ from trading_engine.servers.tes.models.views import SIDE_NAMES, rfc3339
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market_data.books import PublicBook
+from trading_engine.venue.market_data.queues import PublicOrder
 from trading_engine.venue.market_data.updates import (
     AddDelta,
     AnyOrderDelta,
@@ -18,6 +19,7 @@ from trading_engine.venue.market_data.updates import (
     ReduceDelta,
     ReplaceDelta,
 )
+from trading_engine.venue.terms import Side
 
 DisplayedOrder = tuple[str, str, str]
 """Reference, price, quantity."""
@@ -47,16 +49,16 @@ class OrdersMessage(msgspec.Struct, frozen=True, tag="l3"):
     changes: list[tuple[str, ...]]
 
 
-def orders_view(book: PublicBook, time_ns: int) -> OrdersView:
-    snapshot = book.order_snapshot()
-    bids, asks = ([displayed_order(row, book.instrument) for row in rows] for rows in (snapshot.bids, snapshot.asks))
+def orders_view(book: PublicBook, time_ns: int, depth: int | None = None) -> OrdersView:
+    """The orders of the best so many levels of each side, or of all."""
+    bids, asks = ([displayed_order(order, book.instrument) for order in book.displayed(side, depth)] for side in Side)
     time = rfc3339(time_ns) if time_ns else None
     return OrdersView(book.instrument.symbol, str(book.sequence), time, book.order_checksum(), bids, asks)
 
 
-def displayed_order(row: tuple[int, int, int], instrument: Instrument) -> DisplayedOrder:
-    reference, price_ticks, lots = row
-    return str(reference), ticks_to_price(price_ticks, instrument), lots_to_quantity(lots, instrument)
+def displayed_order(order: PublicOrder, instrument: Instrument) -> DisplayedOrder:
+    price, quantity = ticks_to_price(order.price_ticks, instrument), lots_to_quantity(order.shown_lots, instrument)
+    return str(order.reference), price, quantity
 
 
 def change_row(delta: AnyOrderDelta, instrument: Instrument) -> tuple[str, ...]:
