@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from support.alpaca_account import Account, account_of
-from support.tes_venue import Venue, running_venue, venue_config
+from support.tes_venue import PLENTY, Venue, running_venue, venue_config
 from trading_engine.venue.commands import SuspendAccount
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -404,6 +404,13 @@ async def test_portfolio_history_ends_with_the_equity_of_now(venue: Venue, ann: 
     assert (await ann.ok("GET", "account/portfolio/history"))["timeframe"] == "1D"
     for query in ({"period": "9X"}, {"timeframe": "2Min"}, {"period": "1A", "timeframe": "1Min"}):
         assert (await ann.send("GET", "account/portfolio/history", **query)).status_code == 422
+
+
+async def test_question_about_the_past_counts_as_ten_requests(ann: Account) -> None:
+    """A bucket of a million is full again before the next request."""
+    for path, cost in (("clock", 1), ("nothing", 1), ("account/portfolio/history", 10), ("stocks/AAPL/quotes", 10)):
+        headers = (await ann.send("GET", path)).headers
+        assert int(headers["x-ratelimit-remaining"]) == PLENTY - cost, path
 
 
 async def test_path_that_is_not_there_is_not_found(ann: Account) -> None:

@@ -14,7 +14,7 @@ import websockets
 
 from support.alpaca_account import Account, account_of
 from support.stalled_socket import flood_until_cut_off, stalled_socket
-from support.tes_venue import Venue, running_venue, venue_config
+from support.tes_venue import Venue, eventually, running_venue, venue_config
 from trading_engine.servers.tes.models.views import rfc3339
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -197,6 +197,25 @@ async def test_nothing_is_missed_while_the_server_is_away(venue: Venue, ann: Acc
         newer = await ann.ok("PATCH", f"orders/{again['id']}", {"qty": "2"})
         updates = await stream.updates("new", "replaced", "new")
         assert updates[-1]["order"] == newer
+
+
+async def test_orders_are_refused_while_nobody_matches_and_the_rest_goes_on(venue: Venue, ann: Account) -> None:
+    resting = await ann.place("buy", "1", "200.00")
+    async with listening(venue, ann) as stream:
+        await venue.obs.stop()
+        order = {"symbol": "AAPL", "side": "buy", "type": "market", "time_in_force": "day", "qty": 1}
+
+        async def is_refused() -> bool:
+            return await ann.error("POST", "orders", order) == (503, 50310000)
+
+        await eventually(is_refused)
+        assert await ann.error("DELETE", f"orders/{resting['id']}") == (503, 50310000)
+        assert await ann.ok("GET", f"orders/{resting['id']}") == resting
+        assert (await ann.ok("GET", "account"))["status"] == "ACTIVE"
+        await venue.obs.start()
+        await venue.tes.ready()
+        await ann.ok("DELETE", f"orders/{resting['id']}")
+        await stream.updates("canceled")
 
 
 async def test_order_that_was_replaced_before_a_restart_is_still_called_the_same(venue: Venue, ann: Account) -> None:
