@@ -2,10 +2,13 @@
 
 Made for what its clients send (alpaca-py first): `docs/api/alpaca.md` says what is offered and what is not.
 
-    rest.py           /v2 over HTTP                keys.py       whose request it is
-    orders.py         /v2/orders                   requests.py   bodies and queries to the venue's orders
-    positions.py      /v2/positions                views.py      orders as Alpaca shows them
-    account.py        /v2/account                  versions.py   what an order is called after a replace
-    assets.py         assets, clock, calendar      ids.py        UUIDs from numbers and back
-                                                   errors.py     refusals as its codes
+    rest.py           /v2 over HTTP                 keys.py          whose request it is
+    orders.py         /v2/orders                    requests.py      bodies and queries to the venue's orders
+    positions.py      /v2/positions                 views.py         orders as Alpaca shows them
+    account.py        /v2/account                   versions.py      what an order is called after a replace
+    activities.py     /v2/account/activities        ids.py           UUIDs from numbers and back
+    assets.py         assets, clock, calendar       errors.py        refusals as its codes
+    data.py           /v2/stocks                    data_views.py    market data in JSON and MessagePack
+    sockets.py        /stream, /v2/{feed}           timeframes.py    widths of bars
+    trade_updates.py  frames of /stream             data_streams.py  frames of /v2/{feed}
 """

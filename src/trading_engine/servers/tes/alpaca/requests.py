@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
@@ -144,12 +143,6 @@ def moment(parameters: Parameters, name: str) -> int | None:
         return time_ns_of(text if has_zone else f"{text}Z", name)
     except ApiError:
         raise invalid(f"invalid {name}: {text[:100]}") from None
-
-
-def day(parameters: Parameters, name: str) -> datetime | None:
-    """The midnight of a date, or of the date of a time, in UTC."""
-    time_ns = moment(parameters, name)
-    return None if time_ns is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=time_ns // (86_400 * 10**9))
 
 
 # Orders
