@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from msgspec import structs
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from trading_engine.database.connections import Use
 from trading_engine.database.transactional.database import TransactionalDatabase
@@ -161,6 +161,25 @@ async def test_api_key_with_terms_comes_back_as_it_was_made(database: Transactio
     )
     assert await database.access.find_api_key("key-1") == made
     assert (made.scopes, made.addresses, made.rate_percent) == ("read", "192.0.2.0/24", 40)
+
+
+async def test_rows_of_the_release_before_have_what_it_meant(database: TransactionalDatabase) -> None:
+    """It goes on beside this one, and knows nothing of the newer columns."""
+
+    def insert(connection: Connection) -> None:
+        connection.execute(
+            text(
+                "INSERT INTO users (user_id, username, password_hash, role, created_ns) "
+                "VALUES (7, 'old', 'hash', 'trader', 1)"
+            )
+        )
+        connection.execute(
+            text("INSERT INTO api_keys (key_id, user_id, label, secret_hash, created_ns) VALUES ('k', 7, 'l', 'h', 1)")
+        )
+
+    await database.connections.run(Use.WRITE, insert)
+    assert await database.access.user(7) == User(7, "old", "hash", Role.TRADER, None, 1, is_disabled=False)
+    assert await database.access.find_api_key("k") == ApiKey("k", 7, "l", "h", 1, "read trade", "", 100)
 
 
 async def test_api_key_is_listed_and_found_until_revoked(database: TransactionalDatabase) -> None:

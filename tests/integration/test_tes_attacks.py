@@ -4,11 +4,17 @@ That others are not slowed is counted, not timed: how much of an attacker's work
 """
 
 import asyncio
+import hashlib
+import hmac
+import itertools
+import logging
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -201,17 +207,68 @@ async def test_orders_beyond_the_limit_are_refused_to_one_and_taken_from_another
         await is_forgotten(venue)
 
 
-async def test_handshakes_beyond_the_limit_are_refused(tmp_path: Path) -> None:
-    limits = RateLimits(requests_per_second=1, requests_burst=10)
+async def test_forged_signatures_are_refused_and_soon_not_even_looked_at(tmp_path: Path) -> None:
+    limits = RateLimits(requests_per_second=1, requests_burst=30)
     async with running_venue(venue_config(tmp_path, rate_limits=limits)) as venue:
-        answers = []
-        for path in ("/v1/ws", "/ws", "/stream", "/nothing-there"):
-            for _ in range(5):
-                async with raw(venue) as (reader, writer):
-                    writer.write(handshake(path))
-                    answers.append(int((await reader.readline()).split()[1]))
-        assert answers[:10] == [101] * 10
-        assert answers[-5:] == [429] * 5
+        ann = await venue.log_in("ann")
+        key = (await ann.request("POST", "/v1/api-keys", json={"label": "signed"})).json()
+        forged = [await signed(venue, key["key_id"], "not the secret") for _ in range(40)]
+        assert {response.json()["code"] for response in forged[:20]} == {-1022}
+        assert forged[-1].status_code == 429
+        assert (await signed(venue, key["key_id"], key["secret"])).status_code == 200
+
+
+async def signed(venue: Venue, key_id: str, secret: str) -> httpx.Response:
+    query = f"timestamp={time.time_ns() // 10**6}"
+    signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()
+    headers = {"X-MBX-APIKEY": key_id}
+    return await venue.http.get(f"/api/v3/openOrders?{query}&signature={signature}", headers=headers)
+
+
+async def test_flood_of_requests_leaves_others_their_turns(venue: Venue) -> None:
+    """Fifty connections ask as fast as they are answered: an order takes its turn among them, and no more of theirs are answered."""
+    answered = 0
+    is_over = asyncio.Event()
+
+    async def flood() -> None:
+        nonlocal answered
+        async with raw(venue) as (reader, writer):
+            while not is_over.is_set():
+                writer.write(b"GET /v1/instruments HTTP/1.1\r\nHost: x\r\n\r\n")
+                await reader.readuntil(b"}]}")
+                answered += 1
+
+    ann = await venue.log_in("ann")
+    await ann.place("buy", "1", "150.00")
+    floods = [asyncio.create_task(flood()) for _ in range(50)]
+    before = answered
+    for _ in range(20):
+        await ann.place("buy", "1", "150.00")
+    of_others = answered - before
+    is_over.set()
+    await asyncio.gather(*floods)
+    await ann.cancel_all()
+    assert of_others < 20 * 50 * 20  # twenty turns of everybody for each order, journal and all
+    await is_forgotten(venue)
+
+
+async def test_handshakes_beyond_the_limit_are_refused_and_fill_no_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = RateLimits(requests_per_second=1, requests_burst=8)
+    async with running_venue(venue_config(tmp_path, rate_limits=limits)) as venue:
+        paths = itertools.cycle(["/v1/ws", "/ws", "/stream", "/nothing-there"])
+        answers = [await handshake_status(venue, next(paths)) for _ in range(8)]
+        assert answers == [101, 101, 101, 404] * 2
+        while await handshake_status(venue, next(paths)) != 429:
+            pass  # one a second is let in
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def handshake_status(venue: Venue, path: str) -> int:
+    async with raw(venue) as (reader, writer):
+        writer.write(handshake(path))
+        return int((await reader.readline()).split()[1])
 
 
 async def test_message_in_ever_more_fragments_is_ended(venue: Venue) -> None:

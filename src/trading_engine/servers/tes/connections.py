@@ -31,7 +31,7 @@ from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any, cast
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
@@ -428,6 +428,13 @@ class DirectWebSocket(WebSocketsSansIOProtocol):
         super().handle_ping()
 
     # Writing
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = (
+                True  # uvicorn takes a handshake that was refused for one that was forgotten, and logs an error
+            )
 
     @property
     def waiting_bytes(self) -> int:

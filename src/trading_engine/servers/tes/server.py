@@ -120,7 +120,8 @@ LISTEN_BACKLOG = 2048
 TLS_HANDSHAKE_SECONDS = 10.0
 SERVICE_UNAVAILABLE = 503
 CANDLES_AT_A_TIME = 1000
-CHATTY_LOGGERS = ("alembic", "uvicorn.error")
+CHATTY_LOGGERS = {"alembic": logging.WARNING, "uvicorn.error": logging.ERROR}
+"""What uvicorn warns of is what strangers send: it would be theirs to fill the log."""
 CURRENCY_DECIMALS_DEFAULT = 2
 
 log = logging.getLogger(__name__)
@@ -535,8 +536,8 @@ async def utilities_of(config: Config) -> AsyncIterator[UtilitiesDatabase]:
 async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) -> None:
     """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
     setup_logging(config.log.level, config.log.format)
-    for name in CHATTY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in CHATTY_LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
