@@ -143,6 +143,18 @@ async def test_account_is_told_what_becomes_of_its_orders(venue: Venue, ann: Acc
         assert canceled["order"]["canceled_at"] == canceled["timestamp"]
 
 
+async def test_position_is_told_after_each_fill_of_a_sweep(venue: Venue, ann: Account, bob: Account) -> None:
+    held = {account: int((await account.ok("GET", "positions/AAPL"))["qty"]) for account in (ann, bob)}
+    for price in ("230.00", "230.10", "230.20"):
+        await bob.place("sell", "2", price)
+    async with listening(venue, ann) as buyer, listening(venue, bob) as seller:
+        await ann.place("buy", "5", "231.00")
+        bought = await buyer.updates("new", "partial_fill", "partial_fill", "fill")
+        assert [int(update["position_qty"]) - held[ann] for update in bought[1:]] == [2, 4, 5]
+        sold = await seller.updates("fill", "fill", "partial_fill")
+        assert [int(update["position_qty"]) - held[bob] for update in sold] == [-2, -4, -5]
+
+
 async def test_legs_are_told_when_they_work(venue: Venue, ann: Account, bob: Account) -> None:
     legs = {"order_class": "bracket", "take_profit": {"limit_price": 240}, "stop_loss": {"stop_price": 220}}
     async with listening(venue, ann) as stream:

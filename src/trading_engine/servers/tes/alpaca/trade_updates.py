@@ -12,9 +12,10 @@ from trading_engine.servers.tes.connections import binary_frame
 from trading_engine.servers.tes.models.views import rfc3339
 from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
-from trading_engine.venue.events import CashChanged, EventBatch, PositionChanged
+from trading_engine.venue.events import CashChanged, EventBatch, PositionChanged, TradeExecuted
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus, ReportKind
+from trading_engine.venue.terms import Side
 
 STREAM = "trade_updates"
 EVENTS: dict[ReportKind, str] = {
@@ -106,14 +107,20 @@ def fill_fields(fill: Fill, order: OrderState, instrument: Instrument, position_
 
 
 def position_after(report: OrderReport, batch: EventBatch) -> int | None:
-    """The account's position after a fill, which the events that follow the trade say."""
+    """The account's position after a fill: what the batch leaves it with, less what its later trades bring."""
     if report.fill is None:
         return None
-    account_id, instrument_id = report.order.account_id, report.order.instrument_id
-    for event in batch.events[report.event_sequence - batch.first_event_sequence :]:
-        if isinstance(event, PositionChanged) and (event.account_id, event.instrument_id) == (
-            account_id,
-            instrument_id,
-        ):
-            return event.quantity_lots
+    position = (report.order.account_id, report.order.instrument_id)
+    later_lots = 0
+    for event in batch.events[report.event_sequence - batch.first_event_sequence + 1 :]:
+        if isinstance(event, TradeExecuted) and event.instrument_id == report.order.instrument_id:
+            later_lots += lots_bought(event, report.order.account_id)
+        elif isinstance(event, PositionChanged) and (event.account_id, event.instrument_id) == position:
+            return event.quantity_lots - later_lots
     return None
+
+
+def lots_bought(trade: TradeExecuted, account_id: int) -> int:
+    """By an account in a trade; below zero what it sold."""
+    taken = trade.quantity_lots if trade.aggressor_side is Side.BUY else -trade.quantity_lots
+    return taken * ((trade.taker_account_id == account_id) - (trade.maker_account_id == account_id))
