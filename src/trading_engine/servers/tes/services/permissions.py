@@ -25,9 +25,9 @@ class Permission(StrEnum):
     READ_ALL = "read everybody's results"
     READ_AUDIT = "read the audit log"
     OPERATE = "operate the market"
-    """Suspend accounts, throw the kill switch."""
+    """Suspend accounts, throw the kill switch, follow the orders of all accounts."""
     ADMINISTER = "administer users"
-    """Make them, give them roles, shut them out."""
+    """Make them, give them roles, shut them out; begin an account again; scenarios of a venue under test."""
 
 
 class Scope(StrEnum):
