@@ -20,6 +20,8 @@ from trading_engine.servers.fix.wire import Framer, Garbled, Message, decode
 from trading_engine.shared.log import fields
 
 IN_FLIGHT_MAX = 500
+MESSAGES_AT_A_TIME = 32
+"""Messages of one connection that are taken before others have their turn."""
 GARBLED_MAX = 20
 CLOSING_TICKS_MAX = 5
 """A connection whose last words nobody reads is cut off then."""
@@ -76,6 +78,8 @@ class Connection(asyncio.Protocol):
         self._resend_is_due = False
         self._can_write = True
         self._is_reading = True
+        self._is_behind = False
+        """Whole messages are here that have not been taken yet."""
 
     # As a protocol
 
@@ -113,11 +117,17 @@ class Connection(asyncio.Protocol):
 
     def read_on(self) -> None:
         """Take what has come, as far as the session takes it now."""
-        while self._may_read() and (frame := self._framer.next_frame()) is not None:
+        self._is_behind = False
+        for _ in range(MESSAGES_AT_A_TIME):
+            if not self._may_read() or (frame := self._framer.next_frame()) is None:
+                break
             self._take(frame)
+        else:
+            self._is_behind = True
+            asyncio.get_running_loop().call_soon(self._read_again)
         if self._framer.garbled > (GARBLED_MAX if self.session.phase is Phase.ACTIVE else 0):
             self.close("what comes is no FIX")
-        self._set_reading(self._may_read())
+        self._set_reading(self._may_read() and not self._is_behind)
 
     def _take(self, frame: bytes) -> None:
         try:
