@@ -22,15 +22,20 @@ from benchmarks.cpu import CpuMeter
 
 MASKED = 0x80
 TEXT = 0x81
+PONG = 0x8A
 NO_MASK = bytes(4)
 FRAME_16 = 126
 FRAME_64 = 127
 OPCODE_PING, OPCODE_CLOSE = 0x9, 0x8
-CANCEL_AGAIN_S = 0.05
+CANCEL_AGAIN_S = 0.5
 
 
 class Result(msgspec.Struct):
     order_id: str = ""
+
+
+class Error(msgspec.Struct, frozen=True):
+    code: str = ""
 
 
 class Answer(msgspec.Struct):
@@ -38,6 +43,7 @@ class Answer(msgspec.Struct):
     id: int | None = None
     op: str = ""
     result: Result | None = None
+    error: Error = Error()
 
 
 decode_answer = msgspec.json.Decoder(Answer).decode
@@ -48,6 +54,10 @@ def frame(payload: bytes) -> bytes:
     if length < FRAME_16:
         return bytes((TEXT, MASKED | length)) + NO_MASK + payload
     return bytes((TEXT, MASKED | FRAME_16)) + length.to_bytes(2, "big") + NO_MASK + payload
+
+
+def pong(payload: bytes) -> bytes:
+    return bytes((PONG, MASKED | len(payload))) + NO_MASK + payload
 
 
 class Client(asyncio.Protocol):
@@ -127,8 +137,8 @@ class Client(asyncio.Protocol):
             start, end, opcode = found
             if opcode == OPCODE_CLOSE:
                 raise RuntimeError(f"closed by the server: {bytes(received[start:end])!r}")
-            if opcode != OPCODE_PING:
-                out.append(self._answer(bytes(received[start:end])))
+            payload = bytes(received[start:end])
+            out.append(pong(payload) if opcode == OPCODE_PING else self._answer(payload))
             offset = end
         del received[:offset]
         if out:
@@ -190,7 +200,7 @@ class Client(asyncio.Protocol):
             del self._sent_ns[answer.id]
             self._results["refused"] += 1
             order_id = self._canceling.pop(answer.id, None)
-            if order_id is None:
+            if order_id is None or answer.error.code == "UNKNOWN_ORDER":  # It took effect when its outcome was unknown.
                 self._in_flight -= 1
             else:
                 asyncio.get_running_loop().call_later(
