@@ -373,7 +373,8 @@ class Mirror:
                 self.markets[instrument.instrument_id].instrument = instrument
             case e.InstrumentListed(instrument):
                 assert instrument.instrument_id not in self.markets, event
-                before = (instrument.instrument_id - 1) // 1_000_000 * 2**43
+                shard = (instrument.instrument_id - 1) // 1_000_000
+                before = shard * 2**43 if shard <= 999 else 0
                 self.last_order_id = max(self.last_order_id, before)
                 self.last_trade_id = max(self.last_trade_id, before)
                 self.markets[instrument.instrument_id] = MirrorMarket(
