@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from support.tes_venue import DEADLINE_S, PASSWORD, Venue
 from trading_engine.servers.fix.clock import Clock, utc_timestamp
 from trading_engine.servers.fix.dictionary import HEADER
-from trading_engine.servers.fix.server import STORE, FixServer, listening_socket
+from trading_engine.servers.fix.server import STORE, FixServer
 from trading_engine.servers.fix.store import SessionStore
 from trading_engine.servers.fix.wire import Framer, Message, body_of, decode, frame_of
+from trading_engine.shared.addresses import listening_socket
 from trading_engine.shared.config import Config, FixConfig
 
 CLOCK = Clock()

@@ -22,7 +22,8 @@ from trading_engine.messaging.transports import broker_for
 from trading_engine.servers.obs.server import OrderBookServer
 from trading_engine.servers.projections.server import project_until
 from trading_engine.servers.tes.asgi import ASGIApp
-from trading_engine.servers.tes.server import TradingEngineServer, listening_socket, serve, trading_engine_server
+from trading_engine.servers.tes.server import TradingEngineServer, serve, trading_engine_server
+from trading_engine.shared.addresses import listening_socket
 from trading_engine.shared.config import (
     BotsConfig,
     Config,

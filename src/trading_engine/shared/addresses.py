@@ -2,9 +2,13 @@
 
 import ipaddress
 import os
+import socket
 from urllib.parse import urlsplit
 
 from trading_engine.shared.config import ConfigError
+
+LISTEN_BACKLOG = 2048
+"""Connections that wait to be taken; more are refused."""
 
 
 def server_url(key: str, configured: str) -> str:
@@ -30,3 +34,25 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message says why."""
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Raises `CannotListen`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(LISTEN_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise CannotListen(f"{host}:{port}: {error.strerror or error}") from error
+    listener.setblocking(False)
+    return listener

@@ -6,36 +6,15 @@ from typing import Any
 
 from trading_engine.clients.sdk.views import Order, OrderType, Peg, SelfTradePrevention, Side, TimeInForce
 from trading_engine.servers.fix.clock import timestamp_of
-from trading_engine.servers.fix.reports import ORD_TYPES, TIMES_IN_FORCE, number
+from trading_engine.servers.fix.reports import ORD_TYPES, PEGS, SELF_TRADE_PREVENTION, SIDES, TIMES_IN_FORCE, number
 from trading_engine.servers.fix.tags import Tag
 
-SIDES_ASKED: dict[str, Side] = {"1": "buy", "2": "sell", "5": "sell"}
+SIDES_ASKED: dict[str, Side] = {**{code: side for side, code in SIDES.items()}, "5": "sell"}
 """Whether a sale is a short one is the venue's to find."""
-TYPES_ASKED: dict[str, OrderType] = {
-    "1": "market",
-    "2": "limit",
-    "3": "stop",
-    "4": "stop_limit",
-    "K": "market_to_limit",
-    "P": "pegged",
-}
-TIMES_ASKED: dict[str, TimeInForce] = {
-    "0": "day",
-    "1": "gtc",
-    "2": "opg",
-    "3": "ioc",
-    "4": "fok",
-    "6": "gtd",
-    "7": "cls",
-}
-PEGS_ASKED: dict[str, Peg] = {"R": "primary", "P": "market", "M": "mid"}
-PREVENTION_ASKED: dict[str, SelfTradePrevention] = {
-    "1": "none",
-    "2": "cancel_incoming",
-    "3": "cancel_resting",
-    "4": "cancel_both",
-    "5": "decrement",
-}
+TYPES_ASKED: dict[str, OrderType] = {code: order_type for order_type, code in ORD_TYPES.items()}
+TIMES_ASKED: dict[str, TimeInForce] = {code: time for time, code in TIMES_IN_FORCE.items()}
+PEGS_ASKED: dict[str, Peg] = {code: peg for peg, code in PEGS.items()}
+PREVENTION_ASKED: dict[str, SelfTradePrevention] = {code: mode for mode, code in SELF_TRADE_PREVENTION.items()}
 POST_ONLY, ALL_OR_NONE, TRAILING = "6", "G", "a"
 NOT_OFFERED = {
     152: "CashOrderQty",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from trading_engine.clients.sdk.views import Order, OrderUpdate, SelfTradePrevention
+from trading_engine.clients.sdk.views import Order, OrderType, OrderUpdate, Peg, SelfTradePrevention, Side, TimeInForce
 from trading_engine.servers.fix.clock import timestamp
 from trading_engine.servers.fix.tags import FIX42, Tag
 
@@ -21,8 +21,8 @@ NONE = "NONE"
 REJECTED = "8"
 STATUS_REPORT = "I"
 
-SIDES: dict[str, str] = {"buy": "1", "sell": "2"}
-ORD_TYPES: dict[str, str] = {
+SIDES: dict[Side, str] = {"buy": "1", "sell": "2"}
+ORD_TYPES: dict[OrderType, str] = {
     "market": "1",
     "limit": "2",
     "stop": "3",
@@ -30,7 +30,15 @@ ORD_TYPES: dict[str, str] = {
     "market_to_limit": "K",
     "pegged": "P",
 }
-TIMES_IN_FORCE: dict[str, str] = {"day": "0", "gtc": "1", "opg": "2", "ioc": "3", "fok": "4", "gtd": "6", "cls": "7"}
+TIMES_IN_FORCE: dict[TimeInForce, str] = {
+    "day": "0",
+    "gtc": "1",
+    "opg": "2",
+    "ioc": "3",
+    "fok": "4",
+    "gtd": "6",
+    "cls": "7",
+}
 SELF_TRADE_PREVENTION: dict[SelfTradePrevention, str] = {
     "none": "1",
     "cancel_incoming": "2",
@@ -38,7 +46,7 @@ SELF_TRADE_PREVENTION: dict[SelfTradePrevention, str] = {
     "cancel_both": "4",
     "decrement": "5",
 }
-PEGS: dict[str, str] = {"primary": "R", "market": "P", "mid": "M"}
+PEGS: dict[Peg, str] = {"primary": "R", "market": "P", "mid": "M"}
 ORD_STATUSES: dict[str, str] = {
     "new": "0",
     "partially_filled": "1",

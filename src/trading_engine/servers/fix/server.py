@@ -26,9 +26,10 @@ from trading_engine.servers.fix.store import SessionStore, StoreUnusable
 from trading_engine.servers.fix.trading import Trading
 from trading_engine.servers.fix.wire import Message
 from trading_engine.servers.tes.tls import scheme_of, tls_context
-from trading_engine.shared.addresses import is_loopback
+from trading_engine.shared.addresses import CannotListen, is_loopback, listening_socket
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
+from trading_engine.shared.open_files import raise_open_files_limit
 
 EXIT_FAILED = 1
 EXIT_CANNOT_START = 2
@@ -39,7 +40,9 @@ REPEAT_FOR_S = 5.0
 """How long a call to the TES is repeated while it cannot be reached."""
 STOP_S = 3.0
 """How long Logouts are waited for when the process stops."""
-LISTEN_BACKLOG = 1024
+TLS_HANDSHAKE_S = 10.0
+FILES_PER_SESSION = 4
+"""Its own connection, its WebSocket, and what it asks over HTTP."""
 STORE = "fix/sessions.sqlite"
 
 log = logging.getLogger(__name__)
@@ -65,7 +68,10 @@ class FixServer:
         """Take connections until `stop`. Raises `StoreUnusable`."""
         loop = asyncio.get_running_loop()
         context = tls_context(self._config, "fix")
-        server = await loop.create_server(self._new_connection, sock=listener, ssl=context)
+        timeout_s = TLS_HANDSHAKE_S if context else None
+        server = await loop.create_server(
+            self._new_connection, sock=listener, ssl=context, ssl_handshake_timeout=timeout_s
+        )
         ticking = asyncio.create_task(self._tick())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -339,26 +345,11 @@ def check_plain(config: Config) -> None:
         )
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Raises `ConfigError`."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise ConfigError(f"{host}:{port}: {error.strerror or error}") from error
-    return listener
-
-
 async def run_fix(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
     setup_logging(config.log.level, config.log.format)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # It tells of every request.
+    raise_open_files_limit(FILES_PER_SESSION * config.fix.connections_max)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -366,7 +357,7 @@ async def run_fix(config: Config) -> None:
         check_plain(config)
         listener = listening_socket(config.fix.host, config.fix.port)
         store = SessionStore(config.data_path / STORE, config.fix.messages_kept)
-    except (ConfigError, StoreUnusable) as error:
+    except (CannotListen, ConfigError, StoreUnusable) as error:
         log.critical("FIX cannot start: %s", error)
         raise SystemExit(EXIT_CANNOT_START) from error
     try:

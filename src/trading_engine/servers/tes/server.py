@@ -10,7 +10,6 @@ ends, with the reason, rather than go on half alive.
 import asyncio
 import logging
 import os
-import resource
 import signal
 import socket
 import time
@@ -104,8 +103,10 @@ from trading_engine.servers.tes.stream_choice import StreamChoice
 from trading_engine.servers.tes.tls import UnsafePlainHttp, check_plain_http, scheme_of, tls_context
 from trading_engine.servers.tes.udf.charts import Charts
 from trading_engine.servers.tes.udf.feed import Feed, FeedServices
+from trading_engine.shared.addresses import LISTEN_BACKLOG, CannotListen, listening_socket
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
+from trading_engine.shared.open_files import raise_open_files_limit
 from trading_engine.venue.order_state import LiveOrders
 
 ADMIN_PASSWORD_VARIABLE = "TRADING_ENGINE_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
@@ -116,7 +117,6 @@ SET_UP_RETRY_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 3
 WEBSOCKET_PING_SECONDS = 20.0
-LISTEN_BACKLOG = 2048
 TLS_HANDSHAKE_SECONDS = 10.0
 SERVICE_UNAVAILABLE = 503
 CANDLES_AT_A_TIME = 1000
@@ -541,7 +541,7 @@ async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) ->
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    raise_open_files_limit()
+    raise_open_files_limit(OPEN_FILES)
     try:
         await run_until(stop, config, mounts)
     except (UnsafeDemoUsers, UnsafePlainHttp, SecretError, MigrationFailed, ConfigError, CannotListen) as error:
@@ -550,14 +550,6 @@ async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) ->
     except (DatabaseError, StreamInconsistent, BrokerError) as error:
         log.critical("TES stops: %s", error)
         raise SystemExit(EXIT_FAILED) from error
-
-
-def raise_open_files_limit() -> None:
-    """Each connection is an open file; what a shell allows by default is often 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def run_until(stop: asyncio.Event, config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) -> None:
@@ -638,28 +630,6 @@ class WebServer(uvicorn.Server):
             for item in sockets
         ]
         self.started = True
-
-
-class CannotListen(Exception):
-    """The address cannot be listened on; the message says why."""
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Raises `CannotListen`."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(LISTEN_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise CannotListen(f"{host}:{port}: {error.strerror or error}") from error
-    listener.setblocking(False)
-    return listener
 
 
 def uvicorn_config(app: ASGIApp, config: Config, addresses: AddressCounts) -> uvicorn.Config:
