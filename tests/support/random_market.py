@@ -2,8 +2,11 @@
 
 from random import Random
 
+from msgspec.structs import replace
+
 from support.venue_driver import AAPL, ALICE, BOB, CAROL, GTC, MSFT, VenueDriver, open_venue
 from trading_engine.venue import commands as c
+from trading_engine.venue.shards import INSTRUMENTS_PER_SHARD
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, SpecialTerms, TimeInForce, TradingPhase
 
 ACCOUNTS = (ALICE, BOB, CAROL)
@@ -11,10 +14,14 @@ INSTRUMENTS = (AAPL, MSFT)
 MIDDLE_TICKS = 1_000
 
 
-def random_market(seed: int, commands: int, *, orders_only: bool = False) -> VenueDriver:
+def random_market(seed: int, commands: int, *, orders_only: bool = False, shard: int = 0) -> VenueDriver:
     """A venue after `commands` commands of chance; with `orders_only` nothing is delivered, suspended or halted."""
     random = Random(seed)
-    driver = open_venue(INSTRUMENTS, ACCOUNTS, lots=1_000)
+    instruments = [
+        replace(instrument, instrument_id=shard * INSTRUMENTS_PER_SHARD + instrument.instrument_id)
+        for instrument in INSTRUMENTS
+    ]
+    driver = open_venue(instruments, ACCOUNTS, lots=1_000)
     for _ in range(commands):
         driver.do(_command(random, driver, 0 if orders_only else 8))
     return driver
@@ -22,7 +29,7 @@ def random_market(seed: int, commands: int, *, orders_only: bool = False) -> Ven
 
 def _command(random: Random, driver: VenueDriver, administration: int) -> c.AnyCommand:
     account_id = random.choice(ACCOUNTS)
-    instrument_id = random.choice(INSTRUMENTS).instrument_id
+    instrument_id = random.choice(list(driver.venue.instruments))
     match random.choices(("place", "cancel", "replace", "mass", "other"), (60, 15, 15, 2, administration))[0]:
         case "place":
             return _place(random, account_id, instrument_id)
