@@ -26,7 +26,8 @@ class Up:
         self.url = f"http://127.0.0.1:{port}"
         self.output = folder / "up.txt"
         command = [sys.executable, str(ROOT / "main.py"), "up", "--no-browser", "--port", str(port)]
-        command += ["--fix-port", str(free_port())]
+        self.fix_port = free_port()
+        command += ["--fix-port", str(self.fix_port)]
         command += ["--data-dir", str(folder / "data"), "--config", str(ROOT / "config" / "dev.yaml"), *arguments]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
@@ -74,6 +75,7 @@ def test_up_stopped_and_started_again_goes_on_with_orders_and_balances(tmp_path:
         first.wait_for(lambda: "simulated traders trading" in first.text())
         assert f"Trader Portal   {first.url}/" in first.text()
         assert "demo / demo-trader" in first.text()
+        assert f"127.0.0.1:{first.fix_port}, TargetCompID VENUE" in first.text()
         assert "<title>" in httpx.get(first.url, trust_env=False).text
         with Client(first.url, username="demo", password="demo-trader") as client:
             resting = client.place("AAPL", "buy", 7, price="150.00", time_in_force="gtc")
