@@ -636,14 +636,14 @@ class TestBugsAndDisks:
     async def test_command_that_breaks_the_venue_stops_the_server_and_is_in_the_journal(
         self, config: Config, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        apply = FastVenue.apply
+        apply = FastVenue.apply_encoded
 
-        def break_on_order(venue: FastVenue, command: SequencedCommand) -> EventBatch | None:
+        def break_on_order(venue: FastVenue, command: SequencedCommand, encoded: bytes = b"") -> bytes | None:
             if command.command == order(1):
                 raise KeyError("a bug")
-            return apply(venue, command)
+            return apply(venue, command, encoded)
 
-        monkeypatch.setattr(FastVenue, "apply", break_on_order)
+        monkeypatch.setattr(FastVenue, "apply_encoded", break_on_order)
         with pytest.raises(ApplyFailed, match=r"command 6 broke the venue .*a bug.*PlaceOrder"):
             await self.order_and_lose_the_server(config)
         assert journaled(config.data_path)[-1].command == order(1)
