@@ -61,9 +61,9 @@ async def test_client_that_does_not_read_is_cut_off_and_misses_nothing(venue: Ve
 async def test_connections_that_say_nothing_or_dribble_are_closed_and_others_are_served(
     venue: Venue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trading_engine.servers.fix.session.LOGON_WAIT_S", 1.0)
     async with fix_gateway(venue, connections_max=60) as gateway, gateway.client(comp_id="FIRST") as good:
         await good.log_on()
+        monkeypatch.setattr("trading_engine.servers.fix.session.LOGON_WAIT_S", 1.0)
         silent = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(59)]
         refused_reader, refused_writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         assert await refused_reader.read(1) == b""
@@ -75,6 +75,7 @@ async def test_connections_that_say_nothing_or_dribble_are_closed_and_others_are
         for reader, writer in silent:
             assert await reader.read(1) == b""
             writer.close()
+        monkeypatch.undo()
         async with gateway.client("bob", comp_id="SECOND") as second:
             assert (await second.log_on()).msg_type == "A"
 
