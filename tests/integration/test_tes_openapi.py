@@ -29,7 +29,7 @@ from support.tes_venue import PASSWORD, Venue, running_venue, venue_config
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ADMIN_PASSWORD = "the-administrator-1"
-CASES_OF_AN_OPERATION = 6
+CASES_OF_AN_OPERATION = 9
 CASES_IN_THE_SOAK = 150
 CHECKS = [
     not_a_server_error,

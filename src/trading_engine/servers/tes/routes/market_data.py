@@ -177,7 +177,9 @@ def add_price_routes(
     @router.get(
         "/instruments/{symbol}/l3",
         summary="The order book order by order, first in the queue first",
-        **described(OrdersView, ORDERS, errors=("UNKNOWN_INSTRUMENT", "MATCHING_UNAVAILABLE"), public=True),
+        **described(
+            OrdersView, ORDERS, errors=("INVALID_REQUEST", "UNKNOWN_INSTRUMENT", "MATCHING_UNAVAILABLE"), public=True
+        ),
     )
     async def orders(symbol: Symbol, depth: Annotated[int, Query(ge=1, le=DEPTH_MAX)] = 50) -> Response:
         return answer(market_of(symbol).orders_view(depth))
