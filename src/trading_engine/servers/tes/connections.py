@@ -144,7 +144,7 @@ class TurnTransport(asyncio.Transport):
     def close(self) -> None:
         """What was written still goes out, if the client takes it in time."""
         self._flush()
-        if self._transport.get_write_buffer_size() and not self._transport.is_closing():
+        if not self._transport.is_closing() and self._transport.get_write_buffer_size():
             self._loop.call_later(UNREAD_SECONDS_MAX, self._transport.abort)
         self._transport.close()
 
