@@ -94,7 +94,8 @@ class Service:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
         except TimeoutError:
             say(f"! the {self.title} does not stop: killing it")
             with contextlib.suppress(ProcessLookupError):

@@ -16,7 +16,7 @@ from aiormq.abc import DeliveredMessage
 from trading_engine.messaging.broker import BrokerError, BrokerUnavailable, RemoteError, RequestHandler, RPCConsumer
 from trading_engine.messaging.transports import frames as f
 from trading_engine.messaging.transports.hub import CALLS_MAX, require_size
-from trading_engine.messaging.transports.rabbitmq_session import OPERATION_TIMEOUT_S, Session, close_channel
+from trading_engine.messaging.transports.rabbitmq_session import Session, close_channel
 
 if TYPE_CHECKING:
     from trading_engine.messaging.transports.rabbitmq import RabbitMQBroker
@@ -71,9 +71,9 @@ class Caller:
             if self._channel is None or self._channel.is_closed:
                 await self._session.declare(self._declare, "")
                 channel = await self._session.open_channel()
-                with self._session.translated("wait for answers"):
+                async with self._session.operation("wait for answers"):
                     underlay = await channel.get_underlay_channel()
-                    await underlay.basic_consume(REPLY_QUEUE, self._answered, no_ack=True, timeout=OPERATION_TIMEOUT_S)
+                    await underlay.basic_consume(REPLY_QUEUE, self._answered, no_ack=True)
                 self._channel = channel
             return self._channel
 
@@ -104,9 +104,9 @@ class Answering:
 
     async def start(self) -> None:
         channel = self._channel = await self._session.open_channel()
-        with self._session.translated(f"answer {self._name}"):
+        async with self._session.operation(f"answer {self._name}"):
             queue = await self._session.topology.declare_answering_queue(channel, self._name)
-            await queue.consume(self._asked, no_ack=True, timeout=OPERATION_TIMEOUT_S)
+            await queue.consume(self._asked, no_ack=True)
 
     async def close(self) -> None:
         for task in self._under_way:
@@ -131,7 +131,7 @@ class Answering:
                 failed.text.encode(), correlation_id=message.correlation_id, headers={ERROR_HEADER: failed.kind}
             )
         if message.reply_to and self._channel is not None and self._session.is_open:
-            with self._session.translated(f"answer {self._name}"):
+            async with self._session.operation(f"answer {self._name}"):
                 await self._channel.default_exchange.publish(answer, message.reply_to, mandatory=False)
 
     async def _ask_handler(self, payload: bytes) -> bytes:

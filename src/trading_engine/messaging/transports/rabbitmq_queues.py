@@ -34,7 +34,7 @@ from trading_engine.messaging.broker import (
     QueueFull,
 )
 from trading_engine.messaging.transports.hub import DELIVERY_BYTES_MAX, require_size
-from trading_engine.messaging.transports.rabbitmq_session import OPERATION_TIMEOUT_S, Session, close_channel
+from trading_engine.messaging.transports.rabbitmq_session import Session, close_channel
 from trading_engine.messaging.transports.rabbitmq_topology import QUEUE_BYTES_MAX
 from trading_engine.shared.log import fields
 
@@ -47,6 +47,8 @@ BATCH_BYTES_MAX = MESSAGE_BYTES_MAX // 4
 PREFETCH = 100
 """Messages that the server sends ahead of their acknowledgement."""
 REASON_HEADER, QUEUE_HEADER = "reason", "queue"
+REFUSED_WAITS_S = (0.02, 0.1, 0.4)
+"""A queue whose leader is being elected refuses as a full one does, without saying why: so often, and so long after, it is asked again."""
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +121,15 @@ class RabbitMQPublisher(MessagePublisher):
         session = self._broker.session()
         channel = await self._open_channel(session)
         message = aio_pika.Message(encode_batch(payloads), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        with session.translated(f"publish to {self._queue}"):
-            await channel.default_exchange.publish(message, session.topology.queue(self._queue))
+        for wait_s in (*REFUSED_WAITS_S, 0.0):
+            try:
+                with session.translated(f"publish to {self._queue}"):
+                    await channel.default_exchange.publish(message, session.topology.queue(self._queue))
+                return
+            except QueueFull:
+                if not wait_s:
+                    raise
+                await asyncio.sleep(wait_s)
 
     async def _open_channel(self, session: Session) -> AbstractChannel:
         if self._channel is None or self._channel[0] is not session or self._channel[1].is_closed:
@@ -178,12 +187,12 @@ class Place:
         channel = await session.open_channel()
         place = cls(session, queue, channel)
         try:
-            with session.translated(f"consume {queue}"):
-                await channel.set_qos(prefetch_count=PREFETCH, timeout=OPERATION_TIMEOUT_S)
+            async with session.operation(f"consume {queue}"):
+                await channel.set_qos(prefetch_count=PREFETCH)
                 underlay = await channel.get_underlay_channel()
                 underlay.on_consumer_cancel_callbacks.add(place._consumer_canceled)
                 source = await channel.get_queue(session.topology.queue(queue), ensure=False)
-                await source.consume(place._receive, timeout=OPERATION_TIMEOUT_S)
+                await source.consume(place._receive)
         except BaseException:
             await place.leave()
             raise
@@ -234,9 +243,8 @@ class Place:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )
         channel = await self._session.publishing_channel()
-        with self._session.translated(f"park a message of {self._queue}"):
-            dead_queue = self._session.topology.dead_queue(self._queue)
-            await channel.default_exchange.publish(message, dead_queue, timeout=OPERATION_TIMEOUT_S)
+        async with self._session.operation(f"park a message of {self._queue}"):
+            await channel.default_exchange.publish(message, self._session.topology.dead_queue(self._queue))
 
     def require_open(self) -> None:
         if self._is_ended or not self._session.is_open:

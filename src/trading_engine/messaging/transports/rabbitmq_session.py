@@ -5,8 +5,8 @@ Whatever the client library raises becomes a `BrokerError` here (`translated`), 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -78,9 +78,9 @@ class Session:
     async def open_channel(self) -> AbstractChannel:
         """With confirms; a message that no queue takes raises."""
         self.require_open()
-        with self.translated("open a channel"):
+        async with self.operation("open a channel"):
             channel = self._connection.channel(publisher_confirms=True, on_return_raises=True)
-            await channel.initialize(timeout=OPERATION_TIMEOUT_S)
+            await channel.initialize()
         return channel
 
     async def publishing_channel(self) -> AbstractChannel:
@@ -97,8 +97,8 @@ class Session:
                 return
             channel = await self.open_channel()
             try:
-                with self.translated(f"declare {name}"):
-                    await asyncio.wait_for(declare(channel, name), OPERATION_TIMEOUT_S)
+                async with self.operation(f"declare {name}"):
+                    await declare(channel, name)
             finally:
                 await close_channel(channel)
             self._declared.add(name)
@@ -107,6 +107,17 @@ class Session:
         """It seems to be gone: declare it again when it is used next."""
         self._declared.discard(name)
 
+    @asynccontextmanager
+    async def operation(self, what: str) -> AsyncIterator[None]:
+        """`translated`, and for OPERATION_TIMEOUT_S at most.
+
+        The library's own timeouts lose a cancellation that comes in the moment in which what they wait for is done, as
+        `asyncio.wait_for` does before Python 3.12.
+        """
+        with self.translated(what):
+            async with asyncio.timeout(OPERATION_TIMEOUT_S):
+                yield
+
     @contextmanager
     def translated(self, what: str) -> Iterator[None]:
         try:
@@ -114,7 +125,7 @@ class Session:
         except PublishError as error:
             raise BrokerUnavailable(f"{what}: nobody takes it") from error
         except DeliveryError as error:
-            raise QueueFull(f"{what}: the server refuses it, the queue is full") from error
+            raise QueueFull(f"{what}: the server refuses it: the queue is full, or has no leader") from error
         except ChannelPreconditionFailed as error:
             if NOT_YET in str(error):
                 raise BrokerUnavailable(f"{what}: it was declared a moment ago and is not there yet") from error

@@ -99,13 +99,13 @@ class Reading:
         channel = await session.open_channel()
         reading = cls(session, stream, channel)
         try:
-            with session.translated(f"read {stream}"):
-                await channel.set_qos(prefetch_count=PREFETCH, timeout=OPERATION_TIMEOUT_S)
+            async with session.operation(f"read {stream}"):
+                await channel.set_qos(prefetch_count=PREFETCH)
                 underlay = await channel.get_underlay_channel()
                 underlay.on_consumer_cancel_callbacks.add(reading._consumer_canceled)
                 queue = await channel.get_queue(session.topology.stream(stream), ensure=False)
                 arguments: FieldTable = {OFFSET_HEADER: offset}
-                await queue.consume(reading._receive, arguments=arguments, timeout=OPERATION_TIMEOUT_S)
+                await queue.consume(reading._receive, arguments=arguments)
         except BaseException:
             await reading.close()
             raise
@@ -196,10 +196,8 @@ class RabbitMQStreamPublisher(StreamPublisher):
             body, headers=msgspec.to_builtins(headers), delivery_mode=aio_pika.DeliveryMode.PERSISTENT
         )
         try:
-            with session.translated(f"append to {self._stream}"):
-                await channel.default_exchange.publish(
-                    message, session.topology.stream(self._stream), timeout=OPERATION_TIMEOUT_S
-                )
+            async with session.operation(f"append to {self._stream}"):
+                await channel.default_exchange.publish(message, session.topology.stream(self._stream))
         except BrokerUnavailable:
             session.forget(self._stream)
             raise

@@ -117,7 +117,8 @@ class FixServer:
                 connection.session.leave("The gateway is being stopped")
         if self._connections:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_gone.wait(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await self._all_gone.wait()
 
     async def _close(self) -> None:
         for connection in tuple(self._connections):

@@ -68,7 +68,8 @@ class VirtualClock:
         while (left_ns := time_ns - self.now_ns()) > 0:
             real_s = left_ns / 1e9 * PPM / self._speed_ppm if self._speed_ppm else SLEEP_S_MAX
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(SLEEP_S_MAX, real_s))
+                async with asyncio.timeout(min(SLEEP_S_MAX, real_s)):
+                    await self._changed.wait()
 
 
 def wall_ns(clock: Clock) -> int:

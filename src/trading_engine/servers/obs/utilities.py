@@ -119,7 +119,8 @@ class VenueKeeper:
                 mark = self._database.contents.mark
                 waits = await self.apply()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._database.changed_from(mark), RETRY_S if waits else None)
+                    async with asyncio.timeout(RETRY_S if waits else None):
+                        await self._database.changed_from(mark)
 
     async def apply(self) -> bool:
         """Bring the venue to where it may be brought to now. Returns whether something has to wait."""

@@ -40,7 +40,8 @@ class StreamChoice:
     async def _first_message(self, receive: Receive) -> Message | None:
         self._undecided += 1
         try:
-            return await asyncio.wait_for(receive(), FIRST_MESSAGE_SECONDS_MAX)
+            async with asyncio.timeout(FIRST_MESSAGE_SECONDS_MAX):
+                return await receive()
         except TimeoutError:
             return None
         finally:
