@@ -1,4 +1,4 @@
-"""What the WebSockets of other venues' APIs have in common: one session for each connection, its outbox, and who is cut off.
+"""What WebSockets have in common: one session for each connection, its outbox, and who is cut off.
 
 A session reads its connection in order and writes straight to the transport (see `connections`). A client that leaves more unread than
 the server keeps is cut off, as is one that sends nothing but garbage.
@@ -14,7 +14,7 @@ from trading_engine.servers.tes.services.credentials import Principal
 
 GARBAGE_MAX = 20
 """So many messages in a row that cannot be understood, and the connection is closed."""
-CLOSE_POLICY, CLOSE_TRY_AGAIN = 1008, 1013
+CLOSE_POLICY, CLOSE_INTERNAL, CLOSE_TRY_AGAIN = 1008, 1011, 1013
 REFUSED_PAUSE_SECONDS = 0.01
 """So refusing costs the server at most a hundred answers a second for each connection."""
 ACCESS_ENDED = "access was changed or has ended: authenticate again"
@@ -30,15 +30,14 @@ async def slow_down(status: int) -> None:
         await asyncio.sleep(REFUSED_PAUSE_SECONDS)
 
 
-class SocketSession:
-    """One connection; a subscriber."""
+class SocketClient:
+    """Who is at the other end of a connection; a subscriber."""
 
     def __init__(self, connection: DirectWebSocket, outbox_bytes_max: int) -> None:
         self._connection = connection
         self._outbox_bytes_max = outbox_bytes_max
         self._garbage = 0
-
-    # As a subscriber
+        """Messages in a row that could not be understood."""
 
     def send(self, frame: bytes) -> None:
         if self._connection.waiting_bytes + len(frame) > self._outbox_bytes_max:
@@ -51,6 +50,15 @@ class SocketSession:
 
     def cut_off(self, code: int, reason: str) -> None:
         self._connection.cut_off(code, reason)
+
+    def count_garbage(self) -> None:
+        self._garbage += 1
+        if self._garbage >= GARBAGE_MAX:
+            self.cut_off(CLOSE_POLICY, f"{GARBAGE_MAX} messages in a row could not be understood")
+
+
+class SocketSession(SocketClient):
+    """One connection to an API of another venue's form."""
 
     @property
     def principals(self) -> Iterable[Principal]:
@@ -67,15 +75,10 @@ class SocketSession:
             try:
                 await self.take(message.get("text") or message.get("bytes") or b"")
             except Garbage:
-                self._count_garbage()
+                self.complain()
+                self.count_garbage()
             else:
                 self._garbage = 0
-
-    def _count_garbage(self) -> None:
-        self.complain()
-        self._garbage += 1
-        if self._garbage >= GARBAGE_MAX:
-            self.cut_off(CLOSE_POLICY, f"{GARBAGE_MAX} messages in a row could not be understood")
 
     # What an API makes of it
 

@@ -27,6 +27,7 @@ from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.private_streams import PrivateStream, PrivateStreams, by_shard
 from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.servers.tes.socket_sessions import (
+    CLOSE_INTERNAL,
     CLOSE_POLICY,
     CLOSE_TRY_AGAIN,
     Garbage,
@@ -43,7 +44,6 @@ REPLAY_SECONDS_MAX = 3600
 SUBSCRIPTIONS_MAX = 1024
 """Of one connection."""
 SECOND_NS = 10**9
-CLOSE_INTERNAL = 1011
 UNTOLD = ("lulds", "corrections", "cancelErrors")
 """Channels that may be subscribed to, where nothing is ever told."""
 
@@ -138,7 +138,6 @@ class TradeUpdatesSession(Session):
         super().__init__(services, scope)
         self._replay_s = replay_seconds(scope)
         self._stream: PrivateStream | None = None
-        self._replay: asyncio.Task[None] | None = None
 
     async def act(self, message: dict[Any, Any]) -> None:
         match message.get("action"):
@@ -191,7 +190,7 @@ class TradeUpdatesSession(Session):
         stream = self._stream = self.services.trade_updates.open(principal.account_id, self)
         if since is not None:
             stream.begin_replay()
-            self._replay = asyncio.create_task(self._tell_past(stream, by_shard(since), by_shard(handled)))
+            stream.replaying = asyncio.create_task(self._tell_past(stream, by_shard(since), by_shard(handled)))
 
     async def _tell_past(self, stream: PrivateStream, since: Mapping[int, int], handled: Mapping[int, int]) -> None:
         try:
@@ -203,9 +202,6 @@ class TradeUpdatesSession(Session):
             self.cut_off(CLOSE_INTERNAL, "internal error")
 
     def _close_stream(self) -> None:
-        if self._replay is not None:
-            self._replay.cancel()
-            self._replay = None
         if self._stream is not None:
             self.services.trade_updates.close(self._stream)
             self._stream = None

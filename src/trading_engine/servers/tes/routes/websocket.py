@@ -48,15 +48,16 @@ from trading_engine.servers.tes.services.queue_positions import Following, Queue
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
 from trading_engine.servers.tes.services.safeguards import Presence
 from trading_engine.servers.tes.services.venue_gateway import VenueGateway
-from trading_engine.servers.tes.socket_sessions import ACCESS_ENDED, slow_down
+from trading_engine.servers.tes.socket_sessions import (
+    ACCESS_ENDED,
+    CLOSE_INTERNAL,
+    CLOSE_POLICY,
+    SocketClient,
+    slow_down,
+)
 
 IN_FLIGHT_MAX = 500
-GARBAGE_MAX = 20
-"""So many messages in a row that cannot be understood, and the connection is closed."""
 REQUEST_ID_CHARACTERS_MAX = 128
-CLOSE_POLICY = 1008
-CLOSE_TRY_AGAIN = 1013
-CLOSE_INTERNAL = 1011
 
 log = logging.getLogger(__name__)
 
@@ -132,20 +133,18 @@ async def refuse(send: Send, error: ApiError) -> None:
     await send({"type": "websocket.http.response.body", "body": error.to_json()})
 
 
-class Session:
+class Session(SocketClient):
     """One connection."""
 
     def __init__(self, services: WebSocketServices, connection: DirectWebSocket, address: str) -> None:
+        super().__init__(connection, services.outbox_bytes_max)
         self._services = services
-        self._connection = connection
         self._address = address
         self._principal: Principal | None = None
         self._watched: set[tuple[str, str]] = set()
         self._stream: PrivateStream | None = None
-        self._replay: asyncio.Task[None] | None = None
         self._queue: Following | None = None
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._garbage = 0
         self._handlers: dict[type[r.Request], Callable[[Any], Coroutine[Any, Any, None]]] = {
             r.AuthOperation: self._authenticate,
             r.SubscribeOperation: self._subscribe,
@@ -164,20 +163,6 @@ class Session:
         """Who has authenticated here."""
         return self._principal
 
-    # As a subscriber
-
-    def send(self, frame: bytes) -> None:
-        if self._connection.waiting_bytes + len(frame) > self._services.outbox_bytes_max:
-            self.cut_off(CLOSE_TRY_AGAIN, "too slow: more is waiting than the server keeps")
-        else:
-            self._connection.write_frame(frame)
-
-    async def drained(self) -> None:
-        await self._connection.drained()
-
-    def cut_off(self, code: int, reason: str) -> None:
-        self._connection.cut_off(code, reason)
-
     # Reading
 
     async def run(self, receive: Receive) -> None:
@@ -195,9 +180,7 @@ class Session:
 
     def _complain(self, garbage: Garbage) -> None:
         self._send_error(garbage.error, garbage.op, garbage.request_id)
-        self._garbage += 1
-        if self._garbage >= GARBAGE_MAX:
-            self.cut_off(CLOSE_POLICY, f"{GARBAGE_MAX} messages in a row could not be understood")
+        self.count_garbage()
 
     async def _dispatch(self, operation: r.Operation) -> None:
         op = type(operation).__struct_config__.tag
@@ -360,7 +343,7 @@ class Session:
             result["event_sequences"] = [str(sequence) for sequence in handled]
         self._acknowledge("subscribe", operation.id, result)
         if since is not None:
-            self._replay = asyncio.create_task(self._tell_past(stream, seen, by_shard(handled), operation.id))
+            stream.replaying = asyncio.create_task(self._tell_past(stream, seen, by_shard(handled), operation.id))
 
     def _account_followed(self, operation: r.SubscribeOperation) -> int | None:
         """None for all accounts, which those see who run the market."""
@@ -385,9 +368,6 @@ class Session:
             self.cut_off(CLOSE_INTERNAL, "internal error")
 
     def _close_stream(self) -> None:
-        if self._replay is not None:
-            self._replay.cancel()
-            self._replay = None
         if self._stream is not None:
             self._services.private_streams.close(self._stream)
             self._stream = None

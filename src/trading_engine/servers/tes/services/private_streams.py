@@ -14,6 +14,7 @@ Over several shards all this holds of each: `since` and H are the last events of
 between them.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
@@ -53,6 +54,8 @@ class PrivateStream:
         self._since = since
         self._kept: list[bytes] | None = None
         """Frames that wait for the end of the replay; None when live."""
+        self.replaying: asyncio.Task[None] | None = None
+        """Who tells the past; `PrivateStreams.close` ends it."""
 
     def begin_replay(self) -> None:
         self._kept = []
@@ -132,6 +135,8 @@ class PrivateStreams:
         return stream
 
     def close(self, stream: PrivateStream) -> None:
+        if stream.replaying is not None and stream.replaying is not asyncio.current_task():
+            stream.replaying.cancel()
         streams = self._streams.get(stream.account_id)
         if streams is not None:
             streams.discard(stream)
