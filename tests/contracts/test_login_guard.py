@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from trading_engine.database.transactional.database import TransactionalDatabase
-from trading_engine.database.transactional.records import Role
+from trading_engine.database.transactional.records import LoginEnded, Role
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.login_guard import (
     ADDRESS_FAILURES_MAX,
@@ -150,7 +150,8 @@ async def test_refresh_token_that_comes_again_is_in_the_audit_log(
     await owner_of(database)
     await database.access.rotate_refresh_token("token", "next", NOW, NOW + 1, address=HOME)
     if is_replayed:
-        assert await database.access.rotate_refresh_token("token", "third", NOW, NOW + 1, address="203.0.113.9") is None
+        again = await database.access.rotate_refresh_token("token", "third", NOW, NOW + 1, address="203.0.113.9")
+        assert again == LoginEnded("token")
     acts = [(act.actor, act.action, act.outcome, act.detail) for act in (await database.audit.acts()).items]
     replay = ("alice", "refresh_token.replay", "LOGIN_ENDED", {"address": "203.0.113.9"})
     assert acts == ([replay] if is_replayed else [])

@@ -14,6 +14,7 @@ from trading_engine.database.transactional.records import (
     AccessChanges,
     ApiKey,
     Client,
+    LoginEnded,
     Portfolio,
     RefreshToken,
     Registration,
@@ -141,6 +142,20 @@ async def test_changes_of_access_are_told_since_a_time(database: TransactionalDa
     )
 
 
+async def test_logins_that_ended_are_told_since_a_time_whatever_ended_them(database: TransactionalDatabase) -> None:
+    user, access = await registered(database), database.access
+    for login in ("logged out", "replayed", "goes on"):
+        await access.store_refresh_token(login, user.user_id, NOW, NOW + HOUR)
+        await access.rotate_refresh_token(login, f"{login} 2", NOW + 1, NOW + HOUR)
+    assert await access.access_changes(NOW) == AccessChanges({}, frozenset())
+    assert await access.revoke_refresh_token("logged out 2", NOW + 5) == "logged out"
+    assert await access.rotate_refresh_token("replayed", "third", NOW + 10, NOW + HOUR) == LoginEnded("replayed")
+    assert (await access.access_changes(NOW + 5)).ended_logins == {"logged out", "replayed"}
+    assert (await access.access_changes(NOW + 6)).ended_logins == {"replayed"}
+    await access.change_user(user.user_id, NOW + 20, password_hash="other")
+    assert (await access.access_changes(NOW + 20)).ended_logins == {"goes on"}
+
+
 async def test_password_hash_is_renewed_unless_the_password_was_changed_meanwhile(
     database: TransactionalDatabase,
 ) -> None:
@@ -224,7 +239,7 @@ async def test_refresh_token_used_again_ends_the_whole_login(database: Transacti
     await access.store_refresh_token("a", user.user_id, NOW, NOW + HOUR)
     await access.store_refresh_token("other", user.user_id, NOW, NOW + HOUR)
     assert await access.rotate_refresh_token("a", "b", NOW + 1, NOW + HOUR)
-    assert await access.rotate_refresh_token("a", "c", NOW + 2, NOW + HOUR) is None
+    assert await access.rotate_refresh_token("a", "c", NOW + 2, NOW + HOUR) == LoginEnded("a")
     assert await access.rotate_refresh_token("b", "d", NOW + 3, NOW + HOUR) is None
     assert await access.rotate_refresh_token("other", "e", NOW + 4, NOW + HOUR), "another login of the user goes on"
 
@@ -235,7 +250,8 @@ async def test_refresh_token_presented_twice_at_once_is_taken_once(database: Tra
     results = await asyncio.gather(
         *(database.access.rotate_refresh_token("a", f"b{n}", NOW + 1, NOW + HOUR) for n in range(5))
     )
-    assert sum(result is not None for result in results) == 1
+    assert sum(isinstance(result, RefreshToken) for result in results) == 1
+    assert results.count(LoginEnded("a")) >= 1
 
 
 async def test_refresh_token_unknown_expired_or_revoked_is_none(database: TransactionalDatabase) -> None:
@@ -245,16 +261,16 @@ async def test_refresh_token_unknown_expired_or_revoked_is_none(database: Transa
     await access.store_refresh_token("expiring", user.user_id, NOW, NOW + HOUR)
     assert await access.rotate_refresh_token("expiring", "x", NOW + HOUR, NOW + 2 * HOUR) is None
     await access.store_refresh_token("revoked", user.user_id, NOW, NOW + HOUR)
-    assert await access.revoke_refresh_token("revoked", NOW + 1)
+    assert await access.revoke_refresh_token("revoked", NOW + 1) == "revoked"
     assert await access.rotate_refresh_token("revoked", "x", NOW + 2, NOW + HOUR) is None
-    assert not await access.revoke_refresh_token("unknown", NOW)
+    assert await access.revoke_refresh_token("unknown", NOW) is None
 
 
 async def test_refresh_token_revoked_after_rotation_ends_its_successors(database: TransactionalDatabase) -> None:
     user = await registered(database)
     await database.access.store_refresh_token("a", user.user_id, NOW, NOW + HOUR)
     await database.access.rotate_refresh_token("a", "b", NOW + 1, NOW + HOUR)
-    assert await database.access.revoke_refresh_token("b", NOW + 2)
+    assert await database.access.revoke_refresh_token("b", NOW + 2) == "a"
     assert await database.access.rotate_refresh_token("b", "c", NOW + 3, NOW + HOUR) is None
 
 

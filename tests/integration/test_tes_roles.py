@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from websockets.exceptions import ConnectionClosed
 
-from support.tes_venue import PASSWORD, Trader, Venue, order, running_venue, venue_config
+from support.tes_venue import PASSWORD, TesHandle, Trader, Venue, order, running_venue, venue_config
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.records import Role
 from trading_engine.shared.config import RateLimits
@@ -191,6 +191,80 @@ async def test_access_that_another_process_took_away_ends_here(venue: Venue, adm
     assert code_of(await kate.request("GET", "/v1/me")) == (401, "NOT_AUTHENTICATED")
     assert code_of(await venue.http.get("/v1/me", headers=key)) == (401, "NOT_AUTHENTICATED")
     assert (await liam.request("GET", "/v1/me")).status_code == 200
+
+
+async def test_logout_ends_access_tokens_and_connections_of_this_login_alone(venue: Venue) -> None:
+    first, second = await venue.log_in("ann"), await venue.log_in("ann")
+    renewed = await renew(venue, first)
+    async with venue.socket(renewed) as ended, venue.socket(second) as other:
+        await assert_is_served(first)
+        logout = {"refresh_token": renewed.tokens["refresh_token"]}
+        assert (await venue.http.post("/v1/auth/logout", json=logout)).status_code == 204
+        assert await close_code(ended) == 1008
+        await other.result(op="ping")
+    for void in (first, renewed):
+        await assert_is_refused_everywhere(venue, void)
+    await assert_is_served(second)
+
+
+async def test_refresh_token_that_comes_again_ends_the_access_tokens_of_its_login(venue: Venue) -> None:
+    ann = await venue.log_in("ann")
+    thief = await renew(venue, ann)
+    async with venue.socket(thief) as ended:
+        again = await venue.http.post("/v1/auth/refresh", json={"refresh_token": ann.tokens["refresh_token"]})
+        assert code_of(again) == (401, "INVALID_CREDENTIALS")
+        assert await close_code(ended) == 1008
+    for void in (ann, thief):
+        await assert_is_refused_everywhere(venue, void)
+
+
+async def test_logout_at_one_server_ends_the_login_at_another_also_when_that_starts_later(venue: Venue) -> None:
+    other = TesHandle(venue.config)
+    await other.start()
+    try:
+        await other.ready()
+        ann, bob = await venue.log_in("ann"), await venue.log_in("bob")
+        for trader in (ann, bob):
+            assert (await trader.request("GET", f"{other.url}/v1/me")).status_code == 200
+        await log_out(venue, ann)
+        await other.server.revocation.take_over()
+        assert code_of(await ann.request("GET", f"{other.url}/v1/me")) == (401, "NOT_AUTHENTICATED")
+        assert (await bob.request("GET", f"{other.url}/v1/me")).status_code == 200
+        await other.stop()
+        await log_out(venue, bob)
+        await other.start()
+        assert code_of(await bob.request("GET", f"{other.url}/v1/me")) == (401, "NOT_AUTHENTICATED")
+    finally:
+        await other.stop()
+
+
+async def log_out(venue: Venue, trader: Trader) -> None:
+    response = await venue.http.post("/v1/auth/logout", json={"refresh_token": trader.tokens["refresh_token"]})
+    assert response.status_code == 204
+
+
+async def renew(venue: Venue, trader: Trader) -> Trader:
+    response = await venue.http.post("/v1/auth/refresh", json={"refresh_token": trader.tokens["refresh_token"]})
+    assert response.status_code == 200, response.text
+    return Trader(venue.http, response.json())
+
+
+async def assert_is_served(trader: Trader) -> None:
+    for path in ("/v1/me", "/v2/account"):
+        assert (await trader.request("GET", path)).status_code == 200, path
+    await trader.cancel_all()
+
+
+async def assert_is_refused_everywhere(venue: Venue, trader: Trader) -> None:
+    """By the edge, by the front that orders pass, by the façade that takes access tokens, on a WebSocket; and again."""
+    for _ in range(2):
+        assert code_of(await trader.request("GET", "/v1/me")) == (401, "NOT_AUTHENTICATED")
+        placed = await trader.request("POST", "/v1/orders", json=order("buy", "1", "150.00"))
+        assert code_of(placed) == (401, "NOT_AUTHENTICATED")
+        assert (await trader.request("GET", "/v2/account")).status_code == 401
+        async with venue.socket() as socket:
+            refused = await socket.error(op="auth", token=trader.tokens["access_token"])
+            assert refused["code"] == "NOT_AUTHENTICATED"
 
 
 # Passwords

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from trading_engine.database.transactional.records import Role
 from trading_engine.servers.tes.connections import AddressCounts
@@ -269,6 +270,29 @@ def test_token_is_void_when_access_changed_after_it_was_issued() -> None:
         tokens.check(old)
     assert code_of(error) == "NOT_AUTHENTICATED"
     assert tokens.check(tokens.issue(ANN)) == ANN
+
+
+def test_token_is_void_when_its_login_has_ended_and_others_are_not() -> None:
+    clock = Clock()
+    tokens = AccessTokens(MASTER, 900, clock)
+    first, second = (structs.replace(ANN, login=login) for login in ("first", "second"))
+    checked, unseen, other, without = (tokens.issue(principal) for principal in (first, first, second, ANN))
+    assert tokens.check(checked) == first
+    assert (tokens.end_login("first"), tokens.end_login("first")) == (True, False)
+    for token in (checked, unseen, tokens.issue(first)):
+        with pytest.raises(ApiError) as error:
+            tokens.check(token)
+        assert code_of(error) == "NOT_AUTHENTICATED"
+    assert [tokens.check(token) for token in (other, without)] == [second, ANN]
+
+
+def test_login_that_ended_is_forgotten_with_its_last_token() -> None:
+    clock = Clock()
+    tokens = AccessTokens(MASTER, 900, clock)
+    tokens.end_login("first")
+    clock.now += 900
+    tokens.end_login("second")
+    assert list(tokens._ended_logins) == ["second"]
 
 
 async def test_passwords_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from trading_engine.database.transactional.records import (
     AccessChanges,
     ApiKey,
     Client,
+    LoginEnded,
     Page,
     Portfolio,
     RefreshToken,
@@ -157,13 +158,15 @@ class AccessRepository:
         await self._connections.run(Use.WRITE, lambda connection: connection.execute(statement))
 
     async def access_changes(self, since_ns: int) -> AccessChanges:
-        """Whose access changed, and which keys were revoked, at or after this time."""
+        """Whose access changed, which keys were revoked and which logins ended, at or after this time."""
         changed = select(users.c.user_id, users.c.access_changed_ns).where(users.c.access_changed_ns >= since_ns)
         revoked = select(api_keys.c.key_id).where(api_keys.c.revoked_ns >= since_ns)
+        ended = select(refresh_tokens.c.family).where(refresh_tokens.c.revoked_ns >= since_ns).distinct()
 
         def work(connection: Connection) -> AccessChanges:
             changes = {row.user_id: row.access_changed_ns for row in connection.execute(changed)}
-            return AccessChanges(changes, frozenset(connection.execute(revoked).scalars()))
+            revoked_keys = frozenset(connection.execute(revoked).scalars())
+            return AccessChanges(changes, revoked_keys, frozenset(connection.execute(ended).scalars()))
 
         return await self._connections.run(Use.READ, work)
 
@@ -287,28 +290,27 @@ class AccessRepository:
 
     async def rotate_refresh_token(
         self, token_hash: str, new_token_hash: str, now_ns: int, expires_ns: int, *, address: str = ""
-    ) -> RefreshToken | None:
-        """Put a new token in the place of a valid one; None where there is no such token or it is used up, expired or revoked.
+    ) -> RefreshToken | LoginEnded | None:
+        """Put a new token in the place of a valid one; None where there is no such token or it is expired or revoked.
 
         A token that comes a second time has been stolen, or its successor has: then all of its family are revoked (RFC 9700,
         section 4.14.2), and whoever holds one has to log in again. The audit log says so, with the address it came from.
         """
 
-        def work(connection: Connection) -> RefreshToken | None:
+        def work(connection: Connection) -> RefreshToken | LoginEnded | None:
             return _rotate(connection, token_hash, new_token_hash, now_ns, expires_ns, address)
 
         return await self._connections.run(Use.WRITE, work)
 
-    async def revoke_refresh_token(self, token_hash: str, now_ns: int) -> bool:
-        """End the login that the token belongs to. Whether there is such a token."""
+    async def revoke_refresh_token(self, token_hash: str, now_ns: int) -> str | None:
+        """End the login that the token belongs to: its family, or None where there is no such token."""
         query = select(refresh_tokens.c.family).where(refresh_tokens.c.token_hash == token_hash)
 
-        def work(connection: Connection) -> bool:
-            family = connection.execute(query).scalar_one_or_none()
-            if family is None:
-                return False
-            _revoke_family(connection, family, now_ns)
-            return True
+        def work(connection: Connection) -> str | None:
+            family: str | None = connection.execute(query).scalar_one_or_none()
+            if family is not None:
+                _revoke_family(connection, family, now_ns)
+            return family
 
         return await self._connections.run(Use.WRITE, work)
 
@@ -361,7 +363,7 @@ def _insert_token(connection: Connection, token: RefreshToken) -> None:
 
 def _rotate(
     connection: Connection, token_hash: str, new_token_hash: str, now_ns: int, expires_ns: int, address: str
-) -> RefreshToken | None:
+) -> RefreshToken | LoginEnded | None:
     is_old = refresh_tokens.c.token_hash == token_hash
     old = connection.execute(select(refresh_tokens).where(is_old).with_for_update()).one_or_none()
     if old is None:
@@ -369,7 +371,7 @@ def _rotate(
     if old.used_ns is not None:
         _revoke_family(connection, old.family, now_ns)
         _insert_act(connection, _replay(connection, old.user_id, now_ns, address))
-        return None
+        return LoginEnded(old.family)
     if old.revoked_ns is not None or old.expires_ns <= now_ns:
         return None
     connection.execute(update(refresh_tokens).where(is_old).values(used_ns=now_ns))

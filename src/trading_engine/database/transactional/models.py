@@ -121,6 +121,14 @@ class RefreshTokenRow(Base):
     """One link of a login's chain of refresh tokens. `family` is the chain: the hash of the token that the login gave out."""
 
     __tablename__ = "refresh_tokens"
+    __table_args__ = (
+        Index(
+            "ix_refresh_tokens_revoked",
+            "revoked_ns",
+            sqlite_where=text("revoked_ns IS NOT NULL"),
+            postgresql_where=text("revoked_ns IS NOT NULL"),
+        ),
+    )
 
     token_hash: Mapped[str] = mapped_column(primary_key=True)
     family: Mapped[str] = mapped_column(index=True)

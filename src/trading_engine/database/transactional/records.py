@@ -83,11 +83,18 @@ class RefreshToken(msgspec.Struct, frozen=True):
     expires_ns: int
 
 
+class LoginEnded(msgspec.Struct, frozen=True):
+    """A refresh token came a second time, so all of its family are revoked."""
+
+    family: str
+
+
 class AccessChanges(msgspec.Struct, frozen=True):
-    """`users`: when the access of each last changed; `revoked_keys`: ids."""
+    """`users`: when the access of each last changed; `revoked_keys`: ids; `ended_logins`: families of refresh tokens."""
 
     users: dict[int, int]
     revoked_keys: frozenset[str]
+    ended_logins: frozenset[str] = frozenset()
 
 
 class InstrumentState(msgspec.Struct, frozen=True):

@@ -484,6 +484,7 @@ async def trading_engine_server(
         utilities = await stack.enter_async_context(utilities_of(config))
         server = TradingEngineServer(config, shards, utilities, mounts)
         try:
+            await server.revocation.take_over()
             await server.versions.load()
             await server.open_lists.load(server.gateway.live_orders.live.values())
             for shard in shards:

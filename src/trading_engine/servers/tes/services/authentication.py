@@ -10,7 +10,7 @@ import msgspec
 
 from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.audit import OK, Act, AuditLog
-from trading_engine.database.transactional.records import ApiKey, Portfolio, User
+from trading_engine.database.transactional.records import ApiKey, LoginEnded, Portfolio, User
 from trading_engine.servers.tes.errors import ApiError, invalid_request, not_allowed, not_authenticated
 from trading_engine.servers.tes.models.requests import USERNAME, ApiKeyRequest
 from trading_engine.servers.tes.services.credentials import (
@@ -103,6 +103,11 @@ class Authentication:
     def key_revoked(self, key_id: str) -> None:
         self._end(lambda principal: principal.key_id == key_id)
 
+    def login_ended(self, login: str) -> None:
+        """From now on access tokens of this login are void."""
+        if self._tokens.end_login(login):
+            self._end(lambda principal: principal.login == login)
+
     def _end(self, has_ended: Callable[[Principal], bool]) -> None:
         self._known_keys = {
             key_id: known for key_id, known in self._known_keys.items() if not has_ended(known.principal)
@@ -168,11 +173,11 @@ class Authentication:
         self._known_keys[key_id] = known
         return known
 
-    async def principal_of(self, user: User, key: ApiKey | None = None) -> Principal:
+    async def principal_of(self, user: User, key: ApiKey | None = None, login: str = "") -> Principal:
         portfolios = await self._access.portfolios_of_user(user.user_id)
         account_id = portfolios[0].portfolio_id if portfolios else 0
         if key is None:
-            return Principal(user.user_id, user.username, user.role, account_id)
+            return Principal(user.user_id, user.username, user.role, account_id, login=login)
         permissions = permissions_of_scopes(key.scopes.split())
         return Principal(user.user_id, user.username, user.role, account_id, key.key_id, permissions, key.rate_percent)
 
@@ -227,7 +232,7 @@ class Authentication:
     async def _new_login(self, user: User, address: str, act: Act | None) -> TokenPair:
         refresh_token = new_refresh_token()
         now_ns = self._now_ns()
-        await self._access.store_refresh_token(
+        stored = await self._access.store_refresh_token(
             refresh_token_hash(refresh_token),
             user.user_id,
             now_ns,
@@ -235,7 +240,7 @@ class Authentication:
             address=address_key(address),
             act=act,
         )
-        return self._pair(await self.principal_of(user), refresh_token)
+        return self._pair(await self.principal_of(user, login=stored.family), refresh_token)
 
     def _act(self, action: str, username: str, address: str, outcome: str) -> Act:
         return Act(self._now_ns(), username, action, username, outcome, {"address": address})
@@ -252,14 +257,19 @@ class Authentication:
             now_ns + self._refresh_token_ns,
             address=address,
         )
+        if isinstance(stored, LoginEnded):
+            self.login_ended(stored.family)
+            raise refresh_refused()
         user = None if stored is None else await self._access.user(stored.user_id)
-        if user is None or user.is_disabled:
-            raise ApiError("INVALID_CREDENTIALS", "The refresh token is not valid, or not any more: log in again.")
-        return self._pair(await self.principal_of(user), new_token)
+        if stored is None or user is None or user.is_disabled:
+            raise refresh_refused()
+        return self._pair(await self.principal_of(user, login=stored.family), new_token)
 
     async def log_out(self, refresh_token: str) -> None:
-        """End the login that the token belongs to; one that is unknown needs no ending."""
-        await self._access.revoke_refresh_token(refresh_token_hash(refresh_token), self._now_ns())
+        """End the login that the token belongs to, with its access tokens; one that is unknown needs no ending."""
+        login = await self._access.revoke_refresh_token(refresh_token_hash(refresh_token), self._now_ns())
+        if login is not None:
+            self.login_ended(login)
 
     def _pair(self, principal: Principal, refresh_token: str) -> TokenPair:
         return TokenPair(self._tokens.issue(principal), "bearer", self._tokens.lifetime_s, refresh_token)
@@ -328,6 +338,10 @@ class Authentication:
         if not is_key_id or not await self._access.revoke_api_key(principal.user_id, key_id, now_ns, act=act):
             raise ApiError("NOT_FOUND", "You have no such API key.", field="key_id", value=key_id)
         self.key_revoked(key_id)
+
+
+def refresh_refused() -> ApiError:
+    return ApiError("INVALID_CREDENTIALS", "The refresh token is not valid, or not any more: log in again.")
 
 
 def bearer_token(value: bytes) -> str:

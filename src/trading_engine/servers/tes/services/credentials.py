@@ -66,6 +66,8 @@ class Principal(msgspec.Struct, frozen=True):
     """What the key's scopes have; None with a login, which has all that the role has."""
     rate_percent: int = 100
     """How much of the account's rate limits the key may use."""
+    login: str = ""
+    """The login that an access token comes from: the family of its refresh tokens. Empty with a key."""
 
     def may(self, permission: Permission) -> bool:
         return permission in permissions_of_role(self.role) and (
@@ -188,6 +190,8 @@ class AccessTokens:
         self._verified: dict[str, AccessClaims] = {}
         self._void_before: dict[int, float] = {}
         """By user: tokens that were issued before this time are void."""
+        self._ended_logins: dict[str, float] = {}
+        """By login, oldest first: until when there can be tokens of it, all of which are void."""
 
     def issue(self, principal: Principal) -> str:
         now = self._now()
@@ -197,6 +201,7 @@ class AccessTokens:
             "name": principal.username,
             "role": principal.role,
             "account": str(principal.account_id),
+            "login": principal.login,
             "iat": now,
             "exp": now + self.lifetime_s,
             "jti": secrets.token_urlsafe(9),
@@ -217,6 +222,9 @@ class AccessTokens:
         if claims.issued_at < self._void_before.get(claims.principal.user_id, 0.0):
             self._verified.pop(token, None)
             raise not_authenticated("The access token is void: the user's access was changed. Log in again.")
+        if claims.principal.login in self._ended_logins:
+            self._verified.pop(token, None)
+            raise not_authenticated("The access token is void: its login has ended. Log in again.")
         return claims.principal
 
     def void(self, user_id: int, issued_before: float) -> bool:
@@ -226,6 +234,16 @@ class AccessTokens:
         oldest = self._now() - self.lifetime_s
         self._void_before = {user: time for user, time in self._void_before.items() if time >= oldest}
         self._void_before[user_id] = issued_before
+        return True
+
+    def end_login(self, login: str) -> bool:
+        """Whether that is news. A login is forgotten when the last token that it can have has expired."""
+        now = self._now()
+        while self._ended_logins and next(iter(self._ended_logins.values())) <= now:
+            del self._ended_logins[next(iter(self._ended_logins))]
+        if login in self._ended_logins:
+            return False
+        self._ended_logins[login] = now + self.lifetime_s
         return True
 
     def _verify(self, token: str) -> AccessClaims:
@@ -243,7 +261,13 @@ class AccessTokens:
                     "verify_iat": False,
                 },
             )
-            principal = Principal(int(claims["sub"]), str(claims["name"]), str(claims["role"]), int(claims["account"]))
+            principal = Principal(
+                int(claims["sub"]),
+                str(claims["name"]),
+                str(claims["role"]),
+                int(claims["account"]),
+                login=str(claims.get("login", "")),
+            )
             return AccessClaims(principal, float(claims["exp"]), float(claims["iat"]))
         except (jwt.InvalidTokenError, ValueError, TypeError) as error:
             raise not_authenticated("The access token is not valid.") from error

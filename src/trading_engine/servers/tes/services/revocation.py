@@ -1,8 +1,9 @@
 """Has access that was taken away end here too, whoever took it: this process, another server, the command line.
 
-A role that was changed, a user that was disabled, a password that is a new one, a key that was deleted: from then on older access
-tokens are void, keys are looked up anew, and connections that were opened with them are closed. In this process that is so at once. What
-others did is in the database, and is read from there every few seconds; until the database can be read, what was known before holds.
+A role that was changed, a user that was disabled, a password that is a new one, a key that was deleted, a login that was ended: from
+then on older access tokens are void, keys are looked up anew, and connections that were opened with them are closed. In this process
+that is so at once. What others did is in the database, and is read from there before the first request is answered and every few seconds;
+until the database can be read, what was known before holds.
 """
 
 import asyncio
@@ -52,4 +53,6 @@ class Revocation:
             self._authentication.access_changed(user_id, changed_ns)
         for key_id in changes.revoked_keys:
             self._authentication.key_revoked(key_id)
+        for login in changes.ended_logins:
+            self._authentication.login_ended(login)
         self._since_ns = began_ns - OVERLAP_NS
