@@ -22,6 +22,7 @@ from benchmarks import (
     projection,
     recovery,
     rest,
+    sustained,
     transport,
     venue,
     websocket,
@@ -50,9 +51,10 @@ ON_REQUEST: dict[str, Callable[[bool, Path], Section]] = {
     "comparison": comparison.run,
     "history": history.run,
     "projection": projection.run,
+    "sustained": sustained.run,
 }
 """Only when they are named: `api` measures again what `rest` and `websocket` do, at several loads; `comparison` downloads what it compares
-with, `history` takes minutes, `projection` needs PostgreSQL."""
+with, `history` and `sustained` take minutes, `projection` needs PostgreSQL."""
 
 
 def main() -> int:

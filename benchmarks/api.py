@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks import rest, websocket
 from benchmarks.cpu import bottleneck, cpu_note
 from benchmarks.figures import Figure, Section, latency_figures
-from benchmarks.processes import SYMBOLS, Servers, run_load, servers
+from benchmarks.processes import SYMBOLS, Parts, Servers, run_load, servers
 
 CLIENTS = 50
 REST_LOADS = (500.0, 1_000.0, 2_500.0)
@@ -24,7 +24,7 @@ WARM_UP_S = 1.0
 def run(quick: bool, folder: Path) -> Section:
     seconds = QUICK_SECONDS if quick else SECONDS
     figures: list[Figure] = []
-    with servers(folder, users=CLIENTS) as running:
+    with servers(folder, Parts(users=CLIENTS)) as running:
         tokens = [running.login(username) for username in running.usernames]
         figures += rest.measured(running, f"REST, {CLIENTS} clients, closed loop", tokens, seconds, None)
         figures += websocket.measured(running, tokens[:10], 50, seconds)
@@ -33,7 +33,7 @@ def run(quick: bool, folder: Path) -> Section:
         figures += subscribers(running, tokens[0], seconds)
     for load in REST_LOADS:
         # What a paced client places stays: so each load has a venue of its own.
-        with servers(folder, users=CLIENTS) as running:
+        with servers(folder, Parts(users=CLIENTS)) as running:
             tokens = [running.login(username) for username in running.usernames]
             figures += rest.measured(running, f"REST at {load:,.0f} orders/s", tokens, seconds, load / CLIENTS)
     return Section("api", "The edge: orders by REST and WebSocket, and market data", tuple(figures))

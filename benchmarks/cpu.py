@@ -11,16 +11,24 @@ BUSY_SHARE = 0.85
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time that a process has used so far."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.exists():
-        fields = stat.read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """User and system time that a process has used so far, and on Linux its children: PostgreSQL has one for each connection."""
+    if Path(f"/proc/{pid}/stat").exists():
+        return _ticks(pid) / os.sysconf("SC_CLK_TCK")
     done = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True)
     seconds = 0.0
     for part in done.stdout.strip().replace("-", ":").split(":"):
         seconds = seconds * 60 + float(part)
     return seconds
+
+
+def _ticks(pid: int) -> int:
+    """Children that have ended count with their parent; those that live are looked at."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # it has just ended
+        return 0
+    return sum(map(int, fields[11:15])) + sum(_ticks(int(child)) for child in children)
 
 
 def busy_seconds() -> float | None:

@@ -22,6 +22,7 @@ POLL_S = 0.05
 SYMBOLS = ("BENCH1", "BENCH2", "BENCH3", "BENCH4", "BENCH5")
 PASSWORD = "bench-trader"
 NO_LIMIT = 10_000_000
+PROJECTIONS = ("analytics", "history")
 
 
 class BenchmarkFailed(Exception):
@@ -64,24 +65,38 @@ class Service:
             self._process.wait()
 
 
-class Servers:
-    """A running OBS, and with `with_tes` a TES on it."""
+class Parts(NamedTuple):
+    """Of a venue: what runs beside the OBS, and on what servers. None: the embedded default."""
 
-    def __init__(
-        self, directory: Path, users: int, with_tes: bool, stack: ExitStack, rabbitmq_port: int | None = None
-    ) -> None:
+    users: int = 0
+    with_tes: bool = True
+    with_projections: bool = False
+    """Those that are processes of their own."""
+    rabbitmq_port: int | None = None
+    postgresql_port: int | None = None
+
+
+DEFAULT_PARTS = Parts()
+
+
+class Servers:
+    """A running OBS, and the other services that are asked for."""
+
+    def __init__(self, directory: Path, parts: Parts, stack: ExitStack) -> None:
         self.port = free_port()
-        self._rabbitmq_port = rabbitmq_port
+        self._parts = parts
         sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="te-bench-"))
         self.socket = Path(sockets) / "obs.sock"
-        self.usernames = [f"bench{number}" for number in range(1, users + 1)]
+        self.usernames = [f"bench{number}" for number in range(1, parts.users + 1)]
         self.config_path = directory / "bench.json"
         self.config_path.write_text(json.dumps(self._config(directory)))
         options = ["--config", str(self.config_path)]
         self._services: list[Service] = []
         self._start("OBS", options, directory, stack, self._is_reachable)
-        if with_tes:
+        if parts.with_tes:
             self._start("TES", options, directory, stack, self._is_healthy)
+        for name in PROJECTIONS if parts.with_projections else ():
+            self._start(name, options, directory, stack, lambda: True)
 
     def _start(
         self, name: str, options: list[str], directory: Path, stack: ExitStack, is_ready: Callable[[], bool]
@@ -116,18 +131,25 @@ class Servers:
             },
             "tes": {"port": self.port, "rate_limits": rates},
             "messaging": self._messaging(),
+            "database": self._database(),
             "bots": {"makers": 0, "takers": 0, "noise": 0},
             "demo": {"users": [{"username": name, **user} for name in self.usernames]},
         }
 
     def _messaging(self) -> dict[str, Any]:
-        if self._rabbitmq_port is None:
+        if self._parts.rabbitmq_port is None:
             return {"socket": str(self.socket)}
-        return {"transport": "rabbitmq", "rabbitmq": {"url": f"amqp://127.0.0.1:{self._rabbitmq_port}/"}}
+        return {"transport": "rabbitmq", "rabbitmq": {"url": f"amqp://127.0.0.1:{self._parts.rabbitmq_port}/"}}
+
+    def _database(self) -> dict[str, Any]:
+        if self._parts.postgresql_port is None:
+            return {}
+        url = f"postgresql://postgres@127.0.0.1:{self._parts.postgresql_port}/postgres"
+        return {"transactional_url": url, "analytics_url": url}
 
     def _is_reachable(self) -> bool:
         """Over RabbitMQ whoever connects has to see for himself."""
-        return self._rabbitmq_port is not None or self.socket.exists()
+        return self._parts.rabbitmq_port is not None or self.socket.exists()
 
     def _is_healthy(self) -> bool:
         try:
@@ -171,11 +193,11 @@ def private_server(name: str) -> Iterator[PrivateServer]:
 
 
 @contextmanager
-def servers(folder: Path, users: int = 0, with_tes: bool = True, rabbitmq_port: int | None = None) -> Iterator[Servers]:
+def servers(folder: Path, parts: Parts = DEFAULT_PARTS) -> Iterator[Servers]:
     """In a new directory within `folder`, which decides on which disk the journal lies; removed at the end."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="te-bench-", dir=folder)))
-        yield Servers(directory, users, with_tes, stack, rabbitmq_port)
+        yield Servers(directory, parts, stack)
 
 
 def free_port() -> int:

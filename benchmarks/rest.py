@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks import disk
 from benchmarks.cpu import bottleneck, cpu_note
 from benchmarks.figures import Figure, Section, latency_figures
-from benchmarks.processes import SYMBOLS, Servers, run_load, servers
+from benchmarks.processes import SYMBOLS, Parts, Servers, run_load, servers
 
 CLIENTS = 50
 PER_SECOND = 10.0
@@ -15,7 +15,7 @@ QUICK_SECONDS = 1.5
 
 def run(quick: bool, folder: Path) -> Section:
     seconds = QUICK_SECONDS if quick else SECONDS
-    with servers(folder, users=CLIENTS) as running:
+    with servers(folder, Parts(users=CLIENTS)) as running:
         tokens = [running.login(username) for username in running.usernames]
         figures = [
             *measured(running, "1 client", tokens[:1], seconds, None),

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.cpu import bottleneck, cpu_note
 from benchmarks.figures import Figure, Section, latency_figures
-from benchmarks.processes import BenchmarkFailed, PrivateServer, Servers, private_server, run_load, servers
+from benchmarks.processes import BenchmarkFailed, Parts, PrivateServer, Servers, private_server, run_load, servers
 
 CLIENTS = (1, 50)
 PER_SECOND = 1_000
@@ -20,7 +20,7 @@ def run(quick: bool, folder: Path) -> Section:
     seconds = QUICK_SECONDS if quick else SECONDS
     figures: list[Figure] = []
     details: dict[str, Any] = {}
-    with servers(folder, with_tes=False) as running:
+    with servers(folder, Parts(with_tes=False)) as running:
         figures += publish_figures(running, seconds)
         figures += outcome_figures("embedded", running, seconds, running.pids)
     try:
@@ -59,7 +59,7 @@ def rabbitmq_figures(folder: Path, seconds: float) -> list[Figure]:
         raise BenchmarkFailed("the packages of requirements/prod.txt are not installed")
     with ExitStack() as stack:
         server: PrivateServer = stack.enter_context(private_server("rabbitmq"))
-        running = stack.enter_context(servers(folder, with_tes=False, rabbitmq_port=server.port))
+        running = stack.enter_context(servers(folder, Parts(with_tes=False, rabbitmq_port=server.port)))
         return outcome_figures("RabbitMQ", running, seconds, {**running.pids, "RabbitMQ": server.pid})
 
 

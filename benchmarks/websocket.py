@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks.cpu import bottleneck, cpu_note
 from benchmarks.figures import Figure, Section, latency_figures
-from benchmarks.processes import SYMBOLS, Servers, run_load, servers
+from benchmarks.processes import SYMBOLS, Parts, Servers, run_load, servers
 
 SHAPES = ((1, 1), (1, 100), (10, 50))
 """(connections, requests under way on each)."""
@@ -16,7 +16,7 @@ WARM_UP_S = 1.0
 def run(quick: bool, folder: Path) -> Section:
     seconds = QUICK_SECONDS if quick else SECONDS
     figures: list[Figure] = []
-    with servers(folder, users=max(connections for connections, _ in SHAPES)) as running:
+    with servers(folder, Parts(users=max(connections for connections, _ in SHAPES))) as running:
         tokens = [running.login(username) for username in running.usernames]
         for connections, window in SHAPES:
             figures += measured(running, tokens[:connections], window, seconds)

@@ -1,16 +1,30 @@
 """The parts of the benchmarks whose mistakes would not show in a table."""
 
+from itertools import islice
+
 import pytest
 from benchmarks import calibration
 from benchmarks.cpu import CpuMeter, bottleneck
 from benchmarks.figures import latency_figures, percentile
 from benchmarks.flatness import stream
-from benchmarks.workload import canonical
+from benchmarks.sustained_flow import ACCOUNTS, COMMANDS_PER_CYCLE, ORDERS_PER_CYCLE, RESTING_CYCLES, flow, opening
+from benchmarks.sustained_load import Lag, Marks, keeps_up
+from benchmarks.workload import canonical, instrument
 
 from trading_engine.venue import Venue
-from trading_engine.venue.commands import CancelOrder, PlaceOrder, ReplaceOrder
+from trading_engine.venue.commands import (
+    AnyCommand,
+    CancelOrder,
+    ListInstrument,
+    PlaceOrder,
+    ReplaceOrder,
+    SequencedCommand,
+    SetTradingPhase,
+)
+from trading_engine.venue.events import EventBatch, OrderRejected, TradeExecuted
 from trading_engine.venue.fast.bare_book import BareBook
 from trading_engine.venue.fast.order_book import REFUSED, TRADED
+from trading_engine.venue.terms import TradingPhase
 
 
 @pytest.mark.parametrize(("percent", "value"), [(0, 1.0), (50, 50.0), (99, 99.0), (99.5, 100.0), (100, 100.0)])
@@ -81,3 +95,48 @@ def test_cpu_meter_sees_this_process_work() -> None:
     while meter.read()["client"] < 0.05:
         sum(range(10_000))
     assert meter.read()["elapsed"] > 0
+
+
+def applied(venue: Venue, commands: list[AnyCommand]) -> list[EventBatch]:
+    first = venue.command_sequence + 1
+    numbered = [SequencedCommand(first + place, 1, "bench", first + place, each) for place, each in enumerate(commands)]
+    return [batch for command in numbered if (batch := venue.apply(command)) is not None]
+
+
+def test_sustained_flow_is_taken_whole_and_leaves_the_book_as_deep_as_it_was() -> None:
+    venue, first_account = Venue(), 100
+    applied(venue, [ListInstrument(instrument(number)) for number in range(1, 6)])
+    applied(venue, [SetTradingPhase(0, TradingPhase.CONTINUOUS), *opening(first_account)])
+    assert all(venue.account(first_account + number) for number in range(ACCOUNTS))
+    commands = flow(first_account)
+    applied(venue, list(islice(commands, RESTING_CYCLES * COMMANDS_PER_CYCLE)))
+    depth = venue.open_order_count
+    cycles = 50
+    some = list(islice(commands, cycles * COMMANDS_PER_CYCLE))
+    events = [event for batch in applied(venue, some) for event in batch.events]
+    assert sum(isinstance(command, PlaceOrder) for command in some) == cycles * ORDERS_PER_CYCLE
+    assert sum(isinstance(event, TradeExecuted) for event in events) == cycles
+    assert not [event for event in events if isinstance(event, OrderRejected)]
+    assert abs(venue.open_order_count - depth) <= ORDERS_PER_CYCLE
+    assert depth == pytest.approx(4_000, abs=10)
+
+
+def test_marks_tell_the_age_of_the_first_event_beyond_a_place() -> None:
+    marks = Marks()
+    for position, time_ns in ((3, 1_000_000), (7, 2_000_000), (9, 5_000_000)):
+        marks.add(position, time_ns)
+    assert marks.lag(2, 6_000_000) == Lag(5.0, 7)
+    assert marks.lag(3, 6_000_000) == Lag(4.0, 6)
+    assert marks.lag(8, 6_000_000) == Lag(1.0, 1)
+    assert marks.lag(9, 6_000_000) == Lag(0.0, 0)
+    marks.forget(9)
+    assert (marks.last, marks.lag(9, 6_000_000)) == (9, Lag(0.0, 0))
+
+
+def test_a_load_is_kept_up_with_when_the_lag_does_not_grow() -> None:
+    steady = [50.0, 0.0] * 100
+    assert keeps_up(steady)
+    assert keeps_up([1_000.0] * 200), "behind from the beginning, and no further"
+    growing = [25.0 * sample * 0.04 for sample in range(200)]
+    assert keeps_up(growing), "4 % of shortfall in five seconds are 100 ms in half of it"
+    assert not keeps_up([25.0 * sample * 0.06 for sample in range(200)])
