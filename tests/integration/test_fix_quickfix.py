@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import platform
-import re
 import sys
 import warnings
 from collections.abc import AsyncIterator
@@ -16,13 +15,14 @@ import pytest_asyncio
 from client_environments import client_python
 
 from support import client_sessions
+from support.client_programs import snippets_of
 from support.fix_client import FixGateway, fix_gateway
 from support.tes_venue import Venue, running_venue, venue_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SESSION = Path(client_sessions.__file__).parent / "quickfix_trading.py"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "api" / "fix.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "clients" / "quickfix.md"
 SESSION_SECONDS = 120
 HAS_WHEEL = sys.version_info < (3, 12) and sys.platform == "linux" and platform.machine() == "x86_64"
 """The one that QuickFIX has. Elsewhere nothing can be done about it, so under CI, where nothing may be skipped, it is not a test there."""
@@ -43,47 +43,71 @@ async def gateway(venue: Venue) -> AsyncIterator[FixGateway]:
         yield gateway
 
 
-def snippet(kind: str) -> str:
-    """What the documentation says in this language."""
-    found = re.findall(rf"```{kind}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(found) == 1
-    return str(found[0])
-
-
 def settings_of(folder: Path, python: Path, port: int, begin_string: str) -> str:
-    """The documented settings, with this gateway's port, and a second session like the first."""
-    dictionary = f"{begin_string.replace('.', '')}.xml"
-    text = snippet("ini").replace("9878", str(port)).replace("FIX.4.4", begin_string)
-    text = text.replace("FIX44.xml", str(python.parents[1] / "share" / "quickfix" / dictionary))
-    text = text.replace("store", str(folder / "store")).replace("UseData", f"FileLogPath={folder / 'log'}\nUseData")
-    head, session = text.split("[SESSION]")
+    """The documented settings, with this gateway's port."""
+    [text] = snippets_of(DOCUMENT, "ini")
+    dictionary = python.parents[1] / "share" / "quickfix" / f"{begin_string.replace('.', '')}.xml"
+    text = text.replace("9878", str(port)).replace("FIX.4.4", begin_string).replace("FIX44.xml", str(dictionary))
+    return text.replace("store", str(folder / "store")).replace("UseData", f"FileLogPath={folder / 'log'}\nUseData")
+
+
+def with_rival(settings: str) -> str:
+    """And a second session like the first."""
+    head, session = settings.split("[SESSION]")
     return f"{head}[SESSION]{session}\n[SESSION]{session.replace('TRADER', 'RIVAL')}"
 
 
-async def run_session(venue: Venue, gateway: FixGateway, folder: Path, begin_string: str) -> dict[str, Any]:
+def quickfix_python() -> Path:
     python = client_python("quickfix")
     if python is None or not (python.parents[1] / "share" / "quickfix").is_dir():
         pytest.skip("needs QuickFIX: `make clients` on Linux with Python 3.11, the one that it has a wheel for")
-    variables = {**os.environ, "BEGIN_STRING": begin_string}
-    for name, text in (
-        ("SETTINGS", settings_of(folder, python, gateway.port, begin_string)),
-        ("TO_ADMIN", snippet("python")),
-    ):
-        variables[name] = str(folder / name)
-        (folder / name).write_text(text)
-    for name in ("ann", "bob"):
-        trader = await venue.log_in(name)
-        key = (await trader.request("POST", "/v1/api-keys", json={"label": "quickfix"})).json()
-        variables |= {f"KEY_{name}": key["key_id"], f"SECRET_{name}": key["secret"]}
+    return python
+
+
+async def key_of(venue: Venue, name: str) -> tuple[str, str]:
+    trader = await venue.log_in(name)
+    key = (await trader.request("POST", "/v1/api-keys", json={"label": "quickfix"})).json()
+    return key["key_id"], key["secret"]
+
+
+async def output_of(folder: Path, *command: str | Path, **variables: str) -> str:
+    """What the program writes; with QuickFIX's own log where it fails."""
+    pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        python, str(SESSION), env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command, env={**os.environ, **variables}, cwd=folder, stdout=pipe, stderr=pipe
     )
     async with asyncio.timeout(SESSION_SECONDS):
         output, errors = await process.communicate()
     logs = "\n".join(path.read_text() for path in (folder / "log").glob("*") if process.returncode)
     assert process.returncode == 0, errors.decode() + logs
-    seen: dict[str, Any] = json.loads(output)
+    return output.decode()
+
+
+async def run_session(venue: Venue, gateway: FixGateway, folder: Path, begin_string: str) -> dict[str, Any]:
+    python = quickfix_python()
+    (folder / "settings").write_text(with_rival(settings_of(folder, python, gateway.port, begin_string)))
+    (folder / "application").write_text(snippets_of(DOCUMENT)[0])
+    variables = {
+        "BEGIN_STRING": begin_string,
+        "SETTINGS": str(folder / "settings"),
+        "APPLICATION": str(folder / "application"),
+    }
+    for name in ("ann", "bob"):
+        variables[f"KEY_{name}"], variables[f"SECRET_{name}"] = await key_of(venue, name)
+    seen: dict[str, Any] = json.loads(await output_of(folder, python, SESSION, **variables))
     return seen
+
+
+async def test_documented_program_places_an_order(venue: Venue, gateway: FixGateway, tmp_path: Path) -> None:
+    python = quickfix_python()
+    (tmp_path / "settings.cfg").write_text(settings_of(tmp_path, python, gateway.port, "FIX.4.4"))
+    key_id, secret = await key_of(venue, "ann")
+    program = "\n".join([f"key_id, secret = {key_id!r}, {secret!r}", *snippets_of(DOCUMENT)])
+    for _ in ("entered", "told as it is"):
+        assert (await output_of(tmp_path, python, "-c", program)).splitlines()[-1] == "8 0 first-1"
+    ann = await venue.log_in("ann")
+    assert [order["client_order_id"] for order in (await ann.get("/v1/orders"))["orders"]] == ["first-1"]
+    await ann.cancel_all()
 
 
 @pytest.mark.parametrize(

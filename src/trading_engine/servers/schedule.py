@@ -147,6 +147,16 @@ class TradingSession(NamedTuple):
     closes_ns: int
     opens_at: str
     closes_at: str
+    zone: tzinfo = UTC
+    break_ns: tuple[int, int] | None = None
+    """From when to when trading pauses in between."""
+
+    @property
+    def periods_ns(self) -> tuple[tuple[int, int], ...]:
+        """What it trades in: all of it, or what its break leaves."""
+        if self.break_ns is None:
+            return ((self.opens_ns, self.closes_ns),)
+        return (self.opens_ns, self.break_ns[0]), (self.break_ns[1], self.closes_ns)
 
 
 def trading_sessions(name: str, around_ns: int, own_days: Iterable[Holiday] = ()) -> list[TradingSession]:
@@ -174,6 +184,8 @@ def trading_sessions(name: str, around_ns: int, own_days: Iterable[Holiday] = ()
             session["close"],
             local_time(session["open"], zone),
             local_time(session["close"], zone),
+            zone,
+            (session["break_start"], session["break_end"]) if "break_start" in session else None,
         )
         for day, session in sorted(sessions.items())
     ]

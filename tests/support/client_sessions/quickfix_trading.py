@@ -1,6 +1,6 @@
 """QuickFIX: two of its initiators on this venue, with its own store and data dictionary; one trades, the other is who it trades with.
 
-The settings and the function that fills in the Logon are those of the documentation: `SETTINGS` and `TO_ADMIN` name files with them.
+The settings and what fills in the Logon are those of the documentation: `SETTINGS` and `APPLICATION` name files with them.
 """
 
 import json
@@ -41,11 +41,10 @@ class Application(quickfix.Application):  # type: ignore[misc]
     def toAdmin(self, message: Any, session_id: Any) -> None:  # noqa: N802
         if message.getHeader().getField(35) in "3j":
             self.refused.append(message.toString())
-        names = {"quickfix": quickfix}
         owner = OWNERS[session_id.getSenderCompID().getValue()]
-        names |= {"key_id": os.environ[f"KEY_{owner}"], "secret": os.environ[f"SECRET_{owner}"]}
-        exec(Path(os.environ["TO_ADMIN"]).read_text(), names)
-        names["toAdmin"](self, message, session_id)
+        names: dict[str, Any] = {"key_id": os.environ[f"KEY_{owner}"], "secret": os.environ[f"SECRET_{owner}"]}
+        exec(Path(os.environ["APPLICATION"]).read_text(), names)
+        names["Application"].toAdmin(self, message, session_id)
 
     def toApp(self, message: Any, session_id: Any) -> None:  # noqa: N802
         pass

@@ -182,6 +182,8 @@ class TradingEngineServer:
             self.decimals_of,
             time.time_ns,
         )
+        calendar = config.venue.calendar
+        self._sessions = TradingSessions(calendar, lambda: utilities.contents.own_holidays(calendar), time.time_ns)
         self._main_currency = next(iter(config.venue.currencies), "USD")
         self.administration = Administration(
             database.access, database.audit, self.authentication, self.accounts, self.gateway, time.time_ns
@@ -321,11 +323,8 @@ class TradingEngineServer:
         return rest, binance_sockets
 
     def _alpaca(self, groups: OrderGroups) -> tuple[AlpacaRest, AlpacaSockets]:
-        tes, venue, utilities = self._config.tes, self._config.venue, self._utilities
-        sessions = TradingSessions(
-            venue.calendar, lambda: utilities.contents.own_holidays(venue.calendar), time.time_ns
-        )
-        assets = Assets(self.market_data, sessions, time.time_ns)
+        tes = self._config.tes
+        assets = Assets(self.market_data, self._sessions, time.time_ns)
         self.gateway.on_batch(self.versions.handle)
         orders = Orders(
             assets, self.versions, self._order_entry, groups, self.readings, self._trading, self.decimals_of
@@ -401,7 +400,16 @@ class TradingEngineServer:
 
     def _chart_feed(self) -> Feed:
         charts = Charts(self.readings.barrier, self._trading)
-        return Feed(FeedServices(self.market_data, charts, self._allowances, time.time_ns))
+        return Feed(
+            FeedServices(
+                self.market_data,
+                charts,
+                self._sessions,
+                self._config.venue.auctions,
+                self._allowances,
+                time.time_ns,
+            )
+        )
 
     # What runs as long as the process does
 

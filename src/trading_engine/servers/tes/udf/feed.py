@@ -13,15 +13,19 @@ from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.market_data import Market, MarketData
 from trading_engine.servers.tes.services.readings import database_unavailable
+from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.udf.charts import SECOND_NS, Charts, quote
+from trading_engine.servers.tes.udf.sessions import chart_hours
 from trading_engine.servers.tes.udf.symbols import (
     EXCHANGE,
+    MINUTES,
     RESOLUTION_SECONDS,
     SYMBOL_TYPE,
     configuration,
     found,
     symbol_info,
 )
+from trading_engine.shared.config import AuctionsConfig
 
 PREFIX = "/udf/"
 JSON: Header = (b"content-type", b"application/json;charset=UTF-8")
@@ -47,6 +51,8 @@ class BadRequest(Exception):
 class FeedServices(NamedTuple):
     market_data: MarketData
     charts: Charts
+    sessions: TradingSessions
+    auctions: AuctionsConfig
     allowances: Allowances
     now_ns: Callable[[], int]
 
@@ -56,7 +62,7 @@ class Feed:
         self._services = services
         self._answers: dict[str, Callable[[Parameters], Any]] = {
             "config": lambda _: configuration(),
-            "symbols": lambda parameters: symbol_info(self._market(parameters).instrument),
+            "symbols": self._symbol,
             "search": self._search,
             "history": self._history,
             "marks": self._marks,
@@ -103,6 +109,11 @@ class Feed:
         if market is None:
             raise BadRequest(f"unknown_symbol {name[:100]}", HTTPStatus.NOT_FOUND)
         return market
+
+    async def _symbol(self, parameters: Parameters) -> dict[str, Any]:
+        instrument = self._market(parameters).instrument
+        sessions = await self._services.sessions.all()
+        return symbol_info(instrument, chart_hours(sessions, self._services.auctions, MINUTES))
 
     def _search(self, parameters: Parameters) -> list[dict[str, Any]]:
         limit = whole_number(parameters, "limit", SEARCH_LIMIT, SEARCH_LIMIT_MAX)

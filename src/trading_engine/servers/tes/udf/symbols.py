@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading_engine.servers.tes.services.market_data import Market
+from trading_engine.servers.tes.udf.sessions import ChartHours
 from trading_engine.venue.instrument import Instrument
 
 EXCHANGE = "VENUE"
@@ -15,6 +16,7 @@ RESOLUTION_SECONDS = {
     **dict.fromkeys(("D", "1D"), 86_400),
 }
 """What `history` answers."""
+MINUTES = [int(name) for name in RESOLUTION_SECONDS if name.isdigit()]
 BUILT_FROM_DAYS = ("1W", "1M")
 """Charts make these themselves."""
 RESOLUTIONS = [*(name for name in RESOLUTION_SECONDS if name != "D"), *BUILT_FROM_DAYS]
@@ -33,7 +35,7 @@ def configuration() -> dict[str, Any]:
     }
 
 
-def symbol_info(instrument: Instrument) -> dict[str, Any]:
+def symbol_info(instrument: Instrument, hours: ChartHours) -> dict[str, Any]:
     """The price scale is exact for every tick: one tick is `minmov` / `pricescale`."""
     places = decimal_places(instrument.tick_size)
     return {
@@ -46,9 +48,6 @@ def symbol_info(instrument: Instrument) -> dict[str, Any]:
         "listed_exchange": EXCHANGE,
         "exchange-traded": EXCHANGE,
         "exchange-listed": EXCHANGE,
-        # Bars are of UTC, and a bar without a trade is left out: the chart need not know when the market is closed.
-        "session": "24x7",
-        "timezone": "Etc/UTC",
         "format": "price",
         "pricescale": 10**places,
         "minmov": int(Decimal(instrument.tick_size).scaleb(places)),
@@ -61,13 +60,11 @@ def symbol_info(instrument: Instrument) -> dict[str, Any]:
         "has_seconds": True,
         "seconds_multipliers": [name.removesuffix("S") for name in RESOLUTION_SECONDS if name.endswith("S")],
         "has_intraday": True,
-        "intraday_multipliers": [name for name in RESOLUTION_SECONDS if name.isdigit()],
-        "has_daily": True,
-        "daily_multipliers": ["1"],
         "has_weekly_and_monthly": False,
         "has_empty_bars": False,
         "supported_resolutions": RESOLUTIONS,
         "data_status": "streaming",
+        **hours.fields(),
     }
 
 
