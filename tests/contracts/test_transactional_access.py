@@ -21,7 +21,8 @@ from trading_engine.database.transactional.records import (
     Role,
     User,
 )
-from trading_engine.venue.events import AccountOpened, EventBatch
+from trading_engine.venue.events import AccountOpened, AccountSuspended, AnyEvent, EventBatch, MarginSet
+from trading_engine.venue.risk_limits import MarginTerms
 
 NOW = 1_767_623_400_123_456_789
 HOUR = 3_600 * 10**9
@@ -282,3 +283,22 @@ async def test_login_deletes_the_expired_tokens_of_the_user(database: Transactio
     assert await database.connections.run(Use.READ, lambda connection: connection.execute(query).scalars().all()) == [
         "new"
     ]
+
+
+# What an account may owe
+
+
+async def test_margin_terms_are_those_that_were_set_last(database: TransactionalDatabase) -> None:
+    alice = (await database.access.register("alice", "hash", Role.TRADER, NOW)).portfolio.portfolio_id
+    bob = (await database.access.register("bob", "hash", Role.TRADER, NOW)).portfolio.portfolio_id
+    projection, terms = TransactionalProjection(database), MarginTerms(10**6, 500, liquidate=True)
+    assert await database.trading.margin_terms(alice) is None
+    steps: list[tuple[tuple[AnyEvent, ...], MarginTerms | None]] = [
+        ((AccountOpened(alice, 10), AccountOpened(bob, 10), MarginSet(alice, MarginTerms(5))), MarginTerms(5)),
+        ((MarginSet(alice, terms), MarginSet(bob, MarginTerms(7)), AccountSuspended(alice, suspended=True)), terms),
+        ((MarginSet(alice, None),), None),
+    ]
+    for number, (events, expected) in enumerate(steps):
+        await projection.apply([EventBatch(number + 1, NOW, "p", number + 1, 3 * number + 1, events)])
+        assert await database.trading.margin_terms(alice) == expected
+    assert await database.trading.margin_terms(bob) == MarginTerms(7)

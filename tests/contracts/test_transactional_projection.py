@@ -29,15 +29,11 @@ from trading_engine.database.projection import ProjectionWriter
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.models import Base
 from trading_engine.database.transactional.projection import TransactionalProjection
+from trading_engine.database.transfer import OWN_TABLES
 from trading_engine.venue.events import EventBatch, OrderCanceled
 from trading_engine.venue.reasons import EndReason
 
-PROJECTED_TABLES = [
-    table
-    for table in Base.metadata.sorted_tables
-    if table.name
-    not in ("clients", "users", "portfolios", "api_keys", "login_addresses", "refresh_tokens", "audit_log")
-]
+PROJECTED_TABLES = [table for table in Base.metadata.sorted_tables if table.name not in OWN_TABLES]
 
 Rows = dict[str, list[tuple[Any, ...]]]
 

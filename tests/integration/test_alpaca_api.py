@@ -331,6 +331,82 @@ async def test_assets_are_the_instruments(ann: Account) -> None:
     assert await ann.error("GET", "assets/NOPE") == (404, 40410000)
 
 
+# Watchlists
+
+
+async def shown(account: Account, path: str, **query: Any) -> tuple[str, list[str]]:
+    watchlist = await account.ok("GET", path, **query)
+    return watchlist["name"], [asset["symbol"] for asset in watchlist["assets"]]
+
+
+async def test_watchlist_is_made_changed_and_deleted_by_id_and_by_name(ann: Account) -> None:
+    made = await ann.ok("POST", "watchlists", {"name": "Été & co", "symbols": ["COIN", "AAPL", "COIN"]})
+    assert [asset["symbol"] for asset in made["assets"]] == ["COIN", "AAPL"]
+    assert made["assets"][1] == await ann.ok("GET", "assets/AAPL")
+    assert (made["account_id"], made["created_at"]) == ((await ann.ok("GET", "account"))["id"], made["updated_at"])
+    path, by_name = f"watchlists/{made['id']}", {"name": "Été & co"}
+    assert await ann.ok("GET", path) == await ann.ok("GET", "watchlists:by_name", **by_name) == made
+    assert await ann.ok("GET", "watchlists") == [{name: made[name] for name in made if name != "assets"}]
+    await ann.ok("DELETE", f"{path}/COIN")
+    assert await shown(ann, path) == ("Été & co", ["AAPL"])
+    await ann.ok("POST", "watchlists:by_name", {"symbol": made["assets"][0]["id"]}, **by_name)
+    await ann.ok("POST", path, {"symbol": "AAPL"})
+    assert await shown(ann, path) == ("Été & co", ["AAPL", "COIN"])
+    await ann.ok("PUT", "watchlists:by_name", {"name": "two", "symbols": []}, **by_name)
+    assert await shown(ann, "watchlists:by_name", name="two") == ("two", [])
+    changed = await ann.ok("PUT", path, {"symbols": ["COIN"]})
+    assert (changed["name"], changed["created_at"]) == ("two", made["created_at"])
+    assert changed["updated_at"] > made["updated_at"]
+    assert (await ann.send("DELETE", "watchlists:by_name", name="two")).status_code == 204
+    assert await ann.error("DELETE", path) == await ann.error("GET", path) == (404, 40410000)
+    assert await ann.ok("GET", "watchlists") == []
+
+
+async def test_watchlist_that_cannot_be_is_refused(ann: Account, bob: Account) -> None:
+    mine = await ann.ok("POST", "watchlists", {"name": "one", "symbols": []})
+    other = await ann.ok("POST", "watchlists", {"name": "two"})
+    path = f"watchlists/{mine['id']}"
+    missing, invalid = (404, 40410000), (422, 40010001)
+    for name in ("one", "", "x" * 65, "a\x00b", None):
+        assert await ann.error("POST", "watchlists", {"name": name, "symbols": []}) == invalid
+    assert await ann.error("PUT", path, {"name": "two"}) == invalid
+    assert await ann.error("PUT", path, {}) == invalid
+    assert await ann.error("POST", "watchlists", {"name": "three", "symbols": ["NOPE"]}) == missing
+    assert await ann.error("POST", path, {"symbol": "NOPE"}) == missing
+    assert await ann.error("DELETE", f"{path}/AAPL") == missing
+    assert await ann.error("GET", "watchlists/x") == missing
+    assert await ann.error("GET", "watchlists:by_name", name="\x00") == missing
+    for method, body in (("GET", None), ("PUT", {"name": "his"}), ("POST", {"symbol": "AAPL"}), ("DELETE", None)):
+        assert await bob.error(method, path, body) == missing
+        assert await bob.error(method, "watchlists:by_name", body, name="one") == missing
+    assert await ann.ok("GET", path) == mine
+    for watchlist in (mine, other):
+        await ann.send("DELETE", f"watchlists/{watchlist['id']}")
+
+
+ABSENT: list[tuple[str, Any]] = [
+    ("/v2/options/contracts", {"option_contracts": [], "next_page_token": None}),
+    ("/v2/corporate_actions/announcements", []),
+    ("/v2/stocks/meta/conditions/trade", {}),
+    ("/v1beta1/news", {"news": [], "next_page_token": None}),
+    ("/v1beta3/crypto/us/latest/bars", {"bars": {}}),
+    ("/v1beta3/crypto/us/bars", {"bars": {}, "next_page_token": None}),
+]
+
+
+@pytest.mark.parametrize(("path", "content"), ABSENT, ids=[path for path, _ in ABSENT])
+async def test_list_of_what_the_venue_has_none_of_is_empty(venue: Venue, ann: Account, path: str, content: Any) -> None:
+    response = await venue.http.get(path, headers=ann.headers, params={"symbols": "BTC/USD"})
+    assert (response.status_code, response.json()) == (200, content)
+    assert (await venue.http.get(path)).status_code == 401
+
+
+async def test_single_one_of_what_the_venue_has_none_of_is_not_there(ann: Account) -> None:
+    assert await ann.error("GET", "options/contracts/AAPL240119C00100000") == (404, 40410000)
+    assert await ann.error("GET", "corporate_actions/announcements/x") == (404, 40410000)
+    assert await ann.error("POST", "positions/AAPL240119C00100000/exercise") == (403, 40310000)
+
+
 async def test_clock_and_calendar_of_a_market_that_never_closes(ann: Account) -> None:
     clock = await ann.ok("GET", "clock")
     assert clock["is_open"]

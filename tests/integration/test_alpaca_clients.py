@@ -76,6 +76,53 @@ async def test_alpaca_py_trades_a_whole_session_and_misses_nothing(venue: Venue)
     }
 
 
+async def test_alpaca_py_has_an_answer_to_every_method(tmp_path: Path) -> None:
+    async with running_venue(venue_config(tmp_path)) as venue, venue.keeping_history():
+        seen = await run_session(venue, "alpaca-py", "alpaca_methods")
+    assert seen == {
+        "trading": {
+            "edited": ["6", "partially_filled"],
+            "found": True,
+            "listed": ["1"],
+            "canceled": [200],
+            "closed": [True, ["COIN"]],
+            "nothing bids": [422],
+            "exercised": [403, 40310000],
+        },
+        "account": {
+            "account": ["ACTIVE", "1", False, "0.00", "INACTIVE"],
+            "settings": True,
+            "history": "1D",
+            "assets": ["AAPL", "COIN"],
+            "crypto": [],
+            "asset": True,
+            "open": True,
+            "calendar": True,
+        },
+        "watchlists": {
+            "more": ["AAPL", "COIN"],
+            "less": ["COIN"],
+            "named": ["other", True],
+            "listed": [["other", True]],
+            "left": [],
+        },
+        "absent": {
+            "contracts": [],
+            "contract": [404, 40410000],
+            "announcements": [],
+            "announcement": [404, 40410000],
+        },
+        "market data": {"quotes": True, "last": [True, True, True]},
+        "streams": {"stopped": [True, True]},
+        "not called": {
+            "TradingClient": [],
+            "StockHistoricalDataClient": [],
+            "StockDataStream": [],
+            "TradingStream": [],
+        },
+    }
+
+
 @pytest.mark.parametrize("number", range(3))
 async def test_documented_snippet_runs(venue: Venue, number: int) -> None:
     snippets = snippets_of(PAGE)

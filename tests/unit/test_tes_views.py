@@ -54,6 +54,7 @@ def test_average_price_is_within_half_a_unit_of_its_last_place(value: int, lots:
     tick = Fraction(tick_size)
     places = len(tick_size.partition(".")[2]) + 4
     assert abs(Fraction(shown) - tick * value / lots) <= Fraction(1, 2 * 10**places)
+    assert average_price(-value, -lots, tick_size) == shown  # of a short position
 
 
 def test_time_is_shown_to_the_nanosecond() -> None:

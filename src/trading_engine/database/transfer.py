@@ -226,7 +226,9 @@ def go_on_counting(connection: Connection, tables: Iterable[Table]) -> None:
             connection.execute(select(func.setval(sequence, highest)))
 
 
-OWN_TABLES = frozenset({"clients", "users", "portfolios", "api_keys", "login_addresses", "refresh_tokens", "audit_log"})
+OWN_TABLES = frozenset(
+    {"clients", "users", "portfolios", "api_keys", "login_addresses", "refresh_tokens", "watchlists", "audit_log"}
+)
 """Of the transactional database: those that no event tells of."""
 
 STORES_OF_EACH_SHARD: tuple[Store, ...] = (

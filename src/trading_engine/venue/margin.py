@@ -67,7 +67,9 @@ def initial(account: Account, currency: str, markets: Mapping[int, Market], requ
     )
     for instrument_id, working in working_orders(account, request).items():
         if markets[instrument_id].instrument.currency == currency:
-            total += opening_margin(account, markets[instrument_id], working)
+            market, holding = markets[instrument_id], account.positions.get(instrument_id)
+            lots_held = holding.quantity if holding else 0
+            total += opening_margin(market.instrument, lots_held, market.book.asks.best, working)
     return total
 
 
@@ -85,27 +87,23 @@ def working_orders(account: Account, request: RiskRequest | None) -> dict[int, l
     return working
 
 
-def opening_margin(account: Account, market: Market, working: list[Working]) -> int:
+def opening_margin(instrument: Instrument, lots_held: int, best_ask: int | None, working: list[Working]) -> int:
     """Of the orders in one instrument, as far as they do not close what the account has there."""
-    instrument = market.instrument
-    holding = account.positions.get(instrument.instrument_id)
-    lots_held = holding.quantity if holding else 0
     closing = {Side.BUY: max(0, -lots_held), Side.SELL: max(0, lots_held)}
     total = 0
     for side, lots, limit_ticks in working:
         closes = min(lots, closing[side])
         closing[side] -= closes
-        value = (lots - closes) * valuation(market, side, limit_ticks) * instrument.tick_value
+        value = (lots - closes) * valuation(best_ask, side, limit_ticks) * instrument.tick_value
         total += share(value, instrument.initial_ppm + instrument.fee_ppm_max)
     return total
 
 
-def valuation(market: Market, side: Side, limit_ticks: int) -> int:
+def valuation(best_ask: int | None, side: Side, limit_ticks: int) -> int:
     """The price at which an order that opens a position is reckoned."""
-    ask = market.book.asks.best
-    if side is Side.BUY or ask is None:
+    if side is Side.BUY or best_ask is None:
         return limit_ticks
-    return max(limit_ticks, share(ask, SHORT_VALUE_PPM))
+    return max(limit_ticks, share(best_ask, SHORT_VALUE_PPM))
 
 
 def share(value: int, ppm: int) -> int:

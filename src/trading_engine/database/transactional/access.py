@@ -4,17 +4,14 @@
 holds lets nobody in.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from trading_engine.database.connections import Connections, Use
 from trading_engine.database.transactional.audit import Act, insert_act
-from trading_engine.database.transactional.errors import AlreadyExists, LastAdministrator
+from trading_engine.database.transactional.errors import LastAdministrator, unique
 from trading_engine.database.transactional.models import (
     AccountRow,
     ApiKeyRow,
@@ -76,7 +73,7 @@ class AccessRepository:
             _insert_act(connection, act)
             return Registration(Client(client_id, client_name, created_ns), user, portfolio)
 
-        with _unique(f"the user name {username!r} or the client name {client_name!r} is taken"):
+        with unique(f"the user name {username!r} or the client name {client_name!r} is taken"):
             return await self._connections.run(Use.WRITE, work)
 
     async def create_user(
@@ -95,7 +92,7 @@ class AccessRepository:
             _insert_act(connection, act)
             return _insert_user(connection, username, password_hash, role, client_id, created_ns)
 
-        with _unique(f"the user name {username!r} is taken"):
+        with unique(f"the user name {username!r} is taken"):
             return await self._connections.run(Use.WRITE, work)
 
     async def create_portfolio(self, client_id: int, name: str, created_ns: int) -> Portfolio:
@@ -104,7 +101,7 @@ class AccessRepository:
         def work(connection: Connection) -> Portfolio:
             return _insert_portfolio(connection, client_id, name, created_ns)
 
-        with _unique(f"the client has a portfolio named {name!r} already"):
+        with unique(f"the client has a portfolio named {name!r} already"):
             return await self._connections.run(Use.WRITE, work)
 
     async def find_user(self, username: str) -> User | None:
@@ -213,7 +210,7 @@ class AccessRepository:
             connection.execute(insert(api_keys).values(msgspec.structs.asdict(key)))
             _insert_act(connection, act)
 
-        with _unique("the key id is taken"):
+        with unique("the key id is taken"):
             await self._connections.run(Use.WRITE, work)
         return key
 
@@ -275,7 +272,7 @@ class AccessRepository:
                 _remember_address(connection, user_id, address, issued_ns)
             _insert_act(connection, act)
 
-        with _unique("the token is in use"):
+        with unique("the token is in use"):
             await self._connections.run(Use.WRITE, work)
         return token
 
@@ -313,17 +310,6 @@ class AccessRepository:
             return family
 
         return await self._connections.run(Use.WRITE, work)
-
-
-@contextmanager
-def _unique(message: str) -> Iterator[None]:
-    """Turns the breach of a uniqueness rule into `AlreadyExists`."""
-    try:
-        yield
-    except IntegrityError as error:
-        if "unique" not in str(error.orig).lower():
-            raise
-        raise AlreadyExists(message) from error
 
 
 def _insert_act(connection: Connection, act: Act | None) -> None:

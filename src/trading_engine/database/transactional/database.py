@@ -8,6 +8,7 @@ from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.activity import ActivityRepository
 from trading_engine.database.transactional.audit import AuditLog
 from trading_engine.database.transactional.trading import TradingRepository
+from trading_engine.database.transactional.watchlists import WatchlistRepository
 from trading_engine.shared.addresses import server_url
 from trading_engine.shared.config import Config
 
@@ -26,14 +27,15 @@ def transactional_url(config: Config) -> str:
 
 
 class TransactionalDatabase(SqlDatabase):
-    """`access` holds users and what they log in with, `audit` who did what, `trading` and `activity` what the
-    projection wrote."""
+    """`access` holds users and what they log in with, `watchlists` what they want to see, `audit` who did what, `trading` and
+    `activity` what the projection wrote."""
 
     MIGRATIONS = Path(__file__).with_name("migrations")
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
         self.access = AccessRepository(connections)
+        self.watchlists = WatchlistRepository(connections)
         self.audit = AuditLog(connections)
         self.trading = TradingRepository(connections)
         self.activity = ActivityRepository(connections)

@@ -1,8 +1,8 @@
 """The tables. Two owners share one database, and no foreign key crosses from one to the other:
 
-*Owned by the TES*: clients, users, portfolios, api_keys, login_addresses, refresh_tokens, audit_log. A client is the person or firm
-that owns portfolios; a user is somebody who logs in and acts for a client (or, as an operator, for none). These rows exist nowhere
-else, so their commits are synced to disk before anybody is told.
+*Owned by the TES*: clients, users, portfolios, api_keys, login_addresses, refresh_tokens, watchlists, audit_log. A client is the person
+or firm that owns portfolios; a user is somebody who logs in and acts for a client (or, as an operator, for none). These rows exist
+nowhere else, so their commits are synced to disk before anybody is told.
 
 *Owned by the projection*: everything else, derived from the venue's events and rebuilt from them when lost. A portfolio's id is the
 venue's account id; still there is no foreign key, because events may be of accounts that other services opened.
@@ -137,6 +137,20 @@ class RefreshTokenRow(Base):
     expires_ns: Mapped[int]
     used_ns: Mapped[int | None]
     revoked_ns: Mapped[int | None]
+
+
+class WatchlistRow(Base):
+    """Instruments that the owner of a portfolio wants to see together, in an order of their own."""
+
+    __tablename__ = "watchlists"
+    __table_args__ = (UniqueConstraint("portfolio_id", "name"), {"sqlite_autoincrement": True})
+
+    watchlist_id: Mapped[RowId]
+    portfolio_id: Mapped[int] = mapped_column(ForeignKey("portfolios.portfolio_id"))
+    name: Mapped[str]
+    instrument_ids: Mapped[str]  # JSON array
+    created_ns: Mapped[int]
+    updated_ns: Mapped[int]
 
 
 class AuditLogRow(Base):

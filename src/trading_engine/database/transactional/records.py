@@ -62,6 +62,16 @@ class Registration(msgspec.Struct, frozen=True):
     portfolio: Portfolio
 
 
+class Watchlist(msgspec.Struct, frozen=True):
+    watchlist_id: int
+    portfolio_id: int
+    name: str
+    instrument_ids: tuple[int, ...]
+    """In the order in which the client put them, each once."""
+    created_ns: int
+    updated_ns: int
+
+
 class ApiKey(msgspec.Struct, frozen=True):
     key_id: str
     user_id: int

@@ -51,13 +51,15 @@ from trading_engine.database.transactional.records import (
     Statistics,
     Trade,
 )
-from trading_engine.venue.events import TradingPhaseChanged
+from trading_engine.venue.events import MarginSet, TradingPhaseChanged
 from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus
 from trading_engine.venue.reasons import EndReason
+from trading_engine.venue.risk_limits import MarginTerms
 from trading_engine.venue.terms import Contingency, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 PAGE_ROWS_MAX = 1_000
 decode_phase_change = msgspec.json.Decoder(TradingPhaseChanged).decode
+decode_margin = msgspec.json.Decoder(MarginSet).decode
 GROUP_ORDERS_MAX = 3
 EVENT_STREAM = "events.0"
 
@@ -327,6 +329,21 @@ class TradingRepository:
                 tuple(Position(*row) for row in held),
                 bool(connection.execute(suspended_query).scalar()),
             )
+
+        return await self._connections.run(Use.READ, work)
+
+    async def margin_terms(self, account_id: int) -> MarginTerms | None:
+        """Those that were set last; None: it is a cash account."""
+        query = (
+            select(venue_acts.c.content)
+            .where(venue_acts.c.account_id == account_id, venue_acts.c.kind == MarginSet.__name__)
+            .order_by(desc(venue_acts.c.event_sequence))
+            .limit(1)
+        )
+
+        def work(connection: Connection) -> MarginTerms | None:
+            content = connection.execute(query).scalar()
+            return None if content is None else decode_margin(content).terms
 
         return await self._connections.run(Use.READ, work)
 

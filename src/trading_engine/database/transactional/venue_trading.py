@@ -31,6 +31,7 @@ from trading_engine.database.transactional.trading import (
     TradingRepository,
 )
 from trading_engine.venue.order_state import Fill, OrderReport, OrderState
+from trading_engine.venue.risk_limits import MarginTerms
 from trading_engine.venue.shards import NUMBERS_PER_SHARD, number_before, shard_of_instrument, shard_of_number
 
 Item = TypeVar("Item", OrderState, Fill)
@@ -233,6 +234,10 @@ class VenueTrading:
             replace(state, event_sequence=state.event_sequence + number_before(shard))
             for shard, state in enumerate(states)
         ]
+
+    async def margin_terms(self, account_id: int) -> MarginTerms | None:
+        """Every shard has the same."""
+        return await self._shards[0].margin_terms(account_id)
 
     async def accounts(self) -> frozenset[int]:
         """Those that are open on every shard, as far as the projections have come."""

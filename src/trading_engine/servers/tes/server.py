@@ -46,6 +46,7 @@ from trading_engine.servers.tes.alpaca.sockets import AlpacaSockets
 from trading_engine.servers.tes.alpaca.sockets import SocketServices as AlpacaSocketServices
 from trading_engine.servers.tes.alpaca.trade_updates import TradeUpdates
 from trading_engine.servers.tes.alpaca.versions import Versions
+from trading_engine.servers.tes.alpaca.watchlists import Watchlists
 from trading_engine.servers.tes.app import Edge, create_app
 from trading_engine.servers.tes.asgi import ASGIApp
 from trading_engine.servers.tes.binance.account import AccountRequests
@@ -82,6 +83,7 @@ from trading_engine.servers.tes.services.equity import EquityHistory
 from trading_engine.servers.tes.services.gateway import Gateway, StreamInconsistent
 from trading_engine.servers.tes.services.health import Health
 from trading_engine.servers.tes.services.history import History
+from trading_engine.servers.tes.services.margin import Margin
 from trading_engine.servers.tes.services.market_data import MINUTE_NS, WINDOW_MINUTES, Market, MarketData, MinuteBar
 from trading_engine.servers.tes.services.order_entry import OrderEntry
 from trading_engine.servers.tes.services.order_groups import OrderGroups
@@ -156,6 +158,7 @@ class TradingEngineServer:
         key_secrets, passwords = ApiKeySecrets(secret), Passwords()
         database = shards[0].database
         self._audit, self._brokers = database.audit, [shard.broker for shard in shards]
+        self._watchlists = database.watchlists
         projections = [shard.projection for shard in shards]
         trading = VenueTrading([shard.database.trading for shard in shards])
         self.market_data = market_data_of([shard.start for shard in shards])
@@ -350,11 +353,13 @@ class TradingEngineServer:
                 self.readings,
                 self._trading,
                 EquityHistory(self._trading, self._activity, self.market_data, self._main_currency),
+                Margin(self._trading, self.market_data, self._main_currency),
                 self._main_currency,
                 self.decimals_of,
                 time.time_ns,
             ),
             Activities(assets, self.versions, self.readings, self._activity, self.decimals_of),
+            Watchlists(assets, self._watchlists, time.time_ns),
             MarketDataQueries(assets, self.readings, self._trading, self.history, time.time_ns),
             self._allowances,
             tes.request_bytes_max,

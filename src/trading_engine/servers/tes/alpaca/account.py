@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from trading_engine.database.transactional.records import AccountState
-from trading_engine.database.transactional.venue_trading import VenueTrading
+from trading_engine.database.transactional.venue_trading import VenueTrading, in_sum
 from trading_engine.servers.tes.alpaca.errors import invalid, unprocessable
 from trading_engine.servers.tes.alpaca.ids import Kind, uuid_of
 from trading_engine.servers.tes.alpaca.requests import Parameters, moment
@@ -17,6 +17,7 @@ from trading_engine.servers.tes.models.views import rfc3339
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.equity import INTERVALS_MAX, EquityHistory
+from trading_engine.servers.tes.services.margin import BuyingPower, Margin
 from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.servers.tes.services.order_entry import require_portfolio
 from trading_engine.servers.tes.services.permissions import Permission
@@ -38,15 +39,13 @@ RATIO_PLACES = Decimal("0.000001")
 SETTINGS: dict[str, Any] = {
     "dtbp_check": "entry",
     "fractional_trading": True,
-    "max_margin_multiplier": "1",
-    "no_shorting": True,
     "pdt_check": "entry",
     "suspend_trade": False,
     "trade_confirm_email": "none",
     "ptp_no_exception_entry": False,
     "max_options_trading_level": 0,
 }
-"""Of every account: none of them is for its owner to change."""
+"""The same for every account."""
 
 
 def account_id_of(principal: Principal) -> str:
@@ -70,6 +69,7 @@ class Account:
         readings: Readings,
         trading: VenueTrading,
         equity: EquityHistory,
+        margin: Margin,
         currency: str,
         decimals_of: Callable[[str], int],
         now_ns: Callable[[], int],
@@ -79,6 +79,7 @@ class Account:
         self._readings = readings
         self._trading = trading
         self._equity = equity
+        self._margin = margin
         self._currency = currency
         self._decimals = decimals_of(currency)
         self._now_ns = now_ns
@@ -90,41 +91,42 @@ class Account:
         require_portfolio(principal, Permission.READ)
         await self._readings.barrier()
         portfolios = await self._authentication.portfolios_of(principal)
-        state = await self._trading.account_state(principal.account_id)
+        states = await self._trading.account_states(principal.account_id)
+        power = await self._margin.buying_power(principal.account_id, states)
+        state = in_sum(states)
         return {
             "id": account_id_of(principal),
             "account_number": str(principal.account_id),
             "status": "ACTIVE",
+            "crypto_status": "INACTIVE",
             "currency": self._currency,
-            **self._amounts(state),
+            **{name: self._amount(amount) for name, amount in (self._worth(state) | amounts_of(power)).items()},
             "last_equity": self._amount(await self._equity_at_midnight(principal.account_id)),
-            "multiplier": "1",
-            "shorting_enabled": False,
+            "multiplier": str(power.multiplier),
+            "shorting_enabled": power.can_sell_short,
+            "pattern_day_trader": False,
             "trading_blocked": state.is_suspended,
             "transfers_blocked": False,
             "account_blocked": False,
             "trade_suspended_by_user": False,
             "created_at": rfc3339(portfolios[0].created_ns) if portfolios else None,
+            **dict.fromkeys(("options_approved_level", "options_trading_level"), 0),
         }
 
-    def _amounts(self, state: AccountState) -> dict[str, str]:
+    def _worth(self, state: AccountState) -> dict[str, int]:
         values = [
             market_value_of(position, self._market_data.markets[position.instrument_id]) or 0
             for position in state.positions
             if self._market_data.instrument(position.instrument_id).currency == self._currency
         ]
         long_value, short_value = sum(v for v in values if v > 0), sum(v for v in values if v < 0)
-        cash = next((cash for cash in state.cash if cash.currency == self._currency), None)
-        balance, available = (0, 0) if cash is None else (cash.balance, cash.available)
-        amounts = {
+        balance = sum(cash.balance for cash in state.cash if cash.currency == self._currency)
+        return {
             "cash": balance,
-            **dict.fromkeys(("buying_power", "regt_buying_power", "non_marginable_buying_power"), available),
             **dict.fromkeys(("equity", "portfolio_value"), balance + long_value + short_value),
             "long_market_value": long_value,
             "short_market_value": short_value,
-            **dict.fromkeys(("accrued_fees", "pending_transfer_in", "pending_transfer_out"), 0),
         }
-        return {name: self._amount(amount) for name, amount in amounts.items()}
 
     async def _equity_at_midnight(self, account_id: int) -> int:
         """As the last day ended, in UTC."""
@@ -137,21 +139,33 @@ class Account:
 
     # Settings
 
-    @staticmethod
-    def settings() -> dict[str, Any]:
-        return SETTINGS
+    async def settings(self, principal: Principal) -> dict[str, Any]:
+        """None of them is for its owner to change: who runs the venue does."""
+        require_portfolio(principal, Permission.READ)
+        return await self._settings(principal)
 
-    @staticmethod
-    def change_settings(body: bytes) -> dict[str, Any]:
+    async def change_settings(self, principal: Principal, body: bytes) -> dict[str, Any]:
         """What is as it is already may be said. Raises `AlpacaError` for anything else."""
+        require_portfolio(principal)
         try:
             wanted = msgspec.json.decode(body, type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise invalid("the body is no map of settings") from None
+        settings = await self._settings(principal)
         for name, value in wanted.items():
-            if value is not None and value != SETTINGS.get(name):
+            if value is not None and value != settings.get(name):
                 raise unprocessable(f"{name[:100]} cannot be changed here")
-        return SETTINGS
+        return settings
+
+    async def _settings(self, principal: Principal) -> dict[str, Any]:
+        await self._readings.barrier()
+        states = await self._trading.account_states(principal.account_id)
+        power = await self._margin.buying_power(principal.account_id, states)
+        return {
+            **SETTINGS,
+            "max_margin_multiplier": str(power.multiplier),
+            "no_shorting": not power.can_sell_short,
+        }
 
     # Portfolio history
 
@@ -173,6 +187,16 @@ class Account:
             "timeframe": span.timeframe,
             "cashflow": {},
         }
+
+
+def amounts_of(power: BuyingPower) -> dict[str, int]:
+    return {
+        **dict.fromkeys(("buying_power", "regt_buying_power"), power.whole),
+        "non_marginable_buying_power": power.unlevered,
+        "initial_margin": power.initial_margin,
+        "maintenance_margin": power.maintenance_margin,
+        **dict.fromkeys(("accrued_fees", "pending_transfer_in", "pending_transfer_out", "options_buying_power"), 0),
+    }
 
 
 def span_of(parameters: Parameters, now_ns: int) -> Span:

@@ -1,6 +1,6 @@
 """Instruments as assets, and when they trade."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from trading_engine.servers.schedule import TradingSession
@@ -58,6 +58,11 @@ class Assets:
         wanted = {"status": "status", "asset_class": "class", "exchange": "exchange"}
         given = {field: parameters[name] for name, field in wanted.items() if parameters.get(name)}
         return [view for view in views if all(view[field] == value for field, value in given.items())]
+
+    def of_instruments(self, instrument_ids: Iterable[int]) -> list[dict[str, Any]]:
+        """Those that there are."""
+        markets = self._market_data.markets
+        return [asset_view(markets[number].instrument) for number in instrument_ids if number in markets]
 
     async def clock(self) -> dict[str, Any]:
         """Open is a market in which orders match."""

@@ -20,6 +20,7 @@ class Kind(IntEnum):
     ASSET = 2
     ACCOUNT = 3
     EXECUTION = 4
+    WATCHLIST = 5
 
 
 class Numbers(NamedTuple):

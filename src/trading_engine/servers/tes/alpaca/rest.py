@@ -1,4 +1,4 @@
-"""`/v2` over HTTP: a table of paths, and what answers each."""
+"""`/v2`, and what of `/v1beta…` clients ask for, over HTTP: a table of paths, and what answers each."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from trading_engine.database.errors import DatabaseError
+from trading_engine.database.transactional.watchlists import Key as WatchlistKey
+from trading_engine.servers.tes.alpaca.absent import EMPTY, NAME, REFUSED, Path
 from trading_engine.servers.tes.alpaca.account import Account
 from trading_engine.servers.tes.alpaca.activities import Activities
 from trading_engine.servers.tes.alpaca.assets import Assets
@@ -20,6 +22,13 @@ from trading_engine.servers.tes.alpaca.requests import (
     decode_order,
     decode_replace,
     read_parameters,
+)
+from trading_engine.servers.tes.alpaca.watchlists import (
+    Watchlists,
+    decode_symbol,
+    decode_watchlist,
+    key_of_id,
+    key_of_name,
 )
 from trading_engine.servers.tes.asgi import (
     Header,
@@ -38,10 +47,8 @@ from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import database_unavailable
 
-PREFIX = "/v2/"
+PREFIXES = ("/v2/", "/v1beta1/", "/v1beta3/")
 JSON: Header = (b"content-type", b"application/json")
-NAME = "*"
-"""Of a path: any one part, which is handed on."""
 HISTORY_WEIGHT = 10
 """As with the native API: such a question takes a database tenths of a second."""
 MULTI_STATUS, NO_CONTENT = int(HTTPStatus.MULTI_STATUS), int(HTTPStatus.NO_CONTENT)
@@ -51,9 +58,14 @@ class Asked(NamedTuple):
     """A request: who asks, what the path names, and what was sent."""
 
     principal: Principal
-    name: str
+    names: Path
     parameters: Parameters
     body: bytes
+
+    @property
+    def name(self) -> str:
+        """The first of them; empty where the path names nothing."""
+        return self.names[0] if self.names else ""
 
 
 class Route(NamedTuple):
@@ -82,24 +94,31 @@ class AlpacaServices(NamedTuple):
     positions: Positions
     account: Account
     activities: Activities
+    watchlists: Watchlists
     data: MarketDataQueries
     allowances: Allowances
     request_bytes_max: int
 
 
-Path = tuple[str, ...]
+Key = tuple[str, Path]
+"""A method and the parts of a path."""
 
 
 class AlpacaRest:
     def __init__(self, services: AlpacaServices) -> None:
         self._services = services
-        self._routes = self._order_routes() | self._account_routes() | self._data_routes()
+        native = self._order_routes() | self._account_routes() | self._watchlist_routes() | self._data_routes()
+        self._routes = {(method, ("v2", *path)): route for (method, path), route in native.items()} | absent_routes()
+        self._patterns: dict[tuple[str, int], list[tuple[Path, Route]]] = {}
+        """Of each method and length, those that name less first."""
+        for (method, path), route in sorted(self._routes.items(), key=lambda entry: entry[0][1].count(NAME)):
+            self._patterns.setdefault((method, len(path)), []).append((path, route))
 
     @staticmethod
     def handles(path: str) -> bool:
-        return path.startswith(PREFIX)
+        return path.startswith(PREFIXES)
 
-    def _order_routes(self) -> dict[tuple[str, Path], Route]:
+    def _order_routes(self) -> dict[Key, Route]:
         orders, positions = self._services.orders, self._services.positions
         return {
             ("POST", ("orders",)): Route(
@@ -125,12 +144,12 @@ class AlpacaRest:
             ),
         }
 
-    def _account_routes(self) -> dict[tuple[str, Path], Route]:
+    def _account_routes(self) -> dict[Key, Route]:
         account, activities, assets = self._services.account, self._services.activities, self._services.assets
         return {
             ("GET", ("account",)): Route(lambda a: account.account(a.principal)),
-            ("GET", ("account", "configurations")): Route(lambda _: account.settings()),
-            ("PATCH", ("account", "configurations")): Route(lambda a: account.change_settings(a.body)),
+            ("GET", ("account", "configurations")): Route(lambda a: account.settings(a.principal)),
+            ("PATCH", ("account", "configurations")): Route(lambda a: account.change_settings(a.principal, a.body)),
             ("GET", ("account", "portfolio", "history")): Route(
                 lambda a: account.history(a.principal, a.parameters), weight=HISTORY_WEIGHT
             ),
@@ -144,7 +163,36 @@ class AlpacaRest:
             ("GET", ("calendar",)): Route(lambda a: assets.calendar(a.parameters)),
         }
 
-    def _data_routes(self) -> dict[tuple[str, Path], Route]:
+    def _watchlist_routes(self) -> dict[Key, Route]:
+        """By id, and by the name in the query."""
+        lists = self._services.watchlists
+        keys: list[tuple[Path, Callable[[Asked], WatchlistKey]]] = [
+            (("watchlists", NAME), lambda a: key_of_id(a.name)),
+            (("watchlists:by_name",), lambda a: key_of_name(a.parameters)),
+        ]
+        routes: dict[Key, Route] = {
+            ("GET", ("watchlists",)): Route(lambda a: lists.all(a.principal)),
+            ("POST", ("watchlists",)): Route(
+                lambda a: lists.create(a.principal, decode_body(a.body, decode_watchlist))
+            ),
+            ("DELETE", ("watchlists", NAME, NAME)): Route(
+                lambda a: lists.remove(a.principal, key_of_id(a.name), a.names[1])
+            ),
+        }
+        for path, key_of in keys:
+            routes |= self._routes_of_watchlist(path, key_of)
+        return routes
+
+    def _routes_of_watchlist(self, path: Path, key_of: Callable[[Asked], WatchlistKey]) -> dict[Key, Route]:
+        lists = self._services.watchlists
+        return {
+            ("GET", path): Route(lambda a: lists.one(a.principal, key_of(a))),
+            ("PUT", path): Route(lambda a: lists.update(a.principal, key_of(a), decode_body(a.body, decode_watchlist))),
+            ("POST", path): Route(lambda a: lists.add(a.principal, key_of(a), decode_body(a.body, decode_symbol))),
+            ("DELETE", path): Route(lambda a: lists.delete(a.principal, key_of(a)), NO_CONTENT),
+        }
+
+    def _data_routes(self) -> dict[Key, Route]:
         """Each of the symbols in the query, and of the one in the path."""
         data = self._services.data
         routes: dict[Path, Route] = {
@@ -164,20 +212,17 @@ class AlpacaRest:
         return self._services.data.latest(kind, asked.name, asked.parameters)
 
     @property
-    def routes(self) -> Mapping[tuple[str, Path], Route]:
+    def routes(self) -> Mapping[Key, Route]:
         """By method and path, without the prefix."""
         return self._routes
 
-    def _found(self, method: str, path: str) -> tuple[Route, str]:
+    def _found(self, method: str, path: str) -> tuple[Route, Path]:
         """What answers, and what the path names."""
-        parts = tuple(path[len(PREFIX) :].split("/"))
-        if (route := self._routes.get((method, parts))) is not None:
-            return route, ""
-        for number, part in enumerate(parts):
-            pattern = (*parts[:number], NAME, *parts[number + 1 :])
-            if part and (route := self._routes.get((method, pattern))) is not None:
-                return route, part
-        return NOTHING, ""
+        parts = tuple(path[1:].split("/"))
+        for pattern, route in self._patterns.get((method, len(parts)), ()):
+            if (names := names_in(parts, pattern)) is not None:
+                return route, names
+        return NOTHING, ()
 
     # A request
 
@@ -198,12 +243,12 @@ class AlpacaRest:
             check_content_length(scope["headers"], self._services.request_bytes_max)
             body = await read_body(receive, self._services.request_bytes_max)
             principal = await self._principal(scope)
-            route, name = self._found(scope["method"], scope["path"])
+            route, names = self._found(scope["method"], scope["path"])
             headers.extend(self._services.allowances.take_request(principal, client_address(scope), route.weight))
             principal.require(permission_of(scope["method"]))
             if route.is_order:
                 self._services.allowances.take_orders(principal)
-            answer = route.answer(Asked(principal, name, read_parameters(scope["query_string"]), body))
+            answer = route.answer(Asked(principal, names, read_parameters(scope["query_string"]), body))
             return route.status, encode_json(await answer if isinstance(answer, Awaitable) else answer)
         except ApiError as error:
             raise translated(error) from error
@@ -223,3 +268,23 @@ class AlpacaRest:
 def permission_of(method: str) -> Permission:
     """Of a route: what changes something is about orders here."""
     return Permission.READ if method == "GET" else Permission.TRADE
+
+
+def names_in(parts: Path, pattern: Path) -> Path | None:
+    """What stands where the pattern says that something is named; None where it is of another path."""
+    if any(part != fixed and (fixed != NAME or not part) for part, fixed in zip(parts, pattern, strict=True)):
+        return None
+    return tuple(part for part, fixed in zip(parts, pattern, strict=True) if fixed == NAME)
+
+
+def absent_routes() -> dict[Key, Route]:
+    empty: dict[Key, Route] = {("GET", path): Route(partial(_told, content)) for path, content in EMPTY.items()}
+    return empty | {key: Route(partial(_refused, error_of)) for key, error_of in REFUSED.items()}
+
+
+def _told(content: Any, _: Asked) -> Any:
+    return content
+
+
+def _refused(error_of: Callable[[], AlpacaError], _: Asked) -> None:
+    raise error_of()

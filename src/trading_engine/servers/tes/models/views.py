@@ -269,9 +269,14 @@ def order_message(report: OrderReport, instrument: Instrument, decimals: int) ->
 
 
 def average_price(value: int, lots: int, tick_size: str) -> str | None:
-    """`value` (ticks times lots) per lot as a price: half-even to four places more than the tick has, without needless zeros."""
+    """`value` (ticks times lots) per lot as a price: half-even to four places more than the tick has, without needless zeros.
+
+    Of a short position both are below zero.
+    """
     if lots == 0:
         return None
+    if lots < 0:
+        value, lots = -value, -lots
     tick_places, tick_units = _tick_integers(tick_size)
     scaled, remainder = divmod(value * tick_units * 10**AVERAGE_PRICE_EXTRA_PLACES, lots)
     if 2 * remainder > lots or (2 * remainder == lots and scaled % 2):
