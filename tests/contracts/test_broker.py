@@ -17,6 +17,7 @@ from support.rabbitmq import delete_queues
 from trading_engine.messaging.broker import (
     MESSAGE_BYTES_MAX,
     QUEUE_DEPTH_MAX,
+    BrokerError,
     BrokerUnavailable,
     Delivery,
     MessageBroker,
@@ -251,6 +252,30 @@ class TestCommandQueue:
         publishing = [asyncio.ensure_future(publisher.publish(payload)) for payload in expected]
         assert await take_all(consumer, len(expected)) == expected
         await asyncio.gather(*publishing)
+
+    async def test_post_tells_once_that_the_message_is_safe(self, transport: Transport) -> None:
+        broker = await transport.broker()
+        publisher = broker.publisher("q")
+        told: list[tuple[int, BrokerError | None]] = []
+        for number in range(20):
+            publisher.post(b"%d" % number, lambda error, number=number: told.append((number, error)))  # type: ignore[misc]
+        assert not told
+        assert await take_all((await transport.broker()).consumer("q"), 20) == [b"%d" % number for number in range(20)]
+        await publisher.publish(b"the last") if not transport.waits_for_consumer else await round_trip(broker)
+        assert told == [(number, None) for number in range(20)]
+        await broker.close()
+        assert len(told) == 20
+
+    async def test_post_under_way_is_told_that_its_broker_was_closed(self, transport: Transport) -> None:
+        broker = await transport.broker()
+        told: list[BrokerError | None] = []
+        broker.publisher("q").post(b"one", told.append)
+        await broker.close()
+        await asyncio.sleep(0)
+        assert [type(error) for error in told] == [BrokerUnavailable]
+        with pytest.raises(BrokerUnavailable):
+            broker.publisher("q").post(b"two", told.append)
+        assert len(told) == 1
 
     async def test_publish_from_many_publishers_keeps_the_order_of_each(self, transport: Transport) -> None:
         brokers = [await transport.broker() for _ in range(4)]

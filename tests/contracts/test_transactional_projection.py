@@ -268,7 +268,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def submit_all(writer: ProjectionWriter, batches: list[EventBatch]) -> None:
     for batch in batches:
-        await writer.submit(batch)
+        await writer.submit([batch])
 
 
 async def test_writer_reached_returns_at_once_and_not_at_the_end_of_the_interval(
@@ -291,7 +291,7 @@ async def test_writer_without_anybody_waiting_commits_after_the_interval(
     database: TransactionalDatabase, driver: VenueDriver
 ) -> None:
     async with running(database, interval_s=0.01) as writer:
-        await writer.submit(driver.batches[0])
+        await writer.submit([driver.batches[0]])
         await until(lambda: writer.lag == 0)
         assert await database.trading.reached_sequence() == driver.batches[0].last_event_sequence
 
@@ -312,7 +312,7 @@ async def test_writer_stop_commits_what_was_submitted(
     assert await rows_of(database) == expected
     assert writer.error is None
     with pytest.raises(ProjectionFailed, match="it was stopped"):
-        await writer.submit(driver.batches[-1])
+        await writer.submit([driver.batches[-1]])
 
 
 async def test_writer_restarted_goes_on_from_the_rows(
@@ -331,7 +331,7 @@ async def test_writer_reached_gives_up_after_its_time(database: TransactionalDat
         with pytest.raises(ProjectionBehind, match=r"event 1 is not in the database after 0\.01 s"):
             await writer.reached(1, timeout_s=0.01)
         # The one that gave up leaves nothing behind that hurries later commits.
-        await writer.submit(driver.batches[0])
+        await writer.submit([driver.batches[0]])
         await writer.reached(1, timeout_s=60)
 
 
@@ -354,14 +354,14 @@ async def test_writer_failure_stops_it_and_reaches_everybody(
     async with running(database, interval_s=3_600) as writer:
         waiting = asyncio.create_task(writer.reached(10**9, timeout_s=60))
         await asyncio.sleep(0)
-        await writer.submit(driver.batches[1])
+        await writer.submit([driver.batches[1]])
         hurrying = asyncio.create_task(writer.reached(driver.batches[1].last_event_sequence, timeout_s=60))
         for task in (waiting, hurrying):
             with pytest.raises(ProjectionFailed, match="ended after event 0: event 1 was expected"):
                 await task
         assert isinstance(writer.error, ProjectionGap)
         with pytest.raises(ProjectionFailed):
-            await writer.submit(driver.batches[0])
+            await writer.submit([driver.batches[0]])
         with pytest.raises(ProjectionFailed):
             await writer.reached(10**9)
 
@@ -374,7 +374,7 @@ async def test_writer_tries_again_while_the_database_is_locked(
     async with fresh_database() as database, running(database, interval_s=0) as writer:
         with closing(sqlite3.connect(database.connections.url.database or "", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            await writer.submit(driver.batches[0])
+            await writer.submit([driver.batches[0]])
             await until(lambda: writer.error is not None)
         assert isinstance(writer.error, DatabaseUnavailable)
         await writer.reached(driver.batches[0].last_event_sequence, timeout_s=60)

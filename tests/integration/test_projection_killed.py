@@ -99,7 +99,7 @@ async def test_postgresql_killed_under_a_projection_has_every_event_once(
     async def submit(pace: asyncio.Semaphore) -> None:
         for batch in batches:
             await pace.acquire()
-            await writer.submit(batch)
+            await writer.submit([batch])
 
     pace = asyncio.Semaphore(0)
     submitting = asyncio.create_task(submit(pace))

@@ -11,6 +11,7 @@ import websockets
 
 from support.stalled_socket import flood_until_cut_off, stalled_socket
 from support.tes_venue import Socket, Trader, Venue, order, running_venue, venue_config
+from trading_engine.servers.tes.services import gateway as gateway_module
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -163,6 +164,20 @@ async def test_orders_sent_without_waiting_arrive_in_their_order(venue: Venue, a
         ids = [int(answer["result"]["order_id"]) for answer in answers]
         assert ids == sorted(ids)
         assert [answer["result"]["client_order_id"] for answer in answers] == [f"burst-{n}" for n in range(700)]
+
+
+async def test_orders_beyond_what_the_venue_is_sent_at_once_wait_their_turn(
+    venue: Venue, ann: Trader, bob: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_module, "IN_FLIGHT_MAX", 3)
+    async with venue.socket(ann) as anns, venue.socket(bob) as bobs:
+        sent = [
+            (socket, await socket.send(op="place", **order("buy", "1", "215.00")))
+            for _ in range(100)
+            for socket in (anns, bobs)
+        ]
+        answers = [await socket.answer_to(number) for socket, number in sent]
+        assert [answer["type"] for answer in answers] == ["ack"] * 200
 
 
 @pytest.mark.parametrize(

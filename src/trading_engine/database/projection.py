@@ -207,14 +207,14 @@ class ProjectionWriter:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def submit(self, batch: EventBatch) -> None:
-        """Hand in the next batch, in order; waits while `PENDING_BATCHES_MAX` are pending. Raises `ProjectionFailed`."""
+    async def submit(self, batches: Sequence[EventBatch]) -> None:
+        """Hand in the next batches, in order; waits while `PENDING_BATCHES_MAX` are pending. Raises `ProjectionFailed`."""
         while len(self._pending) >= PENDING_BATCHES_MAX and not self._has_ended:
             self._room.clear()
             await self._room.wait()
         self._raise_if_ended()
-        self._pending.append(batch)
-        self.submitted = max(self.submitted, batch.last_event_sequence)
+        self._pending.extend(batches)
+        self.submitted = max(self.submitted, batches[-1].last_event_sequence)
         self._work.set()
         if self._is_urgent():
             self._hurry.set()

@@ -14,9 +14,11 @@ number of readers, each starting after the position that it stored itself. Nothi
 Payloads are bytes; `schemas.py` says what is in them. Every failure that the caller can do something about is a `BrokerError`.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 MESSAGE_BYTES_MAX = 1 << 20
 QUEUE_DEPTH_MAX = 10_000
@@ -50,15 +52,37 @@ class StreamMessage:
     payload: bytes
 
 
+Settled = Callable[[BrokerError | None], None]
+
+
 class MessagePublisher(ABC):
     """Sends to one command queue."""
 
     @abstractmethod
+    def post(self, payload: bytes, settled: Settled) -> None:
+        """Send; `settled` is called once, later, when the message is safe (None) or with what `publish` would raise.
+
+        Messages posted in order arrive in order. Raises `BrokerUnavailable`, `QueueFull` or `MessageTooLarge` where the message has
+        certainly not been sent; then `settled` is not called.
+        """
+
     async def publish(self, payload: bytes) -> None:
         """Send, and return when the message is safe. Raises `BrokerUnavailable`, `QueueFull` or `MessageTooLarge`.
 
         Calls may overlap; messages published in order from one task arrive in order.
         """
+        safe: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.post(payload, partial(_settle, safe))
+        await safe
+
+
+def _settle(safe: asyncio.Future[None], error: BrokerError | None) -> None:
+    if safe.done():
+        return
+    if error is None:
+        safe.set_result(None)
+    else:
+        safe.set_exception(error)
 
 
 class StreamPublisher(ABC):

@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
 import msgspec
@@ -31,6 +31,7 @@ from trading_engine.messaging.broker import (
     RemoteError,
     RequestHandler,
     RPCConsumer,
+    Settled,
     StreamConsumer,
     StreamMessage,
     StreamPublisher,
@@ -85,15 +86,22 @@ class Inbox(Generic[T]):
         return self._frames.popleft()
 
 
+class Posted(NamedTuple):
+    """A message that is not known to be safe."""
+
+    settled: Settled
+    size: int
+
+
 class ClientConnection(f.FrameConnection):
     def __init__(self, handle_request: Callable[[f.Request], None]) -> None:
         super().__init__(msgspec.msgpack.Decoder(f.FromServer).decode, SERVER_FRAME_BYTES_MAX)
         self.hello: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.has_ended = asyncio.Event()
-        self.publish_count = 0
-        self.publish_bytes = 0
         self._number = 0
         self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._posted: dict[int, Posted] = {}
+        self._posted_bytes = 0
         self._consumers: dict[int, Inbox[f.Delivered]] = {}
         self._readers: dict[int, Inbox[f.StreamMessages]] = {}
         self._handlers: dict[type[f.Frame], Callable[[Any], None]] = {
@@ -120,6 +128,22 @@ class ClientConnection(f.FrameConnection):
             return await answer
         finally:
             self._answers.pop(number, None)
+
+    def post(self, queue: str, payload: bytes, settled: Settled) -> None:
+        """Raises `BrokerUnavailable` or `QueueFull`."""
+        self.require_open()
+        if len(self._posted) >= QUEUE_DEPTH_MAX or self._posted_bytes + len(payload) > QUEUE_BYTES_MAX:
+            raise QueueFull(f"queue {queue}: {len(self._posted)} messages are under way")
+        number = self.next_number()
+        self._posted[number] = Posted(settled, len(payload))
+        self._posted_bytes += len(payload)
+        self.send(f.Publish(number, queue, payload))
+
+    def _settle(self, number: int, error: BrokerError | None) -> None:
+        posted = self._posted.pop(number, None)
+        if posted is not None:
+            self._posted_bytes -= posted.size
+            posted.settled(error)
 
     def open_consumer(self, queue: str) -> tuple[int, Inbox[f.Delivered]]:
         self.require_open()
@@ -155,7 +179,7 @@ class ClientConnection(f.FrameConnection):
 
     def _settled(self, frame: f.Settled) -> None:
         for number in frame.numbers:
-            self._answer(number, None)
+            self._settle(number, None)
 
     def _delivered(self, frame: f.Delivered) -> None:
         if frame.consumer in self._consumers:
@@ -166,6 +190,7 @@ class ClientConnection(f.FrameConnection):
             self._readers[frame.reader].put(frame)
 
     def _failed(self, frame: f.Failed) -> None:
+        self._settle(frame.number, f.error_of(frame))
         answer = self._answers.get(frame.number)
         if answer is not None and not answer.done():
             answer.set_exception(f.error_of(frame))
@@ -188,6 +213,8 @@ class ClientConnection(f.FrameConnection):
         for answer in (self.hello, *self._answers.values()):
             if not answer.done():
                 answer.set_exception(error)
+        for number in tuple(self._posted):
+            self._settle(number, error)
         for consumer in self._consumers.values():
             consumer.end(error)
         for reader in self._readers.values():
@@ -369,19 +396,9 @@ class EmbeddedPublisher(MessagePublisher):
         self._broker = broker
         self._queue = queue
 
-    async def publish(self, payload: bytes) -> None:
+    def post(self, payload: bytes, settled: Settled) -> None:
         require_size(payload)
-        connection = self._broker.connection()
-        if connection.publish_count >= QUEUE_DEPTH_MAX or connection.publish_bytes + len(payload) > QUEUE_BYTES_MAX:
-            raise QueueFull(f"queue {self._queue}: {connection.publish_count} messages are under way")
-        connection.publish_count += 1
-        connection.publish_bytes += len(payload)
-        number = connection.next_number()
-        try:
-            await connection.ask(number, f.Publish(number, self._queue, payload))
-        finally:
-            connection.publish_count -= 1
-            connection.publish_bytes -= len(payload)
+        self._broker.connection().post(self._queue, payload, settled)
 
 
 class EmbeddedDelivery(Delivery):

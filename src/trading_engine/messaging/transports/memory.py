@@ -13,6 +13,7 @@ from trading_engine.messaging.broker import (
     MessagePublisher,
     RequestHandler,
     RPCConsumer,
+    Settled,
     StreamConsumer,
     StreamMessage,
     StreamPublisher,
@@ -28,7 +29,8 @@ class InMemoryBroker(MessageBroker):
         self._is_connected = False
         self._parts: WeakSet[InMemoryConsumer | InMemoryStreamConsumer] = WeakSet()
         self._serving: list[InMemoryRPCConsumer] = []
-        self._publishing: set[asyncio.Future[None]] = set()
+        self._posted: dict[int, Settled] = {}
+        self._post_count = 0
 
     async def connect(self) -> None:
         self._is_connected = True
@@ -37,9 +39,9 @@ class InMemoryBroker(MessageBroker):
         self._is_connected = False
         for part in (*self._parts, *self._serving):
             await part.close()
-        for settled in self._publishing:
-            if not settled.done():
-                settled.set_exception(BrokerUnavailable("the broker was closed; the message may arrive or not"))
+        posted, self._posted = self._posted, {}
+        for settled in posted.values():
+            settled(BrokerUnavailable("the broker was closed; the message may arrive or not"))
 
     @property
     def is_connected(self) -> bool:
@@ -49,15 +51,17 @@ class InMemoryBroker(MessageBroker):
         if not self._is_connected:
             raise BrokerUnavailable("the broker is not connected")
 
-    async def put(self, queue: CommandQueue, payload: bytes) -> None:
+    def put(self, queue: CommandQueue, payload: bytes, settled: Settled) -> None:
         self.require_connected()
-        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.put(payload, lambda: None if settled.done() else settled.set_result(None))
-        self._publishing.add(settled)
-        try:
-            await settled
-        finally:
-            self._publishing.discard(settled)
+        self._post_count += 1
+        number = self._post_count
+        queue.put(payload, lambda: self._is_safe(number))
+        self._posted[number] = settled
+
+    def _is_safe(self, number: int) -> None:
+        settled = self._posted.pop(number, None)
+        if settled is not None:
+            settled(None)
 
     def publisher(self, queue: str) -> MessagePublisher:
         return InMemoryPublisher(self, self.hub.queue(queue))
@@ -91,8 +95,8 @@ class InMemoryPublisher(MessagePublisher):
         self._broker = broker
         self._queue = queue
 
-    async def publish(self, payload: bytes) -> None:
-        await self._broker.put(self._queue, payload)
+    def post(self, payload: bytes, settled: Settled) -> None:
+        self._broker.put(self._queue, payload, settled)
 
 
 class InMemoryConsumer(MessageConsumer):

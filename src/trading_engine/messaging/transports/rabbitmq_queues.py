@@ -32,6 +32,7 @@ from trading_engine.messaging.broker import (
     MessageConsumer,
     MessagePublisher,
     QueueFull,
+    Settled,
 )
 from trading_engine.messaging.transports.hub import DELIVERY_BYTES_MAX, require_size
 from trading_engine.messaging.transports.rabbitmq_session import Session, close_channel
@@ -58,7 +59,7 @@ decode_batch = msgspec.msgpack.Decoder(list[bytes]).decode
 
 class Outgoing(NamedTuple):
     payload: bytes
-    confirmed: asyncio.Future[None]
+    settled: Settled
 
 
 class RabbitMQPublisher(MessagePublisher):
@@ -73,28 +74,22 @@ class RabbitMQPublisher(MessagePublisher):
         self._sending: asyncio.Task[None] | None = None
         self._channel: tuple[Session, AbstractChannel] | None = None
 
-    async def publish(self, payload: bytes) -> None:
+    def post(self, payload: bytes, settled: Settled) -> None:
         require_size(payload)
         self._broker.session()
         if self._count >= QUEUE_DEPTH_MAX or self._bytes + len(payload) > QUEUE_BYTES_MAX:
             raise QueueFull(f"queue {self._queue}: {self._count} messages are under way")
         self._count += 1
         self._bytes += len(payload)
-        outgoing = Outgoing(payload, asyncio.get_running_loop().create_future())
-        self._gathered.append(outgoing)
+        self._gathered.append(Outgoing(payload, settled))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send(), name=f"publish to {self._queue}")
-        try:
-            await outgoing.confirmed
-        finally:
-            self._count -= 1
-            self._bytes -= len(payload)
 
     def end(self, error: BrokerError) -> None:
         """Nothing more is sent."""
         if self._sending is not None:
             self._sending.cancel()
-        self._fail(self._take_all(), error)
+        self._settle(self._take_all(), error)
 
     async def _send(self) -> None:
         while self._gathered:
@@ -102,20 +97,18 @@ class RabbitMQPublisher(MessagePublisher):
             try:
                 await self._send_batch([outgoing.payload for outgoing in batch])
             except asyncio.CancelledError:
-                self._fail(batch, BrokerUnavailable("the broker was closed; the message may arrive or not"))
+                self._settle(batch, BrokerUnavailable("the broker was closed; the message may arrive or not"))
                 raise
             except QueueFull as error:
-                self._fail(batch, error)
+                self._settle(batch, error)
             except BrokerError as error:
                 self._channel = None
-                self._fail([*batch, *self._take_all()], error)
+                self._settle([*batch, *self._take_all()], error)
             except Exception as error:
-                self._fail([*batch, *self._take_all()], BrokerError(f"{type(error).__name__}: {error}"))
+                self._settle([*batch, *self._take_all()], BrokerError(f"{type(error).__name__}: {error}"))
                 raise
             else:
-                for outgoing in batch:
-                    if not outgoing.confirmed.done():
-                        outgoing.confirmed.set_result(None)
+                self._settle(batch, None)
 
     async def _send_batch(self, payloads: Sequence[bytes]) -> None:
         session = self._broker.session()
@@ -153,11 +146,11 @@ class RabbitMQPublisher(MessagePublisher):
         self._gathered.clear()
         return gathered
 
-    @staticmethod
-    def _fail(batch: Sequence[Outgoing], error: BrokerError) -> None:
+    def _settle(self, batch: Sequence[Outgoing], error: BrokerError | None) -> None:
         for outgoing in batch:
-            if not outgoing.confirmed.done():
-                outgoing.confirmed.set_exception(type(error)(str(error)))
+            self._count -= 1
+            self._bytes -= len(outgoing.payload)
+            outgoing.settled(None if error is None else type(error)(str(error)))
 
 
 class Arrived(NamedTuple):

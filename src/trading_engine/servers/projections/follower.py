@@ -61,7 +61,7 @@ class EventFollower:
             async with aclosing(messages):
                 async for some in messages:
                     for message in some:
-                        await self._writer.submit(decode_batch(message.payload))
+                        await self._writer.submit([decode_batch(message.payload)])
         finally:
             await consumer.close()
 

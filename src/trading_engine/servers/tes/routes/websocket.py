@@ -1,15 +1,17 @@
 """`/v1/ws`: one connection for market data, the private stream and orders.
 
-Each connection is read by one task, in order. Orders are handed to the venue in the order in which they came, but their outcomes are not
-waited for one by one: each has a task of its own, up to `IN_FLIGHT_MAX` of them, after which the connection is not read until one ends.
+Each connection is read by one task, in order. Orders are handed to the venue in the order in which they came, and answered when their
+outcomes come, which nobody waits for one by one. With `IN_FLIGHT_MAX` of them under way the connection is not read until one ends, nor
+when as many are under way from all connections as the venue is sent: who sends more than it can take is slowed down, not refused.
 All writing goes straight to the transport (see `connections`), so nobody waits for a slow reader: when too much is waiting for it, it
 is cut off.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,7 +29,6 @@ from trading_engine.servers.tes.models import requests as r
 from trading_engine.servers.tes.models.views import (
     AckMessage,
     ErrorMessage,
-    OrderView,
     StatusMessage,
     encode,
     rfc3339,
@@ -35,8 +36,9 @@ from trading_engine.servers.tes.models.views import (
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.gateway import Outcome
 from trading_engine.servers.tes.services.market_data import ALL, CHANNELS_OF_ALL, MarketData
-from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio
+from trading_engine.servers.tes.services.order_entry import OrderEntry, Placed, Prepared, require_portfolio
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.private_streams import (
     NOTHING_SEEN,
@@ -55,6 +57,7 @@ from trading_engine.servers.tes.socket_sessions import (
     SocketClient,
     slow_down,
 )
+from trading_engine.venue.order_state import OrderState
 
 IN_FLIGHT_MAX = 500
 REQUEST_ID_CHARACTERS_MAX = 128
@@ -86,6 +89,21 @@ class WebSocketServices(msgspec.Struct, frozen=True):
     now_ns: Callable[[], int]
     outbox_bytes_max: int
     connections_max: int
+
+
+class Asked(NamedTuple):
+    """A request of an order, to be answered."""
+
+    op: str
+    request_id: r.RequestId
+    principal: Principal
+
+
+class OrderHandler(NamedTuple):
+    """What is sent for an operation, and how its outcome is told. `prepare` raises `ApiError`."""
+
+    prepare: Callable[[Principal, Any], Prepared[Any]]
+    tell: Callable[[Asked, Any], None]
 
 
 class WebSocketEndpoint:
@@ -144,18 +162,22 @@ class Session(SocketClient):
         self._watched: set[tuple[str, str]] = set()
         self._stream: PrivateStream | None = None
         self._queue: Following | None = None
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self._order_ended = asyncio.Event()
+        self._lookups: set[asyncio.Task[None]] = set()
+        """Answers that have to be read from the database."""
         self._handlers: dict[type[r.Request], Callable[[Any], Coroutine[Any, Any, None]]] = {
             r.AuthOperation: self._authenticate,
             r.SubscribeOperation: self._subscribe,
             r.UnsubscribeOperation: self._unsubscribe,
             r.PingOperation: self._ping,
         }
-        self._order_handlers: dict[type[r.Request], Callable[[Principal, Any], Coroutine[Any, Any, object]]] = {
-            r.PlaceOperation: self._place,
-            r.ReplaceOperation: self._replace,
-            r.CancelOperation: self._cancel,
-            r.CancelAllOperation: self._cancel_all,
+        order_entry = services.order_entry
+        self._order_handlers: dict[type[r.Request], OrderHandler] = {
+            r.PlaceOperation: OrderHandler(order_entry.placing, self._tell_placed),
+            r.ReplaceOperation: OrderHandler(self._replacing, self._tell_order),
+            r.CancelOperation: OrderHandler(self._canceling, self._tell_order),
+            r.CancelAllOperation: OrderHandler(self._canceling_all, self._tell_count),
         }
 
     @property
@@ -191,31 +213,56 @@ class Session(SocketClient):
                 await self._handlers[type(operation)](operation)
             else:
                 principal = self._authenticated()
-                self._services.allowances.take_orders(principal)
-                await self._start(order_handler(principal, operation), str(op), operation.id)
+                self._services.allowances.take_order(principal)
+                await self._send(order_handler, Asked(str(op), operation.id, principal), operation)
         except ApiError as error:
             self._send_error(error, str(op), operation.id)
             await slow_down(error.status)
         except DatabaseError:
             self._send_error(database_unavailable(), str(op), operation.id)
 
-    async def _start(self, order: Coroutine[Any, Any, object], op: str, request_id: r.RequestId) -> None:
-        task = asyncio.create_task(self._finish(order, op, request_id))
-        self._in_flight.add(task)
-        task.add_done_callback(self._in_flight.discard)
-        if len(self._in_flight) >= IN_FLIGHT_MAX:
-            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
-
-    async def _finish(self, order: Coroutine[Any, Any, object], op: str, request_id: r.RequestId) -> None:
+    async def _send(self, handler: OrderHandler, asked: Asked, operation: r.Operation) -> None:
+        """What is awaited here holds up this connection alone, and nothing overtakes."""
+        if self._in_flight >= IN_FLIGHT_MAX:
+            self._order_ended.clear()
+            await self._order_ended.wait()
+        gateway = self._services.gateway
+        if not gateway.has_room:
+            await gateway.room()
         try:
-            self._acknowledge(op, request_id, await order)
-        except ApiError as error:
-            self._send_error(error, op, request_id)
-        except DatabaseError:
-            self._send_error(database_unavailable(), op, request_id)
-        except Exception:
-            log.exception("order request failed")
-            self._send_error(internal_error(), op, request_id)
+            prepared = handler.prepare(asked.principal, operation)
+            gateway.send(prepared.command, partial(self._ended, asked, prepared.read, handler.tell))
+        except Exception as error:  # noqa: BLE001 - it is the answer, and what is a bug is logged
+            self._answer_failure(asked, error)
+        else:
+            self._in_flight += 1
+
+    def _ended(
+        self,
+        asked: Asked,
+        read: Callable[[Outcome], Any],
+        tell: Callable[[Asked, Any], None],
+        outcome: Outcome | Exception,
+    ) -> None:
+        self._in_flight -= 1
+        self._order_ended.set()
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            tell(asked, read(outcome))
+        except Exception as error:  # noqa: BLE001 - it is the answer, and what is a bug is logged
+            self._answer_failure(asked, error)
+
+    def _answer_failure(self, asked: Asked, failure: Exception) -> None:
+        """Whatever goes wrong is the answer to this request, and the others go on."""
+        if isinstance(failure, ApiError):
+            error = failure
+        elif isinstance(failure, DatabaseError):
+            error = database_unavailable()
+        else:
+            log.error("order request failed", exc_info=failure)
+            error = internal_error()
+        self._send_error(error, asked.op, asked.request_id)
 
     def end(self) -> None:
         """The connection is gone. Orders under way run on: they were sent."""
@@ -374,22 +421,35 @@ class Session(SocketClient):
 
     # Orders
 
-    async def _place(self, principal: Principal, operation: r.PlaceOperation) -> OrderView:
-        placed = await self._services.order_entry.place(principal, operation)
-        state = placed.state or await self._services.readings.own_order(principal, placed.order_id)
-        return self._services.order_entry.view(state)
+    def _replacing(self, principal: Principal, operation: r.ReplaceOperation) -> Prepared[OrderState]:
+        return self._services.order_entry.replacing(principal, operation.order_id, operation)
 
-    async def _replace(self, principal: Principal, operation: r.ReplaceOperation) -> OrderView:
-        order_entry = self._services.order_entry
-        return order_entry.view(await order_entry.replace(principal, operation.order_id, operation))
+    def _canceling(self, principal: Principal, operation: r.CancelOperation) -> Prepared[OrderState]:
+        return self._services.order_entry.canceling(principal, operation.order_id, operation.client_order_id)
 
-    async def _cancel(self, principal: Principal, operation: r.CancelOperation) -> OrderView:
-        order_entry = self._services.order_entry
-        return order_entry.view(await order_entry.cancel(principal, operation.order_id, operation.client_order_id))
+    def _canceling_all(self, principal: Principal, operation: r.CancelAllOperation) -> Prepared[list[OrderState]]:
+        return self._services.order_entry.canceling_all(principal, operation.symbol, operation.side)
 
-    async def _cancel_all(self, principal: Principal, operation: r.CancelAllOperation) -> dict[str, int]:
-        canceled = await self._services.order_entry.cancel_all(principal, operation.symbol, operation.side)
-        return {"canceled": len(canceled)}
+    def _tell_order(self, asked: Asked, order: OrderState) -> None:
+        self._acknowledge(asked.op, asked.request_id, self._services.order_entry.view(order))
+
+    def _tell_count(self, asked: Asked, orders: Sequence[OrderState]) -> None:
+        self._acknowledge(asked.op, asked.request_id, {"canceled": len(orders)})
+
+    def _tell_placed(self, asked: Asked, placed: Placed) -> None:
+        if placed.state is not None:
+            self._tell_order(asked, placed.state)
+            return
+        lookup = asyncio.create_task(self._tell_past_order(asked, placed.order_id))
+        self._lookups.add(lookup)
+        lookup.add_done_callback(self._lookups.discard)
+
+    async def _tell_past_order(self, asked: Asked, order_id: int) -> None:
+        """Of a request that repeated another, whose order has ended."""
+        try:
+            self._tell_order(asked, await self._services.readings.own_order(asked.principal, order_id))
+        except Exception as error:  # noqa: BLE001 - it is the answer, and what is a bug is logged
+            self._answer_failure(asked, error)
 
 
 def internal_error() -> ApiError:

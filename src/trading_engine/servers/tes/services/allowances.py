@@ -31,6 +31,14 @@ class Allowances:
 
     def take_orders(self, principal: Principal, count: int = 1) -> list[Header]:
         """Headers that say what is left. Raises `ApiError` when there is not so much, or for who may not trade at all."""
+        left, share = self._take_orders(principal, count)
+        return self._orders.headers(left, share)
+
+    def take_order(self, principal: Principal) -> None:
+        """One, where there are no headers. Raises `ApiError`, as `take_orders` does."""
+        self._take_orders(principal, 1)
+
+    def _take_orders(self, principal: Principal, count: int) -> tuple[int, float]:
         principal.require(Permission.TRADE)
         return self._take(self._orders, principal, principal.account_id, count)
 
@@ -38,12 +46,14 @@ class Allowances:
         """The same; of nobody, the address counts. What costs the server more than others counts as so many."""
         if principal is None:
             return self._requests.headers(self._requests.take(address_key(address), weight))
-        return self._take(self._requests, principal, principal.user_id, weight)
+        left, share = self._take(self._requests, principal, principal.user_id, weight)
+        return self._requests.headers(left, share)
 
-    def _take(self, limit: RateLimit, principal: Principal, key: int, count: int) -> list[Header]:
+    def _take(self, limit: RateLimit, principal: Principal, key: int, count: int) -> tuple[int, float]:
+        """What is left, and how many times the limit the sender has."""
         share = self._market_maker_multiple if principal.role == Role.MARKET_MAKER else 1
         if principal.rate_percent >= WHOLE_PERCENT:
-            return limit.headers(limit.take(key, count, share), share)
+            return limit.take(key, count, share), share
         key_share = share * principal.rate_percent / WHOLE_PERCENT
         left_of_key = limit.take(f"key:{principal.key_id}", count, key_share)
-        return limit.headers(min(left_of_key, limit.take(key, count, share)), key_share)
+        return min(left_of_key, limit.take(key, count, share)), key_share

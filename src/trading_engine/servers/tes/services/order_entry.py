@@ -5,6 +5,8 @@ venue's, checked where the order of things is decided; here its refusal is only 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -37,7 +39,7 @@ from trading_engine.servers.tes.services.order_terms import (
 )
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.venue_gateway import VenueGateway
-from trading_engine.venue.commands import CancelOrder, MassCancel, PlaceOrder, ReplaceOrder
+from trading_engine.venue.commands import AnyCommand, CancelOrder, MassCancel, PlaceOrder, ReplaceOrder
 from trading_engine.venue.events import (
     CancelRejected,
     CommandRefused,
@@ -89,7 +91,19 @@ class Placed(msgspec.Struct, frozen=True):
         return fills_of(self.reports, self.order_id)
 
 
+T = TypeVar("T")
+
+
+class Prepared(msgspec.Struct, Generic[T], frozen=True):
+    """A request in the venue's words, and what its outcome says in the API's. `read` raises `ApiError` for a refusal."""
+
+    command: AnyCommand
+    read: Callable[[Outcome], T]
+
+
 class OrderEntry:
+    """Each request in two forms: to be sent by who asks (`placing`), and carried out (`place`)."""
+
     def __init__(self, gateway: VenueGateway, market_data: MarketData, decimals_of: Callable[[str], int]) -> None:
         self._gateway = gateway
         self._market_data = market_data
@@ -100,9 +114,27 @@ class OrderEntry:
 
     async def place(self, principal: Principal, request: PlaceRequest) -> Placed:
         """Nothing is awaited before the command is handed over, so orders of one connection arrive in their order."""
+        return await self._carry_out(self.placing(principal, request))
+
+    async def cancel(self, principal: Principal, order_id: str | None, client_order_id: str | None) -> OrderState:
+        return await self._carry_out(self.canceling(principal, order_id, client_order_id))
+
+    async def replace(self, principal: Principal, order_id: str, request: ReplaceRequest) -> OrderState:
+        return await self._carry_out(self.replacing(principal, order_id, request))
+
+    async def cancel_all(self, principal: Principal, symbol: str | None, side: SideName | None) -> list[OrderState]:
+        """The orders that were canceled, in order of entry."""
+        return await self._carry_out(self.canceling_all(principal, symbol, side))
+
+    async def _carry_out(self, prepared: Prepared[T]) -> T:
+        return prepared.read(await self._gateway.submit(prepared.command))
+
+    def placing(self, principal: Principal, request: PlaceRequest) -> Prepared[Placed]:
         command = self.command(principal, request)
         instrument = self._market_data.instrument(command.instrument_id)
-        outcome = await self._gateway.submit(command)
+        return Prepared(command, partial(self._placed, instrument, request))
+
+    def _placed(self, instrument: Instrument, request: PlaceRequest, outcome: Outcome) -> Placed:
         event = outcome.batch.events[0]
         match event:
             case OrderAccepted():
@@ -120,20 +152,15 @@ class OrderEntry:
         client_order_id = checked_client_order_id(request.client_order_id)
         return place_command(principal.account_id, client_order_id, self.market_of(request.symbol), request)
 
-    async def cancel(self, principal: Principal, order_id: str | None, client_order_id: str | None) -> OrderState:
+    def canceling(
+        self, principal: Principal, order_id: str | None, client_order_id: str | None
+    ) -> Prepared[OrderState]:
         require_portfolio(principal)
         number, name = named_order(order_id, client_order_id)
-        outcome = await self._gateway.submit(CancelOrder(principal.account_id, number, name))
-        event = outcome.batch.events[0]
-        match event:
-            case OrderCanceled():  # Of several, where the order was one of a group: the first is the one that was named.
-                return last_state(outcome, event.order_id)
-            case CancelRejected():
-                raise order_refused(event.reason, order_id, client_order_id)
-            case _:
-                raise unexpected(outcome)
+        command = CancelOrder(principal.account_id, number, name)
+        return Prepared(command, partial(canceled_order, order_id, client_order_id))
 
-    async def replace(self, principal: Principal, order_id: str, request: ReplaceRequest) -> OrderState:
+    def replacing(self, principal: Principal, order_id: str, request: ReplaceRequest) -> Prepared[OrderState]:
         require_portfolio(principal)
         number, _ = named_order(order_id, None)
         self._gateway.require_ready(number)
@@ -152,26 +179,24 @@ class OrderEntry:
             if request.stop_price is None
             else positive_ticks(request.stop_price, instrument, "stop_price"),
         )
-        outcome = await self._gateway.submit(command)
+        return Prepared(command, partial(self._replaced, number, instrument, order_id, request))
+
+    def _replaced(
+        self, number: int, instrument: Instrument, order_id: str, request: ReplaceRequest, outcome: Outcome
+    ) -> OrderState:
         event = outcome.batch.events[0]
         if isinstance(event, ReplaceRejected):
             raise self._replacing_refused(event, instrument, order_id, request)
         return last_state(outcome, number)
 
-    async def cancel_all(self, principal: Principal, symbol: str | None, side: SideName | None) -> list[OrderState]:
-        """The orders that were canceled, in order of entry."""
+    def canceling_all(
+        self, principal: Principal, symbol: str | None, side: SideName | None
+    ) -> Prepared[list[OrderState]]:
         require_portfolio(principal)
         instrument_id = 0 if symbol is None else self.market_of(symbol).instrument.instrument_id
-        command = MassCancel(principal.account_id, instrument_id, 0 if side is None else SIDES[side])
-        outcome = await self._gateway.submit(command)
-        event = next((e for e in outcome.batch.events if isinstance(e, MassCancelCompleted | CommandRefused)), None)
-        match event:
-            case MassCancelCompleted():
-                return [report.order for report in outcome.reports if report.kind == "canceled"]
-            case CommandRefused():
-                raise refusal(event.reason)
-            case _:
-                raise unexpected(outcome)
+        return Prepared(
+            MassCancel(principal.account_id, instrument_id, 0 if side is None else SIDES[side]), canceled_orders
+        )
 
     def market_of(self, symbol: str) -> Market:
         market = self._market_data.market(symbol)
@@ -281,6 +306,28 @@ def order_refused(reason: Reason, order_id: str | None, client_order_id: str | N
     if order_id is not None:
         return unknown_order(order_id)
     return unknown_order(client_order_id or "", "client_order_id")
+
+
+def canceled_order(order_id: str | None, client_order_id: str | None, outcome: Outcome) -> OrderState:
+    event = outcome.batch.events[0]
+    match event:
+        case OrderCanceled():  # Of several, where the order was one of a group: the first is the one that was named.
+            return last_state(outcome, event.order_id)
+        case CancelRejected():
+            raise order_refused(event.reason, order_id, client_order_id)
+        case _:
+            raise unexpected(outcome)
+
+
+def canceled_orders(outcome: Outcome) -> list[OrderState]:
+    event = next((e for e in outcome.batch.events if isinstance(e, MassCancelCompleted | CommandRefused)), None)
+    match event:
+        case MassCancelCompleted():
+            return [report.order for report in outcome.reports if report.kind == "canceled"]
+        case CommandRefused():
+            raise refusal(event.reason)
+        case _:
+            raise unexpected(outcome)
 
 
 def fills_of(reports: Iterable[OrderReport], order_id: int) -> list[Fill]:

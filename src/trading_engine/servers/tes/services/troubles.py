@@ -5,11 +5,12 @@ They are this server's alone: the venue and its journal know nothing of what is 
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
-from trading_engine.servers.tes.errors import outcome_unknown, refusal
-from trading_engine.servers.tes.services.gateway import Gateway, Outcome
+from trading_engine.servers.tes.errors import ApiError, outcome_unknown, refusal
+from trading_engine.servers.tes.services.gateway import Gateway, Outcome, Told
 from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.venue.commands import AnyCommand, PlaceOrder, PlaceOrderGroup
 from trading_engine.venue.order_state import LiveOrders
@@ -35,24 +36,36 @@ class TroubledGateway(VenueGateway):
         self.troubles: dict[int, Trouble] = {}
         """By account."""
 
-    async def submit(self, command: AnyCommand) -> Outcome:
+    def send(self, command: AnyCommand, told: Told) -> None:
         """With latency, requests of one account still arrive in their order: each waits equally long."""
         account_id: int = getattr(command, "account_id", 0)
-        trouble = self.troubles.get(account_id)
-        if trouble is None:
-            return await super().submit(command)
-        if trouble.latency_ms:
-            await asyncio.sleep(trouble.latency_ms / 1000)
+        if account_id not in self.troubles:
+            super().send(command, told)
+        elif latency_ms := self.troubles[account_id].latency_ms:
+            loop = asyncio.get_running_loop()
+            loop.call_later(latency_ms / 1000, self._send_late, self.troubles[account_id], account_id, command, told)
+        else:
+            self._send_in_trouble(self.troubles[account_id], account_id, command, told)
+
+    def _send_late(self, trouble: Trouble, account_id: int, command: AnyCommand, told: Told) -> None:
+        try:
+            self._send_in_trouble(trouble, account_id, command, told)
+        except ApiError as error:
+            told(error)
+
+    def _send_in_trouble(self, trouble: Trouble, account_id: int, command: AnyCommand, told: Told) -> None:
         if trouble.reject_orders and isinstance(command, PlaceOrder | PlaceOrderGroup):
             trouble.reject_orders -= 1
             self._forget_if_over(account_id)
             raise refusal(trouble.reject_reason)
-        outcome = await super().submit(command)
-        if trouble.lose_answers:
+        super().send(command, partial(self._tell, trouble, account_id, told))
+
+    def _tell(self, trouble: Trouble, account_id: int, told: Told, outcome: Outcome | Exception) -> None:
+        if trouble.lose_answers and isinstance(outcome, Outcome):
             trouble.lose_answers -= 1
             self._forget_if_over(account_id)
-            raise outcome_unknown(trouble.latency_ms / 1000)
-        return outcome
+            outcome = outcome_unknown(trouble.latency_ms / 1000)
+        told(outcome)
 
     def _forget_if_over(self, account_id: int) -> None:
         if account_id in self.troubles and self.troubles[account_id].is_over:

@@ -7,9 +7,10 @@ been tried at each, and then its sender is told of the failure.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
-from trading_engine.servers.tes.errors import matching_unavailable
-from trading_engine.servers.tes.services.gateway import BatchListener, Gateway, Outcome, StatusListener
+from trading_engine.servers.tes.errors import ApiError, matching_unavailable
+from trading_engine.servers.tes.services.gateway import BatchListener, Gateway, Outcome, StatusListener, Told, tell
 from trading_engine.venue.commands import (
     AnyCommand,
     CancelOrder,
@@ -88,14 +89,28 @@ class VenueGateway:
             raise failures.exceptions[0] from failures
 
     async def submit(self, command: AnyCommand) -> Outcome:
-        """Send a command and return its outcome; that of several shards has the reports of all.
+        """Send a command and return its outcome; that of several shards has the reports of all. Raises `ApiError`."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.send(command, partial(tell, outcome))
+        return await outcome
 
-        Nothing is awaited before it is handed over. Raises `ApiError`, as `Gateway.submit` does.
-        """
-        if len(self.shards) == 1:
-            return await self.shards[0].submit(command)
-        gateway = self._gateway_of(command)
-        return await (self._submit_to_all(command) if gateway is None else gateway.submit(command))
+    def send(self, command: AnyCommand, told: Told) -> None:
+        """Send a command and have its sender told what became of it. Raises `ApiError`, as `Gateway.send` does."""
+        gateway = self.shards[0] if len(self.shards) == 1 else self._gateway_of(command)
+        if gateway is not None:
+            gateway.send(command, told)
+        else:
+            Gathering(command, len(self.shards), told).send(self.shards)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a command more may be under way, whatever its shard."""
+        return all(gateway.has_room for gateway in self.shards)
+
+    async def room(self) -> None:
+        """Return when there is."""
+        for gateway in self.shards:
+            await gateway.room()
 
     def _gateway_of(self, command: AnyCommand) -> Gateway | None:
         """None: all."""
@@ -117,14 +132,35 @@ class VenueGateway:
         shard = shard_of_number(number)
         return self.shards[shard if shard < len(self.shards) else 0]
 
-    async def _submit_to_all(self, command: AnyCommand) -> Outcome:
-        sent = [asyncio.ensure_future(gateway.submit(command)) for gateway in self.shards]
-        await asyncio.wait(sent)
-        failures = [outcome for outcome in sent if outcome.exception()]
-        outcomes = [outcome.result() for outcome in sent if not outcome.exception()]
+
+class Gathering:
+    """A command that each of several shards is sent, until all have answered."""
+
+    def __init__(self, command: AnyCommand, count: int, told: Told) -> None:
+        self._command = command
+        self._answers: list[Outcome | Exception | None] = [None] * count
+        self._left = count
+        self._told = told
+
+    def send(self, shards: Sequence[Gateway]) -> None:
+        for index, gateway in enumerate(shards):
+            try:
+                gateway.send(self._command, partial(self._take, index))
+            except ApiError as error:
+                asyncio.get_running_loop().call_soon(self._take, index, error)
+
+    def _take(self, index: int, answer: Outcome | Exception) -> None:
+        self._answers[index] = answer
+        self._left -= 1
+        if not self._left:
+            self._told(self._together())
+
+    def _together(self) -> Outcome | Exception:
+        failures = [answer for answer in self._answers if isinstance(answer, Exception)]
+        outcomes = [answer for answer in self._answers if isinstance(answer, Outcome)]
         accepted = [outcome for outcome in outcomes if not is_refused(outcome)]
-        if failures and not (accepted and isinstance(command, CancelOrder)):
-            failures[0].result()
+        if failures and not (accepted and isinstance(self._command, CancelOrder)):
+            return failures[0]
         telling = (accepted or outcomes)[0]
         return Outcome(telling.batch, [report for outcome in outcomes for report in outcome.reports])
 
