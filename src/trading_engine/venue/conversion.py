@@ -10,6 +10,8 @@ from functools import lru_cache
 from trading_engine.venue.instrument import Instrument
 
 DECIMAL_DIGITS_MAX = 40
+REMEMBERED = 1 << 15
+"""Conversions of each kind. Prices and quantities come again and again, and looking one up costs a tenth of making it."""
 _CONTEXT = Context(prec=2 * DECIMAL_DIGITS_MAX)
 """Wide enough for any product or quotient of two such numbers; the thread's own context could have any precision."""
 
@@ -53,6 +55,7 @@ def parse_decimal(text: str) -> Decimal:
     return value
 
 
+@lru_cache(maxsize=REMEMBERED)
 def to_steps(text: str, step_text: str) -> int:
     """How many steps of size `step_text` the decimal `text` is. Raises `NotADecimal` or `NotAMultiple`."""
     step, _ = _step(step_text)
@@ -63,6 +66,7 @@ def to_steps(text: str, step_text: str) -> int:
     return whole
 
 
+@lru_cache(maxsize=REMEMBERED)
 def from_steps(count: int, step_text: str) -> str:
     """The decimal string of `count` steps, with as many decimal places as the step has."""
     units, places = _units(step_text)

@@ -11,16 +11,17 @@ is left; filled quantity and value carry across replaces; no order changes befor
 States are frozen: each event makes a new one, so a report can be kept, queued or encoded later without seeing what came after it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from enum import IntEnum
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from trading_engine.venue.events import (
+    Event,
     EventBatch,
     LegActivated,
     OrderAccepted,
@@ -155,39 +156,37 @@ class LiveOrders:
         self.live: dict[int, OrderState] = {order.order_id: order for order in live}
         self._group: OrderGroupAccepted | None = None
         """The one that was accepted last; its orders follow."""
+        self._handlers: dict[type[Event], Callable[[Any, int, int], Iterable[OrderReport]]] = {
+            OrderAccepted: self._accept,
+            TradeExecuted: self._trade,
+            SelfTradePrevented: self._prevent,
+            OrderGroupAccepted: self._begin_group,
+            LegActivated: self._activate,
+            OrderRestated: self._restate,
+            OrderTriggered: self._trigger,
+            OrderCanceled: self._cancel,
+            OrderExpired: self._expire,
+            OrderReplaced: self._replace,
+        }
+        """Every other event leaves the orders as they are."""
 
-    def apply(self, batch: EventBatch) -> list[OrderReport]:  # noqa: C901  # One row per kind of event.
+    def apply(self, batch: EventBatch) -> list[OrderReport]:
         """Take one batch in and say, in order, what changed for which order."""
         reports: list[OrderReport] = []
-        time_ns = batch.time_ns
-        for sequence, event in enumerate(batch.events, batch.first_event_sequence):
-            match event:
-                case OrderAccepted():
-                    reports.append(self._accept(event, sequence, time_ns))
-                case TradeExecuted():
-                    reports.append(self._fill(event, sequence, time_ns, is_maker=True))
-                    reports.append(self._fill(event, sequence, time_ns, is_maker=False))
-                case SelfTradePrevented():
-                    reports += self._prevent(event, sequence, time_ns)
-                case OrderGroupAccepted():
-                    self._group = event
-                case LegActivated():
-                    reports.append(self._activate(event, sequence, time_ns))
-                case OrderRestated():
-                    reports.append(self._restate(event, sequence, time_ns))
-                case OrderTriggered():
-                    reports.append(self._trigger(event, sequence, time_ns))
-                case OrderCanceled():
-                    reports.append(self._end(event, "canceled", sequence, time_ns))
-                case OrderExpired():
-                    reports.append(self._end(event, "expired", sequence, time_ns))
-                case OrderReplaced():
-                    reports.append(self._replace(event, sequence, time_ns))
-                case _:
-                    """Every other event leaves the orders as they are."""
+        handlers = self._handlers
+        sequence = batch.first_event_sequence
+        for event in batch.events:
+            handler = handlers.get(type(event))
+            if handler is not None:
+                reports += handler(event, sequence, batch.time_ns)
+            sequence += 1
         return reports
 
-    def _accept(self, event: OrderAccepted, sequence: int, time_ns: int) -> OrderReport:
+    def _begin_group(self, event: OrderGroupAccepted, _sequence: int, _time_ns: int) -> tuple[()]:
+        self._group = event
+        return ()
+
+    def _accept(self, event: OrderAccepted, sequence: int, time_ns: int) -> tuple[OrderReport]:
         assert event.order_id not in self.live, (sequence, event)
         assert event.quantity_lots > 0, (sequence, event)
         group = self._group if self._group is not None and event.order_id in self._group.order_ids else None
@@ -216,7 +215,13 @@ class LiveOrders:
             contingency=None if group is None else group.contingency,
         )
         self.live[event.order_id] = order
-        return OrderReport(sequence, "new", order)
+        return (OrderReport(sequence, "new", order),)
+
+    def _trade(self, event: TradeExecuted, sequence: int, time_ns: int) -> tuple[OrderReport, OrderReport]:
+        return (
+            self._fill(event, sequence, time_ns, is_maker=True),
+            self._fill(event, sequence, time_ns, is_maker=False),
+        )
 
     def _fill(self, event: TradeExecuted, sequence: int, time_ns: int, *, is_maker: bool) -> OrderReport:
         if is_maker:
@@ -253,21 +258,21 @@ class LiveOrders:
         )
         return OrderReport(sequence, "trade", order, fill)
 
-    def _activate(self, event: LegActivated, sequence: int, time_ns: int) -> OrderReport:
+    def _activate(self, event: LegActivated, sequence: int, time_ns: int) -> tuple[OrderReport]:
         order = self.live[event.order_id]
         assert order.status is OrderStatus.HELD, (sequence, event, order)
         order = replace(order, status=OrderStatus.NEW, updated_ns=time_ns, event_sequence=sequence)
         self._store(order)
-        return OrderReport(sequence, "activated", order)
+        return (OrderReport(sequence, "activated", order),)
 
-    def _trigger(self, event: OrderTriggered, sequence: int, time_ns: int) -> OrderReport:
+    def _trigger(self, event: OrderTriggered, sequence: int, time_ns: int) -> tuple[OrderReport]:
         order = self.live[event.order_id]
         assert order.stop_price_ticks or order.time_in_force is TimeInForce.CLS, (sequence, event, order)
         order = replace(order, stop_price_ticks=0, updated_ns=time_ns, event_sequence=sequence)
         self._store(order)
-        return OrderReport(sequence, "triggered", order)
+        return (OrderReport(sequence, "triggered", order),)
 
-    def _restate(self, event: OrderRestated, sequence: int, time_ns: int) -> OrderReport:
+    def _restate(self, event: OrderRestated, sequence: int, time_ns: int) -> tuple[OrderReport]:
         order = replace(
             self.live[event.order_id],
             price_ticks=event.price_ticks,
@@ -276,7 +281,7 @@ class LiveOrders:
             event_sequence=sequence,
         )
         self._store(order)
-        return OrderReport(sequence, "restated", order)
+        return (OrderReport(sequence, "restated", order),)
 
     def _prevent(self, event: SelfTradePrevented, sequence: int, time_ns: int) -> list[OrderReport]:
         reports = []
@@ -297,22 +302,18 @@ class LiveOrders:
             reports.append(OrderReport(sequence, "prevented", order))
         return reports
 
-    def _end(
-        self, event: OrderCanceled | OrderExpired, kind: Literal["canceled", "expired"], sequence: int, time_ns: int
-    ) -> OrderReport:
-        order = self.live[event.order_id]
-        assert event.canceled_lots == order.leaves_lots, (sequence, event, order)
-        order = replace(
-            order,
-            status=OrderStatus.CANCELED if kind == "canceled" else OrderStatus.EXPIRED,
-            end_reason=event.reason,
-            updated_ns=time_ns,
-            event_sequence=sequence,
-        )
-        self._store(order)
-        return OrderReport(sequence, kind, order)
+    def _cancel(self, event: OrderCanceled, sequence: int, time_ns: int) -> tuple[OrderReport]:
+        return (OrderReport(sequence, "canceled", self._end(event, OrderStatus.CANCELED, sequence, time_ns)),)
 
-    def _replace(self, event: OrderReplaced, sequence: int, time_ns: int) -> OrderReport:
+    def _expire(self, event: OrderExpired, sequence: int, time_ns: int) -> tuple[OrderReport]:
+        return (OrderReport(sequence, "expired", self._end(event, OrderStatus.EXPIRED, sequence, time_ns)),)
+
+    def _end(self, event: OrderCanceled | OrderExpired, status: OrderStatus, sequence: int, time_ns: int) -> OrderState:
+        order = self.live.pop(event.order_id)
+        assert event.canceled_lots == order.leaves_lots, (sequence, event, order)
+        return replace(order, status=status, end_reason=event.reason, updated_ns=time_ns, event_sequence=sequence)
+
+    def _replace(self, event: OrderReplaced, sequence: int, time_ns: int) -> tuple[OrderReport]:
         before = self.live[event.order_id]
         done_lots = before.filled_lots + before.prevented_lots
         assert event.leaves_lots == event.quantity_lots - done_lots >= 0, (sequence, event, before)
@@ -330,7 +331,7 @@ class LiveOrders:
             event_sequence=sequence,
         )
         self._store(order)
-        return OrderReport(sequence, "replaced", order, before=before)
+        return (OrderReport(sequence, "replaced", order, before=before),)
 
     def _store(self, order: OrderState) -> None:
         if order.status < OrderStatus.FILLED:

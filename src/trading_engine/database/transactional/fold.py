@@ -109,6 +109,8 @@ class ProjectionFold:
         self.event_sequence = event_sequence
         self._time_ns = time_ns
         self._instruments = {state.instrument.instrument_id: state for state in instruments}
+        self._market_sequences = {number: state.market_sequence for number, state in self._instruments.items()}
+        """Apart from the rest, which seldom changes."""
         self._accounts = {account.account_id: account for account in accounts}
         self._orders = LiveOrders(live_orders)
         self._holdings = holdings if holdings is not None else {}
@@ -195,7 +197,8 @@ class ProjectionFold:
 
     def _take_trade(self, event: TradeExecuted, sequence: int, time_ns: int) -> None:
         self._last_prices[event.instrument_id] = event.price_ticks
-        self._change_instrument(event.instrument_id, market_sequence=event.market_sequence)
+        self._market_sequences[event.instrument_id] = event.market_sequence
+        self._instruments_changed[event.instrument_id] = None
         instrument = self._instruments[event.instrument_id].instrument
         value = event.price_ticks * event.quantity_lots * instrument.tick_value
         self._postings.trade(event, instrument.currency, value, sequence, time_ns)
@@ -251,6 +254,7 @@ class ProjectionFold:
     def _list_instrument(self, event: InstrumentListed, _sequence: int, _time_ns: int) -> None:
         state = InstrumentState(event.instrument, TradingPhase.CLOSED, 0)
         self._instruments[event.instrument.instrument_id] = state
+        self._market_sequences[event.instrument.instrument_id] = 0
         self._instruments_changed[event.instrument.instrument_id] = None
 
     def _redefine_instrument(self, event: InstrumentChanged, _sequence: int, _time_ns: int) -> None:
@@ -261,7 +265,8 @@ class ProjectionFold:
         self._instruments_changed[instrument_id] = None
 
     def _change_book(self, event: BookChanged, _sequence: int, _time_ns: int) -> None:
-        self._change_instrument(event.instrument_id, market_sequence=event.market_sequence)
+        self._market_sequences[event.instrument_id] = event.market_sequence
+        self._instruments_changed[event.instrument_id] = None
 
     def _change_phase(self, event: TradingPhaseChanged, _sequence: int, _time_ns: int) -> None:
         for instrument_id in [event.instrument_id] if event.instrument_id else list(self._instruments):
@@ -270,7 +275,8 @@ class ProjectionFold:
     def _instrument_row(self, instrument_id: int) -> Row:
         state = self._instruments[instrument_id]
         definition = encode_json(state.instrument).decode()
-        return (instrument_id, state.instrument.symbol, int(state.phase), state.market_sequence, definition)
+        market_sequence = self._market_sequences[instrument_id]
+        return (instrument_id, state.instrument.symbol, int(state.phase), market_sequence, definition)
 
     def _open_account(self, event: AccountOpened, _sequence: int, time_ns: int) -> None:
         self._store_account(Account(event.account_id, event.open_orders_max, False, time_ns))

@@ -61,6 +61,7 @@ SLICE_BYTES = 8 << 10
 MESSAGES_IN_A_ROW_MAX = 32
 """So many messages of one WebSocket are handed over before others have their turn."""
 CONNECTION_STATE_KEY = "connection"
+FINAL, LENGTH_IN_2_BYTES, LENGTH_IN_8_BYTES = 0x80, 126, 127
 
 STATUS_LINES = {
     400: b"HTTP/1.1 400 Bad Request",
@@ -72,12 +73,21 @@ STATUS_LINES = {
 
 def text_frame(payload: bytes) -> bytes:
     """One unmasked text frame, as it goes over the wire."""
-    return Frame(Opcode.TEXT, payload).serialize(mask=False)
+    return frame_head(Opcode.TEXT, len(payload)) + payload
 
 
 def binary_frame(payload: bytes) -> bytes:
     """The same of bytes."""
-    return Frame(Opcode.BINARY, payload).serialize(mask=False)
+    return frame_head(Opcode.BINARY, len(payload)) + payload
+
+
+def frame_head(opcode: Opcode, size: int) -> bytes:
+    """Of a whole message in one frame that is not masked (RFC 6455, 5.2)."""
+    if size < LENGTH_IN_2_BYTES:
+        return bytes((FINAL | opcode, size))
+    if size < 1 << 16:
+        return bytes((FINAL | opcode, LENGTH_IN_2_BYTES)) + size.to_bytes(2, "big")
+    return bytes((FINAL | opcode, LENGTH_IN_8_BYTES)) + size.to_bytes(8, "big")
 
 
 def raw_response(error: ApiError) -> bytes:

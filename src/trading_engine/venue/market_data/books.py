@@ -134,6 +134,11 @@ class PublicBook:
         self.last_reference = 0
         self.last_trade = (0, 0, 0)
         """Price, lots, trade id."""
+        self._top_seen: tuple[tuple[int, int] | None, tuple[int, int] | None, tuple[int, int, int]] = (
+            *(None, None),
+            self.last_trade,
+        )
+        """What `top` was made of."""
         self._told_sequence = sequence
         self._queues: dict[tuple[Side, int], PriceQueue] = {}
         self._trades: list[PublicTrade] = []
@@ -270,9 +275,9 @@ class PublicBook:
 
     def take_update(self, time_ns: int, reported: Mapping[tuple[int, int], tuple[int, int]]) -> MarketUpdate:
         """What changed since the last call; `reported` is what `BookChanged` said of the levels."""
-        assert self._touched <= reported.keys(), (self._touched, reported)
         levels: list[tuple[int, int, int, int]] = []
         for key in sorted(self._touched):
+            assert key in reported, (key, reported)
             side, price_ticks = key
             queue = self._queues.get(key)
             now = (queue.lots, queue.order_count) if queue else (0, 0)
@@ -283,7 +288,7 @@ class PublicBook:
         for (side_number, price_ticks), level in reported.items():
             known = (self.bids if side_number == Side.BUY else self.asks).levels.get(price_ticks, (0, 0))
             assert level == known, (self.instrument.instrument_id, side_number, price_ticks, level, known)
-        top = self._look_at_top()
+        has_new_top = self._look_at_top()
         update = MarketUpdate(
             self.instrument.instrument_id,
             time_ns,
@@ -292,16 +297,22 @@ class PublicBook:
             tuple(self._trades),
             tuple(self._deltas),
             tuple(levels),
-            top if top != self.top else None,
+            self.top if has_new_top else None,
         )
-        self.top = top
         self._told_sequence = self.sequence
         self._trades, self._deltas = [], []
         self._touched.clear()
         return update
 
-    def _look_at_top(self) -> TopOfBook:
-        return TopOfBook(*(self.bids.best() or (0, 0)), *(self.asks.best() or (0, 0)), *self.last_trade)
+    def _look_at_top(self) -> bool:
+        """Whether it has changed."""
+        now = (self.bids.best(), self.asks.best(), self.last_trade)
+        if now == self._top_seen:
+            return False
+        self._top_seen = now
+        bid, ask, last_trade = now
+        self.top = TopOfBook(*(bid or (0, 0)), *(ask or (0, 0)), *last_trade)
+        return True
 
     # Records
 
@@ -315,7 +326,7 @@ class PublicBook:
             queue = self._queues[side, price_ticks]
             self.side(side).set(price_ticks, queue.lots, queue.order_count)
         self._touched.clear()
-        self.top = self._look_at_top()
+        self._look_at_top()
 
 
 class PublicBooks:

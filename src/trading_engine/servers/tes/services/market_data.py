@@ -34,6 +34,7 @@ from trading_engine.servers.tes.services.order_by_order import (
 from trading_engine.servers.tes.services.session_state import SessionMessage, SessionState
 from trading_engine.venue.conversion import lots_to_quantity, ticks_to_price
 from trading_engine.venue.events import (
+    AnyEvent,
     AuctionExtended,
     AuctionIndicated,
     AuctionUncrossed,
@@ -66,6 +67,8 @@ ALL = "*"
 OF_SESSIONS: frozenset[type[Event]] = frozenset(
     {AuctionIndicated, AuctionExtended, AuctionUncrossed, LimitBandsChanged, LimitStateChanged}
 )
+SELDOM = OF_SESSIONS | {InstrumentListed, InstrumentChanged, TradingPhaseChanged}
+"""Of what the public sees, all but trades and books."""
 
 
 class Subscriber(Protocol):
@@ -496,31 +499,30 @@ class MarketData:
         if books is not None:
             self._keep_deltas(books.apply(batch))
         for event in batch.events:
-            match event:
-                case BookChanged():
-                    self._markets[event.instrument_id].apply_book(event, batch.time_ns)
-                    self._touched.add(event.instrument_id)
-                case TradeExecuted():
-                    self._markets[event.instrument_id].apply_trade(event, batch.time_ns)
-                    self._touched.add(event.instrument_id)
-                case InstrumentListed():
-                    market = Market(event.instrument)
-                    self.add_market(market)
-                    self._sessions_changed.add(event.instrument.instrument_id)
-                    if books is not None:
-                        market.begin_book(books)
-                case InstrumentChanged():
-                    self._markets[event.instrument.instrument_id].instrument = event.instrument
-                case TradingPhaseChanged():
-                    self._change_phase(
-                        event,
-                        shard_of_number(batch.first_event_sequence),
-                        any(isinstance(other, CircuitBreakerTripped) for other in batch.events),
-                    )
-                case _ if type(event) in OF_SESSIONS:
-                    self._change_session(event, batch.time_ns)
-                case _:
-                    """Nothing that the public sees."""
+            if isinstance(event, BookChanged):
+                self._markets[event.instrument_id].apply_book(event, batch.time_ns)
+                self._touched.add(event.instrument_id)
+            elif isinstance(event, TradeExecuted):
+                self._markets[event.instrument_id].apply_trade(event, batch.time_ns)
+                self._touched.add(event.instrument_id)
+            elif type(event) in SELDOM:
+                self._apply_seldom(event, batch, books)
+
+    def _apply_seldom(self, event: AnyEvent, batch: EventBatch, books: PublicBooks | None) -> None:
+        match event:
+            case InstrumentListed():
+                market = Market(event.instrument)
+                self.add_market(market)
+                self._sessions_changed.add(event.instrument.instrument_id)
+                if books is not None:
+                    market.begin_book(books)
+            case InstrumentChanged():
+                self._markets[event.instrument.instrument_id].instrument = event.instrument
+            case TradingPhaseChanged():
+                is_by_breaker = any(isinstance(other, CircuitBreakerTripped) for other in batch.events)
+                self._change_phase(event, shard_of_number(batch.first_event_sequence), is_by_breaker)
+            case _:
+                self._change_session(event, batch.time_ns)
 
     def _keep_deltas(self, updates: Iterable[MarketUpdate]) -> None:
         for update in updates:

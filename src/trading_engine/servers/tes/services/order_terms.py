@@ -24,18 +24,12 @@ MODES: dict[str, SelfTradePrevention] = {
     "cancel_both": SelfTradePrevention.CANCEL_BOTH,
     "decrement": SelfTradePrevention.DECREMENT,
 }
-TERMS = (
-    *("stop_price", "trail", "display_quantity", "hidden", "expire_time", "minimum_quantity"),
-    *("reprice", "peg", "peg_offset", "all_or_none"),
-)
-"""Fields of a request that make `SpecialTerms`."""
-UNSAID = (None, False)
 PLAIN = SpecialTerms()
 
 
 def special_terms(request: PlaceRequest, market: Market) -> SpecialTerms | None:
     """None for a plain order. Raises `ApiError` for what cannot be said in the instrument's units."""
-    if all(getattr(request, term) in UNSAID for term in TERMS):
+    if is_plain(request):
         return None
     instrument = market.instrument
     terms = SpecialTerms(
@@ -51,6 +45,20 @@ def special_terms(request: PlaceRequest, market: Market) -> SpecialTerms | None:
         all_or_none=request.all_or_none,
     )
     return None if terms == PLAIN else terms
+
+
+def is_plain(request: PlaceRequest) -> bool:
+    """Whether nothing was said that makes `SpecialTerms`."""
+    return (
+        request.stop_price is None
+        and request.trail is None
+        and request.display_quantity is None
+        and request.expire_time is None
+        and request.minimum_quantity is None
+        and request.peg is None
+        and request.peg_offset is None
+        and not (request.hidden or request.reprice or request.all_or_none)
+    )
 
 
 def _stop_price_ticks(request: PlaceRequest, market: Market) -> int:
