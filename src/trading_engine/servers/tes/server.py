@@ -11,8 +11,8 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
