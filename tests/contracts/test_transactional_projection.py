@@ -107,7 +107,7 @@ def crashing(database: TransactionalDatabase, statements: int) -> Iterator[None]
 # Projection
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_projection_any_chunks_repeats_and_crashes_leave_the_same_rows(
     driver: VenueDriver, expected: Rows, seed: int

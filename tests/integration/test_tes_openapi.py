@@ -89,7 +89,6 @@ class Requests:
         @seed(1)
         @settings(
             max_examples=count,
-            deadline=None,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),

@@ -69,7 +69,7 @@ def near(value: Any) -> Any:
     return pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32), market=st.sampled_from((DRIVEN, TRADED, HOSTILE)))
 def test_fold_stored_and_resumed_anywhere_equals_a_computation_from_scratch(seed: int, market: VenueDriver) -> None:
     random = Random(seed)
@@ -81,7 +81,7 @@ def test_fold_stored_and_resumed_anywhere_equals_a_computation_from_scratch(seed
     require_same(rows["market_quality"], naive.quality_rows())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_fold_stored_and_resumed_anywhere_has_the_same_bytes_and_rows(seed: int) -> None:
     random = Random(seed)

@@ -134,7 +134,7 @@ message_lists = st.lists(
 
 
 @given(message_lists, st.integers(1, 30))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_bare_book_of_any_messages_reports_like_the_plain_book(messages: list[Message], orders_max: int) -> None:
     book, plain = BareBook(orders_max, PRICE_MIN), PlainBook(orders_max)
     expected = [report for tag, message in enumerate(messages) for report in plain.apply(tag, message)]

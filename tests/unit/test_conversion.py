@@ -28,7 +28,7 @@ from trading_engine.venue.instrument import Instrument
 STEPS = ["1", "10", "0.5", "0.01", "0.010", "0.25", "0.0001", "0.00000001", "3", "0.7", "1000000"]
 steps = st.sampled_from(STEPS)
 counts = st.integers(-(2**63), 2**64)
-same_each_time = settings(derandomize=True, deadline=None)
+same_each_time = settings(derandomize=True)
 
 
 @same_each_time

@@ -77,7 +77,7 @@ quantities = st.dictionaries(st.integers(1, 12), st.integers(1, 9), max_size=6)
 
 
 @given(buys=quantities, sells=quantities, market_buys=quantities, market_sells=quantities, reference=st.integers(0, 14))
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 def test_price_is_what_trying_every_price_finds(
     buys: dict[int, int],
     sells: dict[int, int],

@@ -125,7 +125,7 @@ rules = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(rules=rules, incoming=lots, offers=offered())
 def test_shares_add_up_stay_within_the_orders_and_are_those_of_the_rule_book(
     rules: MatchingRules, incoming: int, offers: list[Offer]
@@ -139,7 +139,7 @@ def test_shares_add_up_stay_within_the_orders_and_are_those_of_the_rule_book(
     assert list(shares) == naive_shares(rules, incoming, naive)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(incoming=lots, offers=offered())
 def test_shares_by_time_go_to_the_oldest_orders_in_order_of_time(incoming: int, offers: list[Offer]) -> None:
     by_time = MatchingRules("split", fifo_percent=100)
@@ -176,7 +176,7 @@ resting = st.builds(
 terms = st.sampled_from([TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK])
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=250, derandomize=True)
 @given(
     rules=st.tuples(rules, st.booleans(), st.integers(1, 9), st.integers(0, 9)),
     queue=st.lists(resting, min_size=1, max_size=9),

@@ -408,7 +408,5 @@ class VenueMachine(RuleBasedStateMachine):
         assert self.twin.snapshot() == self.driver.venue.snapshot()
 
 
-VenueMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, print_blob=False
-)
+VenueMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, derandomize=True, print_blob=False)
 TestVenueStateMachine = VenueMachine.TestCase
