@@ -1,14 +1,14 @@
 """Watchlists. A release without them goes on beside: it does not know the table.
 
-Revision ID: 0005
-Revises: 0004
+Revision ID: 0006
+Revises: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
