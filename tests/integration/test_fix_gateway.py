@@ -370,6 +370,55 @@ async def test_drop_copy_tells_what_any_session_does_and_takes_no_orders(venue: 
         assert shown(dict((await copy.next("j")).fields), 372, 379, 380) == ["D", "p2", "6"]
 
 
+async def test_drop_copy_names_changes_as_the_session_does_that_asked_for_them(gateway: FixGateway) -> None:
+    async with (
+        gateway.client(comp_id="COPY-CHANGES", target="DROPCOPY") as copy,
+        gateway.client(comp_id="CHANGES") as ann,
+    ):
+        await copy.log_on()
+        await ann.log_on()
+        ann.order("n1", "1", "10", "200.00")
+        ann.replace("n2", "n1", "20", "199.00")
+        ann.replace("n3", "n2", "30", "198.00")
+        ann.cancel("n4", "n3")
+        told = [shown(await ann.report(), 17, 11, 41, 150) for _ in range(4)]
+        assert [names[1:3] for names in told] == [["n1", "-"], ["n2", "n1"], ["n3", "n2"], ["n4", "n3"]]
+        assert [shown(await copy.report(), 17, 11, 41, 150) for _ in range(4)] == told
+
+
+async def test_drop_copy_that_was_away_is_told_the_names_of_that_time(venue: Venue, gateway: FixGateway) -> None:
+    bob = await venue.log_in("bob")
+    async with gateway.client(comp_id="COPY-LATE", target="DROPCOPY") as copy, gateway.client(comp_id="EARLY") as ann:
+        await copy.log_on()
+        await copy.log_out()
+        await ann.log_on()
+        ann.order("l1", "1", "10", "230.00")
+        await ann.report()
+        await bob.place("sell", "1", "230.00")
+        ann.replace("l2", "l1", "20", "230.00")
+        told = [shown(await ann.report(), 17, 11, 41) for _ in range(2)]
+        await bob.place("sell", "1", "230.00")
+        ann.cancel("l3", "l2")
+        told += [shown(await ann.report(), 17, 11, 41) for _ in range(2)]
+        assert [names[1] for names in told] == ["l1", "l2", "l2", "l3"]
+        await copy.log_on()
+        assert [shown(await copy.report(), 17, 11, 41) for _ in range(5)][1:] == told
+
+
+async def test_requests_leave_in_the_order_in_which_they_came(gateway: FixGateway) -> None:
+    """A cancel has to be safe before it leaves, an order need not: the cash that the one frees is there for the other."""
+    async with gateway.client(comp_id="TURNS") as ann:
+        await ann.log_on()
+        for number in range(10):
+            ann.order(f"turn{number}", "1", "3000", "230.00")
+            assert shown(await ann.report(), 11, 39) == [f"turn{number}", "0"]
+            ann.cancel(f"cancel{number}", f"turn{number}")
+            ann.order(f"next{number}", "1", "3000", "230.00")
+            ann.send("q", (11, f"all{number}"), (60, ann.now()), (530, "7"))
+            told = [shown(await ann.report(), 11, 39) for _ in range(3)]
+            assert told == [[f"cancel{number}", "4"], [f"next{number}", "0"], [f"next{number}", "4"]]
+
+
 async def test_cancel_on_disconnect_that_a_logon_asks_for_cancels(venue: Venue, gateway: FixGateway) -> None:
     bob = await venue.log_in("bob")
     async with gateway.client("bob", comp_id="SAFE") as client:

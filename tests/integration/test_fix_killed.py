@@ -1,4 +1,4 @@
-"""The gateway as a process of its own, killed while orders go through it: each is entered once, and each is answered."""
+"""The gateway as a process of its own, killed while orders and changes go through it: each is made once, and each is answered."""
 
 import asyncio
 import random
@@ -15,6 +15,8 @@ from trading_engine.clients import Client
 KILLS = 4
 ORDERS_EACH = 40
 SOAK_KILLS = 30
+CHANGED = ("4", "5")
+"""ExecTypes of a cancel and a replace."""
 CONFIG = Path(__file__).parents[2] / "config" / "dev.yaml"
 USER = {"username": "ann", "password": "long-enough-password", "cash": {"USD": "100000000.00"}}
 
@@ -26,6 +28,9 @@ class Killed:
         self.client = FixClient(port, "ann")
         self.accepted: Counter[str] = Counter()
         self.refused: set[str] = set()
+        self.changed: Counter[str] = Counter()
+        """Reports of changes, by the ClOrdID of what asked for them."""
+        self.unchanged: list[str] = []
         self._numbers: set[int] = set()
         self._venue = venue
         self._port = port
@@ -56,13 +61,26 @@ class Killed:
         while not names <= self.accepted.keys() | self.refused:
             await self._take()
 
+    async def take_until_changed(self, names: set[str]) -> None:
+        """Take reports until all of these changes have been told."""
+        while not names <= self.changed.keys():
+            await self._take()
+
+    def change(self, name: str, *, cancels: bool) -> str:
+        """Cancel or replace an order; the ClOrdID of that."""
+        if cancels:
+            self.client.cancel(f"c-{name}", name)
+            return f"c-{name}"
+        self.client.replace(f"r-{name}", name, "2", "199.00")
+        return f"r-{name}"
+
     async def _take(self) -> None:
-        message = await self.client.next("8", "2", "5", "j")
+        message = await self.client.next("8", "9", "2", "5", "j")
         name = message.get(11) or message.get(379)
         if message.msg_type == "2":
             self.client.send_again(int(message.get(7)))
             return
-        assert message.msg_type in "8j", message
+        assert message.msg_type in "89j", message
         number = int(message.get(34))
         if number in self._numbers:
             return
@@ -74,22 +92,31 @@ class Killed:
             self.refused.discard(name)
         elif message.get(150) == "8":
             self.refused.add(name)
+        elif message.msg_type == "9":
+            self.unchanged.append(repr(message))
+        elif message.get(150) in CHANGED:
+            self.changed[name] += 1
 
 
 @pytest.mark.spread
-async def test_gateway_killed_under_orders_enters_and_answers_each_once(tmp_path: Path) -> None:
+async def test_gateway_killed_under_orders_and_changes_makes_and_answers_each_once(tmp_path: Path) -> None:
     venue = VenueProcesses(tmp_path, yaml.safe_load(CONFIG.read_text()) | {"demo": {"users": [USER]}})
     try:
         venue.start_servers()
         venue.wait_ready()
         killed = Killed(venue, free_port())
         names: set[str] = set()
+        changes: dict[str, str] = {}
         for kill in range(KILLS):
             killed.start_gateway()
             await killed.log_on()
             fresh = {f"n{kill}-{number}" for number in range(ORDERS_EACH)}
+            known = sorted(killed.accepted.keys() - changes.keys())
             for name in sorted(fresh):
                 killed.client.order(name, "1", "1", "200.00", (59, "1"))
+                if known:
+                    older = known.pop()
+                    changes[older] = killed.change(older, cancels=len(known) % 2 == 0)
             names |= fresh
             # It dies with some answered, some on their way and some not yet read.
             some = set(sorted(fresh)[: ORDERS_EACH // 4 * kill])
@@ -99,9 +126,17 @@ async def test_gateway_killed_under_orders_enters_and_answers_each_once(tmp_path
         killed.start_gateway()
         await killed.log_on()
         await killed.take_until_answered(names)
-        assert set(killed.accepted.values()) == {1}
+        await killed.take_until_changed(set(changes.values()))
+        assert killed.accepted == dict.fromkeys(names, 1)
+        assert killed.changed == dict.fromkeys(changes.values(), 1)
+        assert killed.unchanged == []
         with Client(venue.url, username="ann", password=str(USER["password"])) as client:
-            assert Counter(order.client_order_id for order in client.all_orders("all")) == dict.fromkeys(names, 1)
+            orders = list(client.all_orders("all"))
+        assert Counter(order.client_order_id for order in orders) == dict.fromkeys(names, 1)
+        left = {order.client_order_id: (str(order.status), int(order.quantity)) for order in orders}
+        assert {name: left[name] for name in changes} == {
+            name: ("canceled", 1) if change.startswith("c-") else ("new", 2) for name, change in changes.items()
+        }
         assert venue.stop("fix") == 0
     finally:
         venue.close()

@@ -1,5 +1,6 @@
 """What an event of the venue is in FIX, in both versions, for the events that a session rarely sees."""
 
+import sqlite3
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,16 @@ import pytest
 from trading_engine.clients.sdk.views import Order, OrderUpdate
 from trading_engine.servers.fix.dictionary import DEFINITIONS
 from trading_engine.servers.fix.reports import execution_report, ord_rej_reason, status_report
-from trading_engine.servers.fix.store import SessionRecord, SessionStore, StoredMessage, Told
+from trading_engine.servers.fix.store import (
+    CANCEL,
+    REPLACE,
+    SCHEMA,
+    Change,
+    SessionRecord,
+    SessionStore,
+    StoredMessage,
+    Told,
+)
 from trading_engine.venue.reasons import Reason
 
 MOMENT = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
@@ -137,17 +147,44 @@ def test_store_that_is_opened_again_knows_what_it_was_told(tmp_path: Path) -> No
     record.next_in, record.next_out, record.answered = 5, 9, (7, 8)
     record.told = {0: Told(12, ("7",)), 3: Told(1)}
     store.update(record)
-    store.name_order("1", "b", "7")
-    store.name_order("1", "c", "7")
-    store.name_order("2", "b", "8")
+    for sequence, name in ((20, "b"), (30, "c")):
+        store.explain(store.ask(Change(0, record.session_id, sequence, "1", "7", REPLACE, name)), sequence)
+    store.explain(store.ask(Change(0, record.session_id, 4, "1", "7", CANCEL, "d")), 40)
+    store.explain(store.ask(Change(0, record.session_id, 5, "2", "8", REPLACE, "b", "10", "1.5")), 25)
+    left_open = store.ask(Change(0, record.session_id, 6, "2", "8", REPLACE, "c", None, "2"))
+    store.withdraw(store.ask(Change(0, record.session_id, 7, "2", "8", CANCEL, "e")))
     store.close()
     store = SessionStore(tmp_path / "s.sqlite", 10)
     assert store.session("one") == record
-    assert [store.order_named(*name) for name in (("1", "b"), ("1", "c"), ("2", "b"), ("2", "c"))] == [
-        "7",
-        "7",
-        "8",
-        None,
-    ]
-    assert [store.name_of("1", "7"), store.name_of("2", "8"), store.name_of("1", "8")] == ["c", "b", None]
+    names = (("1", "b"), ("1", "c"), ("1", "d"), ("2", "b"), ("2", "c"))
+    assert [store.order_named(*name) for name in names] == ["7", "7", None, "8", None]
+    assert [store.name_at("7", sequence) for sequence in (19, 20, 29, 30, 99)] == [None, "b", "b", "c", "c"]
+    assert [store.name_at("8"), store.name_at("9")] == ["b", None]
+    waiting = Change(left_open, record.session_id, 6, "2", "8", REPLACE, "c", None, "2")
+    assert store.open_changes(record.session_id) == store.changes_at("8", 24) == [waiting]
+    assert [change.event_sequence for change in store.changes_at("8", 25)] == [25, 0]
+    store.forget_messages(record)
+    assert [change.number for change in store.open_changes(record.session_id)] == [0]
     store.close()
+
+
+SCHEMA_1 = f"""
+{SCHEMA}
+CREATE TABLE order_name (
+    id INTEGER PRIMARY KEY, account_id TEXT NOT NULL, client_order_id TEXT NOT NULL, order_id TEXT NOT NULL,
+    UNIQUE (account_id, client_order_id)
+);
+INSERT INTO order_name VALUES (1, '1', 'b', '7'), (2, '1', 'c', '7');
+PRAGMA user_version = 1;
+"""
+
+
+def test_store_of_the_release_before_keeps_the_names_of_orders(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    older = sqlite3.connect(path)
+    older.executescript(SCHEMA_1)
+    older.close()
+    for _ in range(2):
+        store = SessionStore(path, 10)
+        assert [store.order_named("1", "b"), store.name_at("7"), store.name_at("7", 5)] == ["7", "c", "c"]
+        store.close()

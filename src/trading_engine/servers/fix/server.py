@@ -61,6 +61,7 @@ class FixServer:
         self._all_gone = asyncio.Event()
         self._logged_on: dict[str, Connection] = {}
         self._to_flush: dict[Connection, None] = {}
+        self._next_commit: asyncio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -145,14 +146,23 @@ class FixServer:
         self._to_flush.pop(connection, None)
 
     def will_write(self, connection: Connection) -> None:
-        if not self._to_flush:
-            asyncio.get_running_loop().call_soon(self._flush)
+        self.next_commit()
         self._to_flush[connection] = None
+
+    def next_commit(self) -> asyncio.Event:
+        """Set when what has been written to the store is safe. Who waits for it goes on in the order of waiting."""
+        if self._next_commit is None:
+            self._next_commit = asyncio.Event()
+            asyncio.get_running_loop().call_soon(self._flush)
+        return self._next_commit
 
     def _flush(self) -> None:
         """Everything of this turn of the loop: safe first, then sent."""
         with self.guarded():
+            committed, self._next_commit = self._next_commit, None
             self._store.commit()
+            assert committed is not None
+            committed.set()
             connections, self._to_flush = self._to_flush, {}
             for connection in connections:
                 connection.flush()
@@ -218,6 +228,7 @@ class FixServer:
             upstream.stream,
             upstream.me,
             self._store,
+            self.next_commit,
             self._clock,
             connection.answered,
             self.start_task,

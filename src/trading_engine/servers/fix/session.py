@@ -368,7 +368,6 @@ class Session:
 
     def _take_application(self, message: Message, number: int) -> None:
         if number in self._record.answered:
-            self._record.answered = tuple(n for n in self._record.answered if n > number)
             self._advance(number + 1)
             return
         self._unanswered[number] = message
@@ -386,6 +385,12 @@ class Session:
         self._record.answered = tuple(sorted(n for n in done if n > first))
         self._record.next_in = first
         self.remember()
+
+    def answered_before(self, number: int) -> None:
+        """A message that an earlier connection left unanswered, and that has not come again yet, needs no answer any more."""
+        if number >= self._next_in:
+            self._record.answered = tuple(sorted({*self._record.answered, number}))
+            self.remember()
 
     def _advance(self, next_in: int) -> None:
         """Everything before `next_in` has come."""

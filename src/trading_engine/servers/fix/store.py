@@ -1,4 +1,4 @@
-"""What sessions have to remember: their numbers, the messages that may have to be sent again, and the names that orders have had.
+"""What sessions have to remember: their numbers, the messages that may have to be sent again, and what was asked to be changed in orders.
 
 All of it is in one SQLite file, written by one process. The order is the journal's: first safe on the disk, then sent. Whatever happens
 in one turn of the event loop, for all sessions, is one transaction and one fsync (`commit`), after which the messages may leave. So a
@@ -6,6 +6,10 @@ counterparty never knows a number that is not known here after a kill or a power
 
 With each report that is sent goes, in the same transaction, the event sequence that it tells of, by shard of the venue. A session that
 comes back is told what happened after that: nothing is missing, and nothing comes twice under different numbers.
+
+A request that changes an order is kept from before it leaves for the venue, and with it, once that has come, the event that it brought
+about. So whoever tells of the event, the session that asked, a drop copy or the next process, tells it under the request's ClOrdID; and
+what an order was called at any event is known.
 
 Of each session the last `messages_kept` messages are kept; for older ones a gap fill stands.
 """
@@ -16,11 +20,14 @@ from pathlib import Path
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PRUNE_EVERY = 1_000
 """So many messages of a session may be kept beyond the number that is to be."""
-NAMES_KEPT = 100_000
-"""Names that replaces gave to orders, of all accounts; then the oldest are forgotten."""
+CHANGES_KEPT = 100_000
+"""Changes of orders, of all accounts; then the oldest are forgotten, and with them the names that replaces gave."""
+CANCEL, REPLACE = "1", "2"
+"""CxlRejResponseTo(434)."""
+NEWEST = 2**63 - 1
 
 SCHEMA = """
 CREATE TABLE session (
@@ -31,12 +38,23 @@ CREATE TABLE message (
     session_id INTEGER NOT NULL, number INTEGER NOT NULL, msg_type TEXT NOT NULL, sending_time TEXT NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (session_id, number)
 ) WITHOUT ROWID;
-CREATE TABLE order_name (
-    id INTEGER PRIMARY KEY, account_id TEXT NOT NULL, client_order_id TEXT NOT NULL, order_id TEXT NOT NULL,
-    UNIQUE (account_id, client_order_id)
-);
-CREATE INDEX order_name_by_order ON order_name (account_id, order_id);
 """
+CHANGES_SCHEMA = """
+CREATE TABLE change (
+    id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, number INTEGER NOT NULL, account_id TEXT NOT NULL, order_id TEXT NOT NULL,
+    response_to TEXT NOT NULL, cl_ord_id TEXT NOT NULL, quantity TEXT, price TEXT, event_sequence INTEGER NOT NULL
+);
+CREATE INDEX change_by_order ON change (order_id, event_sequence);
+CREATE INDEX change_by_name ON change (account_id, cl_ord_id);
+CREATE INDEX change_open ON change (session_id) WHERE event_sequence = 0;
+"""
+FROM_NAMES = """
+INSERT INTO change SELECT id, 0, 0, account_id, order_id, '2', client_order_id, NULL, NULL, 1 FROM order_name ORDER BY id;
+DROP TABLE order_name;
+"""
+"""What schema 1 knew of replaces: the names that they gave, of which the last one counts."""
+STEPS = (SCHEMA + CHANGES_SCHEMA, CHANGES_SCHEMA + FROM_NAMES)
+"""From each older schema, 0 for none, to this one."""
 
 
 class StoreUnusable(Exception):
@@ -71,6 +89,23 @@ class StoredMessage(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Change(msgspec.Struct, frozen=True):
+    """A request to cancel or replace an order, in the order of the table's columns."""
+
+    change_id: int
+    session_id: int
+    number: int
+    """MsgSeqNum of the request; 0 when the numbers have begun anew since."""
+    account_id: str
+    order_id: str
+    response_to: str
+    cl_ord_id: str
+    quantity: str | None = None
+    price: str | None = None
+    event_sequence: int = 0
+    """Of the event that it brought about; 0 as long as none has come."""
+
+
 class SessionStore:
     def __init__(self, path: Path, messages_kept: int) -> None:
         """Raises `StoreUnusable`, also when another process has it open."""
@@ -93,8 +128,8 @@ class SessionStore:
         version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
         if version > SCHEMA_VERSION:
             raise StoreUnusable(f"{self._path}: is of a newer release (schema {version}, known {SCHEMA_VERSION})")
-        if version == 0:
-            self._connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        if version < SCHEMA_VERSION:
+            self._connection.executescript(f"BEGIN; {STEPS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         self.commit()
@@ -157,6 +192,7 @@ class SessionStore:
 
     def forget_messages(self, record: SessionRecord) -> None:
         """The numbers begin anew."""
+        self._write("UPDATE change SET number = 0 WHERE session_id = ? AND event_sequence = 0", (record.session_id,))
         self._write("DELETE FROM message WHERE session_id = ?", (record.session_id,))
 
     # Messages
@@ -179,29 +215,59 @@ class SessionStore:
         )
         return [StoredMessage(*row) for row in rows]
 
-    # Names of orders
+    # Changes of orders
 
-    def name_order(self, account_id: str, client_order_id: str, order_id: str) -> None:
-        """A replace gave the order this name."""
+    def ask(self, change: Change) -> int:
+        """Keep a request that is about to leave; its id. What the `change` says of its own id does not count."""
         cursor = self._write(
-            "INSERT OR REPLACE INTO order_name VALUES (NULL, ?, ?, ?)", (account_id, client_order_id, order_id)
+            "INSERT INTO change VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(change)[1:]
         )
         assert cursor.lastrowid is not None
         if cursor.lastrowid % PRUNE_EVERY == 0:
-            self._write("DELETE FROM order_name WHERE id <= ?", (cursor.lastrowid - NAMES_KEPT,))
+            self._write("DELETE FROM change WHERE id <= ?", (cursor.lastrowid - CHANGES_KEPT,))
+        return cursor.lastrowid
 
-    def order_named(self, account_id: str, client_order_id: str) -> str | None:
+    def explain(self, change_id: int, event_sequence: int) -> None:
+        """This event is what the request brought about."""
+        self._write("UPDATE change SET event_sequence = ? WHERE id = ?", (event_sequence, change_id))
+
+    def withdraw(self, change_id: int) -> None:
+        """It has been answered; if no event has come of it, none will."""
+        self._write("DELETE FROM change WHERE id = ? AND event_sequence = 0", (change_id,))
+
+    def is_explained(self, change_id: int) -> bool:
+        row = self._connection.execute("SELECT event_sequence FROM change WHERE id = ?", (change_id,)).fetchone()
+        return row is not None and row[0] > 0
+
+    def open_changes(self, session_id: int) -> list[Change]:
+        """Those of which no event has come yet."""
+        rows = self._connection.execute(
+            "SELECT * FROM change WHERE session_id = ? AND event_sequence = 0 ORDER BY id", (session_id,)
+        )
+        return [Change(*row) for row in rows]
+
+    def changes_at(self, order_id: str, event_sequence: int) -> list[Change]:
+        """What may have brought an event about: first what is known to have, then what is open, oldest first."""
+        rows = self._connection.execute(
+            "SELECT * FROM change WHERE order_id = ? AND event_sequence IN (0, ?) ORDER BY event_sequence DESC, id",
+            (order_id, event_sequence),
+        )
+        return [Change(*row) for row in rows]
+
+    def order_named(self, account_id: str, cl_ord_id: str) -> str | None:
         """The order that a replace gave this name."""
         row = self._connection.execute(
-            "SELECT order_id FROM order_name WHERE account_id = ? AND client_order_id = ?",
-            (account_id, client_order_id),
+            "SELECT order_id FROM change WHERE account_id = ? AND cl_ord_id = ? AND response_to = ? "
+            "AND event_sequence > 0 ORDER BY id DESC LIMIT 1",
+            (account_id, cl_ord_id, REPLACE),
         ).fetchone()
         return row[0] if row else None
 
-    def name_of(self, account_id: str, order_id: str) -> str | None:
-        """The name that the last replace gave the order; None where there was none."""
+    def name_at(self, order_id: str, event_sequence: int = NEWEST) -> str | None:
+        """The name that the last replace gave the order up to an event; None where there was none."""
         row = self._connection.execute(
-            "SELECT client_order_id FROM order_name WHERE account_id = ? AND order_id = ? ORDER BY id DESC LIMIT 1",
-            (account_id, order_id),
+            "SELECT cl_ord_id FROM change WHERE order_id = ? AND event_sequence BETWEEN 1 AND ? AND response_to = ? "
+            "ORDER BY event_sequence DESC, id DESC LIMIT 1",
+            (order_id, event_sequence, REPLACE),
         ).fetchone()
         return row[0] if row else None

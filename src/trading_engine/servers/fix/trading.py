@@ -5,17 +5,17 @@ this login has there. Requests are sent in the order in which they came and not 
 from the event stream alone**, also to who asked for it: there is one source and one order of things, and after a break it goes on at the
 event that was told last. Answers to requests only tell what was refused.
 
-A report has to name the request that brought it about, which the venue's events do not know. So what was asked for an order is
-remembered until its answer has come and the stream has come to the event that the answer knows of.
+A report has to name the request that brought it about, which the venue's events do not know. So a request to change an order is kept
+in the store before it leaves, until its answer has come and the stream has come to the event that the answer knows of. When the
+connection or the process dies in between, the event is told at the next Logon under the request's ClOrdID, and the request, should it be
+sent again, has been answered by that.
 
 ClOrdIDs: the venue knows an order by the one it was entered with. The names that replaces give are the gateway's, and kept in its store.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -36,13 +36,20 @@ from trading_engine.servers.fix import reports
 from trading_engine.servers.fix.clock import Clock
 from trading_engine.servers.fix.orders import Unsupported, check_replace, order_terms, replace_terms, side_of
 from trading_engine.servers.fix.session import Session
-from trading_engine.servers.fix.store import SessionRecord, SessionStore, StoreUnusable, Told
+from trading_engine.servers.fix.store import (
+    CANCEL,
+    NEWEST,
+    REPLACE,
+    Change,
+    SessionRecord,
+    SessionStore,
+    StoreUnusable,
+    Told,
+)
 from trading_engine.servers.fix.tags import MsgType, Tag
 from trading_engine.servers.fix.wire import Message
 from trading_engine.venue.shards import shard_of_number
 
-CANCEL, REPLACE = "1", "2"
-"""CxlRejResponseTo(434)."""
 APPLICATION_NOT_AVAILABLE, FIELD_MISSING, NOT_AUTHORIZED = "4", "5", "6"
 """BusinessRejectReason(380)."""
 OF_SECURITY, OF_ALL = "1", "7"
@@ -60,26 +67,16 @@ StartTask = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 Handler = Callable[[dict[int, str]], Coroutine[Any, Any, None]]
 
 
-@dataclass
-class Asked:
-    """A cancel or replace whose answer has not come."""
-
-    response_to: str
-    cl_ord_id: str
-    quantity: Decimal | None = None
-    price: Decimal | None = None
-
-    def explains(self, update: OrderUpdate) -> bool:
-        """Whether this is what brought the change about."""
-        order = update.order
-        if self.response_to == CANCEL:
-            return update.event == "canceled" and order.reason == "REQUESTED"
-        if update.event == "canceled":
-            return order.reason == "REDUCED_TO_FILLED"
-        is_as_asked = self.quantity in (None, order.quantity) and (
-            self.price in (None, order.price) or order.type == "pegged"
-        )
-        return update.event == "replaced" and is_as_asked
+def explains(change: Change, update: OrderUpdate) -> bool:
+    """Whether this request, of which no event is known yet, is what brought the update about."""
+    order = update.order
+    if change.response_to == CANCEL:
+        return update.event == "canceled" and order.reason == "REQUESTED"
+    if update.event == "canceled":
+        return order.reason == "REDUCED_TO_FILLED"
+    quantity, price = (None if text is None else Decimal(text) for text in (change.quantity, change.price))
+    is_as_asked = quantity in (None, order.quantity) and (price in (None, order.price) or order.type == "pegged")
+    return update.event == "replaced" and is_as_asked
 
 
 class Trading:
@@ -92,6 +89,7 @@ class Trading:
         stream: AsyncStream,
         me: Me,
         store: SessionStore,
+        next_commit: Callable[[], asyncio.Event],
         clock: Clock,
         answered: Callable[[Message], None],
         start_task: StartTask,
@@ -104,6 +102,7 @@ class Trading:
         self._account_id = me.portfolios[0].portfolio_id if me.portfolios else ""
         self._accounts = {name for folder in me.portfolios for name in (folder.portfolio_id, folder.name)}
         self._store = store
+        self._next_commit = next_commit
         self._clock = clock
         self._answered = answered
         self._start_task = start_task
@@ -116,8 +115,11 @@ class Trading:
         """ClOrdIDs of orders on their way → whether the venue has told of the order."""
         self._naming: dict[str, asyncio.Event] = {}
         """ClOrdIDs that a request on its way gives, for those that refer to it."""
-        self._asked: dict[str, deque[Asked]] = {}
-        """By order id."""
+        self._left_open: dict[str, Change] = {}
+        """Requests of earlier connections that may or may not have been carried out, by ClOrdID."""
+        self._leaving = asyncio.Event()
+        """Set when the last request that had to be safe before it left has left."""
+        self._leaving.set()
         self._kept: list[StreamEvent] = []
         self._waiting: list[tuple[int, asyncio.Event]] = []
         """Event sequences, and what is set when the stream has come there."""
@@ -141,6 +143,7 @@ class Trading:
         # Some reports of the last event may not have been sent: it is told again.
         since = [told.event_sequence - 1 if told.orders else told.event_sequence for told in record.told.values()]
         self._stream.on_event = self._kept.append
+        self._left_open = {change.cl_ord_id: change for change in self._store.open_changes(record.session_id)}
         await self._stream.subscribe_orders(since or None, all_accounts=self._follows_all)
 
     def begin(self) -> None:
@@ -244,13 +247,12 @@ class Trading:
             await told.wait()
 
     def _report(self, update: OrderUpdate) -> None:
-        order = update.order
-        name, original = self.name_of(order), ""
-        asked = self._explanation(update)
-        if asked is not None:
-            name, original = asked.cl_ord_id, name
-            if update.event == "replaced":
-                self._store.name_order(self._account_id, name, order.order_id)
+        order, sequence = update.order, update.event_sequence
+        change = self._explanation(update)
+        if change is None:
+            name, original = self.name_of(order, sequence), ""
+        else:
+            name, original = change.cl_ord_id, self.name_of(order, sequence - 1)
         if update.event == "new" and order.client_order_id in self._placing:
             self._placing[order.client_order_id] = True
         self._remember(order)
@@ -259,14 +261,16 @@ class Trading:
             reports.execution_report(self._session.begin_string, update, name, original, is_copy=self._is_copy),
         )
 
-    def _explanation(self, update: OrderUpdate) -> Asked | None:
-        waiting = self._asked.get(update.order.order_id)
-        if not waiting:
+    def _explanation(self, update: OrderUpdate) -> Change | None:
+        """The request that brought a change about, if it was one of this gateway's."""
+        if update.event not in ("canceled", "replaced"):
             return None
-        for asked in waiting:
-            if asked.explains(update):
-                waiting.remove(asked)
-                return asked
+        for change in self._store.changes_at(update.order.order_id, update.event_sequence):
+            if change.event_sequence or explains(change, update):
+                self._store.explain(change.change_id, update.event_sequence)
+                if change.session_id == self._session.record.session_id and change.number:
+                    self._session.answered_before(change.number)
+                return change
         return None
 
     def _remember(self, order: Order) -> None:
@@ -283,10 +287,9 @@ class Trading:
         if self._ids.get(order.client_order_id) == order.order_id:
             del self._ids[order.client_order_id]
 
-    def name_of(self, order: Order) -> str:
-        """What the order is called now."""
-        named = self._store.name_of(order.portfolio_id, order.order_id)
-        return named or order.client_order_id or reports.NONE
+    def name_of(self, order: Order, event_sequence: int = NEWEST) -> str:
+        """What the order is called, now or after an event."""
+        return self._store.name_at(order.order_id, event_sequence) or order.client_order_id or reports.NONE
 
     # New orders
 
@@ -302,6 +305,7 @@ class Trading:
             return
         self._placing[name] = False
         try:
+            await self._in_turn()
             order = await self._stream.place(**order_terms(asked))
             await self._told_up_to(order.event_sequence)
             if not self._placing[name]:  # It was entered before: the same order came again.
@@ -327,64 +331,102 @@ class Trading:
     # Changes of orders
 
     async def _cancel(self, asked: dict[int, str]) -> None:
-        await self._change(
-            asked, Asked(CANCEL, asked[Tag.CL_ORD_ID]), lambda order: self._stream.cancel(order.order_id)
-        )
+        await self._change(asked, CANCEL, lambda _: {})
 
     async def _replace(self, asked: dict[int, str]) -> None:
-        name = asked[Tag.CL_ORD_ID]
+        await self._change(asked, REPLACE, lambda order: self._replacement(asked, order))
 
-        async def replace(order: Order) -> Order:
-            named = self._store.order_named(self._account_id, name)
-            if named not in (None, order.order_id):
-                raise Refused("A replace gave another order this ClOrdID", code="DUPLICATE_CLIENT_ORDER_ID")
-            check_replace(asked, order)
-            terms = replace_terms(asked, order)
-            wanted.quantity = Decimal(terms["quantity"]) if "quantity" in terms else None
-            wanted.price = Decimal(terms["price"]) if "price" in terms else None
-            return await self._stream.replace(order.order_id, **terms)
+    def _replacement(self, asked: dict[int, str], order: Order) -> dict[str, str]:
+        """The arguments of `AsyncStream.replace`. Raises `Refused`, `Unsupported`."""
+        named = self._store.order_named(self._account_id, asked[Tag.CL_ORD_ID])
+        if named not in (None, order.order_id):
+            raise Refused("A replace gave another order this ClOrdID", code="DUPLICATE_CLIENT_ORDER_ID")
+        check_replace(asked, order)
+        return replace_terms(asked, order)
 
-        wanted = Asked(REPLACE, name)
-        await self._change(asked, wanted, replace)
-
-    async def _change(self, asked: dict[int, str], wanted: Asked, change: Callable[[Order], Awaitable[Order]]) -> None:
+    async def _change(
+        self, asked: dict[int, str], response_to: str, terms_for: Callable[[Order], dict[str, str]]
+    ) -> None:
         """Have a change made and told by its event, or refuse it."""
         order: Order | None = None
         try:
-            if wanted.cl_ord_id == asked[Tag.ORIG_CL_ORD_ID]:
+            if asked[Tag.CL_ORD_ID] == asked[Tag.ORIG_CL_ORD_ID]:
                 raise Refused("ClOrdID and OrigClOrdID are the same", code="DUPLICATE_CLIENT_ORDER_ID")
+            if await self._was_told_before(asked[Tag.CL_ORD_ID]):
+                return
             order = await self._order_called(asked[Tag.ORIG_CL_ORD_ID])
             if order is None:
-                self._refuse_change(asked, None, wanted, reports.CXL_UNKNOWN, "UNKNOWN_ORDER: no such order is open")
+                text = "UNKNOWN_ORDER: no such order is open"
+                self._refuse_change(asked, None, response_to, reports.CXL_UNKNOWN, text)
                 return
             if not self._is_own(asked) or asked[Tag.SYMBOL] != order.symbol:
                 raise Unsupported("Account(1) or Symbol(55) is not the order's")
-            waiting = self._asked.setdefault(order.order_id, deque())
-            waiting.append(wanted)
-            try:
-                await self._told_up_to((await change(order)).event_sequence)
-            finally:
-                if wanted in waiting:
-                    waiting.remove(wanted)
-                if not waiting:
-                    self._asked.pop(order.order_id, None)
+            await self._carry_out(asked, response_to, order, terms_for(order))
         except Unsupported as error:
-            self._refuse_change(asked, order, wanted, reports.CXL_VENUE_OPTION, str(error))
+            self._refuse_change(asked, order, response_to, reports.CXL_VENUE_OPTION, str(error))
         except NotFound as error:
-            self._refuse_change(asked, order, wanted, reports.CXL_TOO_LATE, str(error))
+            self._refuse_change(asked, order, response_to, reports.CXL_TOO_LATE, str(error))
         except (OutcomeUnknown, ServerFailed):
             raise
         except TradingError as error:
             duplicate = error.code == "DUPLICATE_CLIENT_ORDER_ID"
             reason = reports.CXL_DUPLICATE if duplicate else reports.CXL_VENUE_OPTION
-            self._refuse_change(asked, order, wanted, reason, str(error))
+            self._refuse_change(asked, order, response_to, reason, str(error))
 
-    def _refuse_change(self, asked: dict[int, str], order: Order | None, wanted: Asked, reason: str, text: str) -> None:
+    async def _was_told_before(self, name: str) -> bool:
+        """Whether an earlier connection left this request open, and the stream has told by now what became of it."""
+        left_open = self._left_open.pop(name, None)
+        if left_open is None:
+            return False
+        order = await self._client.order(left_open.order_id)
+        await self._told_up_to(order.event_sequence)
+        if self._store.is_explained(left_open.change_id):
+            return True
+        self._store.withdraw(left_open.change_id)
+        return False
+
+    async def _carry_out(self, asked: dict[int, str], response_to: str, order: Order, terms: dict[str, str]) -> None:
+        change_id = self._store.ask(
+            Change(
+                0,
+                self._session.record.session_id,
+                int(asked[Tag.MSG_SEQ_NUM]),
+                self._account_id,
+                order.order_id,
+                response_to,
+                asked[Tag.CL_ORD_ID],
+                terms.get("quantity"),
+                terms.get("price"),
+            )
+        )
+        await self._when_safe()
+        try:
+            if response_to == CANCEL:
+                changed = await self._stream.cancel(order.order_id)
+            else:
+                changed = await self._stream.replace(order.order_id, **terms)
+            await self._told_up_to(changed.event_sequence)
+        except Exception:  # Not where the session ends: then it may have been carried out all the same.
+            self._store.withdraw(change_id)
+            raise
+        self._store.withdraw(change_id)
+
+    async def _when_safe(self) -> None:
+        """Wait until what was written is safe; what comes later waits for this (`_in_turn`)."""
+        self._leaving = leaves = asyncio.Event()
+        await self._next_commit().wait()
+        leaves.set()
+
+    async def _in_turn(self) -> None:
+        """Wait until what came earlier has left for the venue."""
+        await self._leaving.wait()
+
+    def _refuse_change(
+        self, asked: dict[int, str], order: Order | None, response_to: str, reason: str, text: str
+    ) -> None:
         if order is not None:
             order = self._orders.get(order.order_id, order)
-        self._session.send(
-            MsgType.ORDER_CANCEL_REJECT, reports.cancel_reject(asked, order, wanted.response_to, reason, text)
-        )
+        self._session.send(MsgType.ORDER_CANCEL_REJECT, reports.cancel_reject(asked, order, response_to, reason, text))
 
     async def _cancel_all(self, asked: dict[int, str]) -> None:
         kind = asked[Tag.MASS_CANCEL_REQUEST_TYPE]
@@ -398,6 +440,7 @@ class Trading:
         try:
             if kind not in (OF_SECURITY, OF_ALL) or (kind == OF_SECURITY and symbol is None) or not self._is_own(asked):
                 raise Unsupported("all orders (7), or those in a Symbol (1), of one's own account can be canceled")
+            await self._in_turn()
             count = await self._stream.cancel_all(symbol, None if side is None else side_of(side))
             answer += [(Tag.MASS_CANCEL_RESPONSE, kind), (Tag.TOTAL_AFFECTED_ORDERS, str(count))]
         except (OutcomeUnknown, ServerFailed):
