@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 import yaml
@@ -21,24 +22,45 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Process(Protocol):
+    """As much of `subprocess.Popen` as is needed."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
+Launch = Callable[[Sequence[str], Path], Process]
+"""Starts a service with arguments of the command line, and a log."""
+
+
+def launch_program(arguments: Sequence[str], log: Path) -> Process:
+    command = [sys.executable, "-m", "trading_engine", *arguments]
+    with log.open("ab") as file:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+
+
 class VenueProcesses:
     """OBS, TES and more on one data directory. Logs are in `<folder>/<name>.log`."""
 
-    def __init__(self, folder: Path, configuration: dict[str, object]) -> None:
+    def __init__(self, folder: Path, configuration: dict[str, object], launch: Launch = launch_program) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data_dir = folder / "data"
         self.config_path = folder / "config.yaml"
         self.config_path.write_text(yaml.safe_dump(configuration))
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._launch = launch
+        self._processes: dict[str, Process] = {}
 
     def start(self, name: str, *arguments: str, config_path: Path | None = None) -> None:
         """Start a service under a name, for example `start("obs", "-s", "OBS")`."""
-        command = [sys.executable, "-m", "trading_engine", "--config", str(config_path or self.config_path)]
-        command += ["--data-dir", str(self.data_dir), "--port", str(self.port), *arguments]
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        where = ["--config", str(config_path or self.config_path), "--data-dir", str(self.data_dir)]
+        where += ["--port", str(self.port)]
+        self._processes[name] = self._launch([*where, *arguments], self.folder / f"{name}.log")
 
     def start_servers(self) -> None:
         self.start("obs", "-s", "OBS")
@@ -72,7 +94,7 @@ class VenueProcesses:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             for name, process in self._processes.items():
-                assert process.poll() is None, f"{name} ended with status {process.returncode}:\n{self.log(name)}"
+                assert process.poll() is None, f"{name} ended with status {process.poll()}:\n{self.log(name)}"
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"{self.url}/v1/health", timeout=2.0, trust_env=False).status_code == 200:
                     return

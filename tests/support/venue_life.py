@@ -26,7 +26,8 @@ from support.faulty_line import FaultyLine, faulty_line
 from support.killed_server import connected
 from support.order_book_server import order
 from support.postgresql import new_database
-from support.processes import VenueProcesses
+from support.processes import Launch, VenueProcesses
+from support.small_disk import SmallDisk, can_have_small_disk, small_disk
 from support.venue_under_load import CONFIGURATION, SYMBOLS
 from trading_engine.messaging import schemas
 from trading_engine.messaging.broker import BrokerError
@@ -49,11 +50,13 @@ class Setting(NamedTuple):
     """RabbitMQ, PostgreSQL and Redis, instead of the embedded transport and SQLite."""
     has_standby: bool
     """Of the first shard."""
+    has_small_disk: bool = False
+    """For all that the services keep, where the user of this test may mount one."""
 
 
 def setting_of(seed: int, *, has_servers: bool) -> Setting:
     rng = random.Random(f"setting of {seed}")
-    return Setting(rng.choice((1, 2, 2)), has_servers, rng.random() < 0.5)
+    return Setting(rng.choice((1, 2, 2)), has_servers, rng.random() < 0.5, can_have_small_disk())
 
 
 class Servers(NamedTuple):
@@ -67,7 +70,9 @@ class Servers(NamedTuple):
 class Life:
     """The processes of one venue. `lines` are the connections of the TES to the order book servers, or to RabbitMQ."""
 
-    def __init__(self, folder: Path, seed: int, setting: Setting, servers: Servers | None, database_url: str) -> None:
+    def __init__(
+        self, folder: Path, seed: int, setting: Setting, servers: Servers | None, database_url: str, launch: Launch
+    ) -> None:
         self.seed = seed
         self.rng = random.Random(f"faults of {seed}")
         self.setting = setting
@@ -75,7 +80,8 @@ class Life:
         self.lines: list[FaultyLine] = []
         self.sockets = Path(tempfile.mkdtemp(prefix="te-"))
         self.configuration = configuration_of(setting, servers, database_url, f"life-{seed}.", self.sockets / "obs")
-        self.venue = VenueProcesses(folder, self.configuration)
+        self.venue = VenueProcesses(folder, self.configuration, launch)
+        self.disk: SmallDisk | None = None
         self.repeated = 0
         """The last number that the repeater has used."""
         self._commands: dict[str, tuple[list[str], Path | None]] = {}
@@ -97,7 +103,8 @@ class Life:
     def names(self) -> list[str]:
         return list(self._commands)
 
-    def start_all(self, tes_config: Path) -> None:
+    def assemble(self, tes_config: Path) -> None:
+        """What there is to start."""
         standby = ["--standby"] if self.setting.has_standby else []
         for shard in range(self.setting.shards):
             suffix = f"-{shard}" if shard else ""
@@ -109,8 +116,14 @@ class Life:
         if standby:
             self._commands["standby"] = (["-s", "OBS", *standby], None)
             self._may_end = {"obs", "standby"}
+
+    def start_all(self) -> None:
         for name in self.names:
             self.start(name)
+
+    def stop_all(self) -> None:
+        for name in ("tes", *self.projections, *self.order_book_servers):
+            assert self.venue.stop(name) == 0, self.venue.log(name)
 
     def start(self, name: str) -> None:
         arguments, config_path = self._commands[name]
@@ -189,19 +202,27 @@ def configuration_of(
 
 
 @asynccontextmanager
-async def living(folder: Path, seed: int, setting: Setting, servers: Servers | None) -> AsyncIterator[Life]:
+async def living(
+    folder: Path, seed: int, setting: Setting, servers: Servers | None, launch: Launch
+) -> AsyncIterator[Life]:
     """Ready to trade. The seed and the ends of the logs are in what a failure says."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(own_database(servers)) if servers else ""
-        life = Life(folder, seed, setting, servers, url)
+        life = Life(folder, seed, setting, servers, url, launch)
+        if setting.has_small_disk:
+            life.disk = stack.enter_context(small_disk(life.venue.data_dir))
         stack.callback(life.close)
-        life.start_all(await with_lines(life, stack))
+        life.assemble(await with_lines(life, stack))
+        life.start_all()
         await life.until_ready()
         await open_repeaters_account(life)
         try:
             yield life
         except BaseException as error:
             error.add_note(f"FAULTS_SEED={seed} {setting}; the ends of the logs:\n{life.logs}")
+            if life.disk:  # It ends with this block.
+                life.venue.close()
+                shutil.copytree(life.venue.data_dir, folder / "data-of-failure")
             raise
 
 
@@ -352,6 +373,21 @@ async def fill_the_disk(life: Life) -> None:
         resource.prlimit(life.venue.pid(name), resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
+async def use_up_the_disk(life: Life) -> None:
+    """There is no room for anybody. Journals, databases and the tick store meet that wherever they are.
+
+    Some services end, and a supervisor starts them again: on the full disk too.
+    """
+    assert life.disk
+    for name in life.names:
+        life.end(name)
+    life.disk.leave(life.rng.choice((0, 0, life.rng.randrange(30))))
+    for _ in range(life.rng.randint(1, 4)):
+        await asyncio.sleep(life.rng.uniform(0.2, 0.8))
+        life.revive()
+    life.disk.make_room()
+
+
 async def repeat_and_reorder(life: Life) -> None:
     """Commands of a producer that sends each of them several times, and later ones before earlier ones."""
     numbers = list(range(life.repeated + 1, life.repeated + 1 + REPEATED_AT_ONCE))
@@ -402,6 +438,7 @@ EVERYWHERE: tuple[Deed, ...] = (
 )
 OF_SERVERS: tuple[Deed, ...] = (kill_rabbitmq, kill_postgresql, kill_redis, kill_servers_and_services)
 OF_A_STANDBY: tuple[Deed, ...] = (kill_standby,)
+OF_A_SMALL_DISK: tuple[Deed, ...] = (use_up_the_disk, use_up_the_disk)
 
 
 def faults_of(setting: Setting) -> list[Deed]:
@@ -409,6 +446,7 @@ def faults_of(setting: Setting) -> list[Deed]:
         *EVERYWHERE,
         *(OF_SERVERS if setting.has_servers else ()),
         *(OF_A_STANDBY if setting.has_standby else ()),
+        *(OF_A_SMALL_DISK if setting.has_small_disk else ()),
     ]
 
 

@@ -15,6 +15,8 @@ from trading_engine.clients.sdk.errors import OutcomeUnknown, Refused, ServerFai
 from trading_engine.clients.sdk.views import Order, OrderUpdate, Side, StreamEvent
 
 TRADERS_PER_USER = 4
+PAUSE_S_MAX = 0.3
+"""Before each order: that a life is long in faults, and not in orders to be compared, whatever the machine can do."""
 STARTING_CASH = 1_000_000_00
 STARTING_LOTS = 100_000
 USERS = ("alice", "bob")
@@ -59,10 +61,9 @@ class Record:
     """(trade id, order id) → how often the private stream has told it."""
 
 
-async def trade(client: AsyncClient, name: str, record: Record, rng: random.Random, stop: asyncio.Event) -> None:
-    count = 0
+async def trade(client: AsyncClient, user: str, record: Record, rng: random.Random, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        count += 1
+        await asyncio.sleep(rng.uniform(0.0, PAUSE_S_MAX))
         try:
             if record.accepted and rng.random() < 0.3:
                 order_id = rng.choice(list(record.accepted.values()))
@@ -70,7 +71,7 @@ async def trade(client: AsyncClient, name: str, record: Record, rng: random.Rand
                 if order.status == "canceled":  # A cancel repeated after a crash may find that the order had filled.
                     record.canceled.add(order_id)
                 continue
-            client_order_id = f"{name}-{count}"
+            client_order_id = f"{user}-{len(record.attempted) + 1}"
             record.attempted.add(client_order_id)
             side: Side = "buy" if rng.random() < 0.5 else "sell"
             price = f"{100 + rng.randint(-5, 5) / 100:.2f}"
@@ -112,20 +113,31 @@ def client_of(venue: VenueProcesses, user: str) -> AsyncClient:
 
 
 @asynccontextmanager
-async def under_load(venue: VenueProcesses, rng: random.Random, shards: int) -> AsyncIterator[dict[str, Record]]:
-    """Users trade, and move money between shards, until the block ends; gives what each of them is told."""
+async def users_of(venue: VenueProcesses) -> AsyncIterator[dict[str, Record]]:
+    """What each of them is told, in all loads until the block ends."""
     records = {user: Record() for user in USERS}
+    async with AsyncExitStack() as stack:
+        for user, record in records.items():
+            client = await stack.enter_async_context(client_of(venue, user))
+            await follow(client, record, stack)
+        yield records
+
+
+@asynccontextmanager
+async def under_load(
+    venue: VenueProcesses, records: dict[str, Record], rng: random.Random, shards: int
+) -> AsyncIterator[None]:
+    """Users trade, and move money between shards, until the block ends."""
     stop = asyncio.Event()
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         for user, record in records.items():
             client = await stack.enter_async_context(client_of(venue, user))
-            await follow(client, record, stack)
-            for number in range(TRADERS_PER_USER):
-                group.create_task(trade(client, f"{user}-{number}", record, random.Random(rng.random()), stop))
+            for _ in range(TRADERS_PER_USER):
+                group.create_task(trade(client, user, record, random.Random(rng.random()), stop))
             if shards > 1:
                 group.create_task(move_money(client, shards, random.Random(rng.random()), stop))
         try:
-            yield records
+            yield
             await asyncio.sleep(0.3)
         finally:
             stop.set()
