@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,8 @@ from urllib.parse import urlencode
 
 import httpx
 import websockets
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from support.tes_venue import Venue
 from trading_engine.servers.tes.binance.signing import signature_of, sorted_bytes
@@ -23,9 +26,12 @@ class Account:
     def __init__(self, venue: Venue, key: dict[str, str]) -> None:
         self.venue, self.key_id, self.secret = venue, key["key_id"], key["secret"]
 
+    def sign(self, payload: bytes) -> str:
+        return signature_of(self.secret, payload)
+
     def query(self, **parameters: Any) -> str:
         text = urlencode({"timestamp": int(time.time() * 1000), **parameters})
-        return f"{text}&signature={signature_of(self.secret, text.encode())}"
+        return f"{text}&{urlencode({'signature': self.sign(text.encode())})}"
 
     async def send(self, method: str, path: str, **parameters: Any) -> httpx.Response:
         url = f"/api/v3/{path}?{self.query(**parameters)}"
@@ -54,7 +60,26 @@ class Account:
         """Parameters of a WebSocket API request."""
         full = {"apiKey": self.key_id, "timestamp": int(time.time() * 1000), **parameters}
         payload = sorted_bytes({name: str(value) for name, value in full.items()})
-        return {**full, "signature": signature_of(self.secret, payload)}
+        return {**full, "signature": self.sign(payload)}
+
+
+class SigningAccount(Account):
+    """One key whose private half is here alone."""
+
+    def __init__(self, venue: Venue, key: dict[str, str], private_key: Ed25519PrivateKey) -> None:
+        super().__init__(venue, key)
+        self.private_key = private_key
+
+    def sign(self, payload: bytes) -> str:
+        return b64encode(self.private_key.sign(payload)).decode()
+
+
+async def signing_account_of(venue: Venue, name: str) -> SigningAccount:
+    private_key = Ed25519PrivateKey.generate()
+    pem = private_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    made = await (await venue.log_in(name)).request("POST", "/v1/api-keys", json={"public_key": pem})
+    assert made.status_code == 201, made.text
+    return SigningAccount(venue, made.json(), private_key)
 
 
 async def account_of(venue: Venue, name: str) -> Account:

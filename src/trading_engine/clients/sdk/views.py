@@ -56,12 +56,14 @@ class ApiKey(View, frozen=True, kw_only=True):
     label: str
     created_at: datetime
     secret: str | None = None
-    """Only in the answer to its creation."""
+    """Only in the answer to its creation; empty where the owner has a private key."""
     scopes: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     """Networks that it may be used from; none: from anywhere."""
     rate_percent: int = 100
     """Of the account's rate limits."""
+    public_key: str = ""
+    """Of an owner who signs with Ed25519: 32 bytes in Base64."""
 
 
 class Order(View, frozen=True, kw_only=True):

@@ -201,10 +201,11 @@ class AccessRepository:
         scopes: str = "read trade",
         addresses: str = "",
         rate_percent: int = 100,
+        public_key: str = "",
         act: Act | None = None,
     ) -> ApiKey:
         """Raises `AlreadyExists`."""
-        key = ApiKey(key_id, user_id, label, secret_hash, created_ns, scopes, addresses, rate_percent)
+        key = ApiKey(key_id, user_id, label, secret_hash, created_ns, scopes, addresses, rate_percent, public_key)
 
         def work(connection: Connection) -> None:
             connection.execute(insert(api_keys).values(msgspec.structs.asdict(key)))

@@ -104,6 +104,8 @@ class ApiKeyRow(Base):
     addresses: Mapped[str] = mapped_column(server_default=text("''"))
     """Networks that the key may be used from, separated by spaces; empty: from anywhere."""
     rate_percent: Mapped[int] = mapped_column(server_default=text("100"))
+    public_key: Mapped[str] = mapped_column(server_default=text("''"))
+    """Of a key whose owner keeps the private half: Ed25519, 32 bytes in Base64. Empty for one with a secret."""
 
 
 class LoginAddressRow(Base):

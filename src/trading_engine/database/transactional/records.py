@@ -83,6 +83,8 @@ class ApiKey(msgspec.Struct, frozen=True):
     """Networks that it may be used from; empty: from anywhere. Both are separated by spaces."""
     rate_percent: int = 100
     """How much of the account's rate limits it may use."""
+    public_key: str = ""
+    """Of a key whose owner signs with Ed25519: 32 bytes in Base64."""
 
 
 class RefreshToken(msgspec.Struct, frozen=True):

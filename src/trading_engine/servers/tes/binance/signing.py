@@ -1,4 +1,6 @@
-"""Whose request it is: the API key in a header, and for what is private HMAC-SHA256 over the parameters as they were sent.
+"""Whose request it is: the API key in a header, and for what is private a signature over the parameters as they were sent.
+
+With the key's secret it is HMAC-SHA256, with a private key Ed25519 (`services/key_signatures.py`).
 
 The signature covers the query string followed by the body, byte for byte and without the signature itself
 (Binance, "SIGNED Endpoint Examples for POST /api/v3/order"); over the WebSocket API, the parameters sorted by name.
@@ -76,6 +78,8 @@ class Asked(NamedTuple):
     payload: bytes
     """What the signature covers."""
     address: str
+    is_logged_on: bool = False
+    """Its connection has proved whose it is."""
 
 
 class Signatures:
@@ -89,19 +93,30 @@ class Signatures:
         try:
             return await self._authentication.by_key_id(asked.key_id, asked.address)
         except ApiError:
-            raise BinanceError(REJECTED_KEY, "Invalid API-key, IP, or permissions for action.", 401) from None
+            raise rejected_key() from None
 
     async def check(self, asked: Asked, now_ns: int) -> Principal:
         """Who signed this. Raises `BinanceError`."""
+        if asked.is_logged_on:
+            check_time(asked.parameters, now_ns // NANOSECONDS_PER_MS)
+            return await self.by_key(asked)
         signature = asked.parameters.get("signature")
         if not asked.key_id:
             raise BinanceError(BAD_KEY_FORMAT, "API-key format invalid.", 401)
         if not signature:
             raise missing("signature")
         check_time(asked.parameters, now_ns // NANOSECONDS_PER_MS)
-        if not self._authentication.is_signature(asked.key_id, asked.payload, signature):
+        try:
+            is_right = await self._authentication.is_signature(asked.key_id, asked.payload, signature)
+        except ApiError:
+            raise rejected_key() from None
+        if not is_right:
             raise BinanceError(INVALID_SIGNATURE, "Signature for this request is not valid.")
         return await self.by_key(asked)
+
+
+def rejected_key() -> BinanceError:
+    return BinanceError(REJECTED_KEY, "Invalid API-key, IP, or permissions for action.", 401)
 
 
 def check_time(parameters: Parameters, now_ms: int) -> None:

@@ -9,15 +9,17 @@ import msgspec
 
 from trading_engine.database.errors import DatabaseError
 from trading_engine.servers.tes.asgi import Scope, client_address
-from trading_engine.servers.tes.binance.errors import BinanceError, translated
+from trading_engine.servers.tes.binance.errors import NO_HMAC, TOO_MANY_SUBSCRIPTIONS, BinanceError, translated
 from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices
-from trading_engine.servers.tes.binance.signing import Asked, sorted_bytes
+from trading_engine.servers.tes.binance.signing import Asked, rejected_key, sorted_bytes
 from trading_engine.servers.tes.binance.streams import BadStream, Form, MarketStreams
 from trading_engine.servers.tes.binance.user_data import Following, UserDataStreams
+from trading_engine.servers.tes.binance.views import milliseconds
 from trading_engine.servers.tes.connections import DirectWebSocket, connection_of, text_frame
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.views import encode
 from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.key_signatures import is_hmac
 from trading_engine.servers.tes.services.order_entry import require_portfolio
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import database_unavailable
@@ -26,6 +28,8 @@ from trading_engine.servers.tes.socket_sessions import Garbage, SocketEndpoint, 
 STREAM_PATH, RAW_PATH, API_PATH = "/stream", "/ws", "/ws-api/v3"
 STREAMS_MAX = 1024
 """Of one connection."""
+OWN_METHOD_WEIGHT = 2
+"""Of what is asked about the connection itself."""
 
 METHODS: dict[str, tuple[str, str]] = {
     "ping": ("GET", "ping"),
@@ -200,13 +204,38 @@ class StreamSession(Session):
             self.leave(name)
 
 
+class Logon(NamedTuple):
+    """Whose connection it is, after `session.logon`."""
+
+    key_id: str
+    principal: Principal
+    since_ns: int
+
+
+class Subscription(NamedTuple):
+    principal: Principal
+    is_of_logon: bool
+    """It ends when the connection is nobody's any more."""
+
+
 class ApiSession(Session):
-    """Requests of the REST API, and an account's stream."""
+    """Requests of the REST API, and an account's stream. After a logon, requests need neither key nor signature."""
 
     def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str) -> None:
         super().__init__(services, connection, address)
-        self._subscriptions: dict[int, Principal] = {}
+        self._connected_ns = services.rest_services.now_ns()
+        self._logon: Logon | None = None
+        self._subscriptions: dict[int, Subscription] = {}
         self._numbers = itertools.count()
+        self._own_methods: dict[str, Callable[[dict[str, str]], Any]] = {
+            "session.logon": self._log_on,
+            "session.status": lambda _: self._status(),
+            "session.logout": lambda _: self._log_out(),
+            "session.subscriptions": lambda _: [{"subscriptionId": number} for number in self._subscriptions],
+            "userDataStream.subscribe": self._subscribe_logged_on,
+            "userDataStream.subscribe.signature": self._subscribe_signed,
+            "userDataStream.unsubscribe": self._unsubscribe,
+        }
 
     async def handle(self, request: Request) -> None:
         try:
@@ -220,31 +249,77 @@ class ApiSession(Session):
 
     async def _result(self, request: Request) -> Any:
         parameters = parameters_of(request.params)
-        services = self.services.rest_services
-        match request.method:
-            case "userDataStream.subscribe.signature":
-                return await self._subscribe(parameters)
-            case "userDataStream.unsubscribe":
-                return self._unsubscribe(parameters)
-        route = self.services.rest.route(*METHODS.get(request.method, ("", "")))
-        if route is None:
-            raise BinanceError(-1000, f"There is no method {request.method[:100]!r} here.", 404)
-        services.used.count_request(self.address, route.weight)
-        answer = route.answer(await self.services.rest.argument(route, self._asked(parameters), []))
+        answer = await self._argued(request.method, parameters)
         return await answer if isinstance(answer, Awaitable) else answer
 
-    def _asked(self, parameters: dict[str, str]) -> Asked:
-        return Asked(parameters.get("apiKey"), parameters, sorted_bytes(parameters), self.address)
-
-    async def _subscribe(self, parameters: dict[str, str]) -> dict[str, int]:
+    async def _argued(self, method: str, parameters: dict[str, str]) -> Any:
         services = self.services.rest_services
-        principal = await self.services.rest.sender(self._asked(parameters), is_signed=True)
-        services.allowances.take_request(principal, self.address)
+        if method in self._own_methods:
+            services.used.count_request(self.address, OWN_METHOD_WEIGHT)
+            services.allowances.take_request(None, self.address)
+            return self._own_methods[method](parameters)
+        route = self.services.rest.route(*METHODS.get(method, ("", "")))
+        if route is None:
+            raise BinanceError(-1000, f"There is no method {method[:100]!r} here.", 404)
+        services.used.count_request(self.address, route.weight)
+        return route.answer(await self.services.rest.argument(route, self._asked(parameters), []))
+
+    def _asked(self, parameters: dict[str, str]) -> Asked:
+        """Who names no key and signs nothing is whoever has logged on."""
+        asked = Asked(parameters.get("apiKey"), parameters, sorted_bytes(parameters), self.address)
+        if self._logon is None or "apiKey" in parameters or "signature" in parameters:
+            return asked
+        return asked._replace(key_id=self._logon.key_id, is_logged_on=True)
+
+    # Whose connection it is
+
+    async def _log_on(self, parameters: dict[str, str]) -> dict[str, Any]:
+        asked = Asked(parameters.get("apiKey"), parameters, sorted_bytes(parameters), self.address)
+        principal = await self.services.rest.sender(asked, is_signed=True)
+        if is_hmac(parameters["signature"]):
+            raise BinanceError(NO_HMAC, "HMAC_SHA256 API key is not supported.")
+        if self._logon is not None and self._logon.principal.account_id != principal.account_id:
+            self._log_out()
+        self._logon = Logon(parameters["apiKey"], principal, self.services.rest_services.now_ns())
+        return self._status()
+
+    def _log_out(self) -> dict[str, Any]:
+        for number, subscription in tuple(self._subscriptions.items()):
+            if subscription.is_of_logon:
+                self._drop(number)
+        self._logon = None
+        return self._status()
+
+    def _status(self) -> dict[str, Any]:
+        logon = self._logon
+        return {
+            "apiKey": logon and logon.key_id,
+            "authorizedSince": logon and milliseconds(logon.since_ns),
+            "connectedSince": milliseconds(self._connected_ns),
+            "returnRateLimits": True,
+            "serverTime": milliseconds(self.services.rest_services.now_ns()),
+            "userDataStream": any(subscription.is_of_logon for subscription in self._subscriptions.values()),
+        }
+
+    # An account's stream
+
+    def _subscribe_logged_on(self, _: dict[str, str]) -> dict[str, int]:
+        if self._logon is None:
+            raise rejected_key()
+        return self._subscribe(Subscription(self._logon.principal, is_of_logon=True))
+
+    async def _subscribe_signed(self, parameters: dict[str, str]) -> dict[str, int]:
+        asked = Asked(parameters.get("apiKey"), parameters, sorted_bytes(parameters), self.address)
+        principal = await self.services.rest.sender(asked, is_signed=True)
+        return self._subscribe(Subscription(principal, is_of_logon=False))
+
+    def _subscribe(self, subscription: Subscription) -> dict[str, int]:
+        principal = subscription.principal
         require_portfolio(principal, Permission.READ)
         if len(self._subscriptions) >= STREAMS_MAX:
-            raise BinanceError(-1000, f"A connection has at most {STREAMS_MAX} subscriptions.")
+            raise BinanceError(TOO_MANY_SUBSCRIPTIONS, "Maximum subscription ID reached for this connection.")
         number = next(self._numbers)
-        self._subscriptions[number] = principal
+        self._subscriptions[number] = subscription
         self.services.user_data.follow(
             principal.account_id,
             self,
@@ -257,12 +332,18 @@ class ApiSession(Session):
         wanted = parameters.get("subscriptionId")
         for number in tuple(self._subscriptions):
             if wanted is None or wanted == str(number):
-                self.services.user_data.leave(self._subscriptions.pop(number).account_id, self, str(number))
+                self._drop(number)
         return {}
+
+    def _drop(self, number: int) -> None:
+        account_id = self._subscriptions.pop(number).principal.account_id
+        self.services.user_data.leave(account_id, self, str(number))
 
     @property
     def principals(self) -> Iterable[Principal]:
-        return self._subscriptions.values()
+        """Also of whoever has logged on: there the key that ends was the last that proved anything."""
+        subscribed = [subscription.principal for subscription in self._subscriptions.values()]
+        return subscribed if self._logon is None else [*subscribed, self._logon.principal]
 
     def end(self) -> None:
         self._unsubscribe({})

@@ -104,6 +104,8 @@ class ApiKeyRequest(Request, frozen=True):
     scopes: tuple[ScopeName, ...] = ("read", "trade")
     addresses: tuple[str, ...] = ()
     rate_percent: int = 100
+    public_key: str = ""
+    """Ed25519, as PEM, of an owner who signs instead of keeping a secret."""
 
 
 class UserRequest(Request, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ KEY = {
     "scopes": ["read", "trade"],
     "addresses": ["192.0.2.0/24"],
     "rate_percent": 50,
+    "public_key": "",
 }
 
 
@@ -58,10 +59,13 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     addresses: list[str]
     """Networks that it may be used from; none: from anywhere."""
     rate_percent: int
+    public_key: str
+    """Of an owner who signs with Ed25519: 32 bytes in Base64; else empty."""
 
 
 class NewApiKeyView(ApiKeyView, frozen=True, kw_only=True):
     secret: str
+    """Empty where the owner has a private key."""
 
 
 class ApiKeysView(msgspec.Struct, frozen=True):
@@ -214,4 +218,5 @@ def key_view(key: ApiKey) -> ApiKeyView:
         scopes=key.scopes.split(),
         addresses=key.addresses.split(),
         rate_percent=key.rate_percent,
+        public_key=key.public_key,
     )

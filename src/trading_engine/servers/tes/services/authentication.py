@@ -23,6 +23,7 @@ from trading_engine.servers.tes.services.credentials import (
     new_refresh_token,
     refresh_token_hash,
 )
+from trading_engine.servers.tes.services.key_signatures import is_hmac, is_of_private_key, public_key_of
 from trading_engine.servers.tes.services.login_guard import LoginGuard
 from trading_engine.servers.tes.services.permissions import DEFAULT_SCOPES, Permission, permissions_of_scopes
 from trading_engine.servers.tes.services.rate_limits import RateLimit, address_key
@@ -49,6 +50,8 @@ class KnownKey(msgspec.Struct, frozen=True):
     principal: Principal
     networks: tuple[Network, ...]
     """Empty: from anywhere."""
+    public_key: str
+    """Of an owner who signs with Ed25519; else empty."""
     until_s: float
 
 
@@ -127,19 +130,27 @@ class Authentication:
             raise not_authenticated("The API key or its secret is wrong.")
         return await self.by_key_id(key_id, address)
 
-    def is_signature(self, key_id: str, payload: bytes, signature: str) -> bool:
-        """Whether somebody who has the key's secret signed this, with HMAC-SHA256 in hexadecimal digits."""
+    async def is_signature(self, key_id: str, payload: bytes, signature: str) -> bool:
+        """Whether the key's owner signed this: with its secret (HMAC-SHA256, in hexadecimal digits) or a private key (Ed25519, in Base64).
+
+        Raises `ApiError` where there is no such key; with a secret that is right, no database is asked.
+        """
+        if not is_hmac(signature):
+            return is_of_private_key((await self._known_key(key_id)).public_key, payload, signature)
         expected = hmac.new(self._key_secrets.secret_of(key_id).encode(), payload, hashlib.sha256).hexdigest()
-        return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
+        return hmac.compare_digest(expected.encode(), signature.lower().encode())
 
     async def by_key_id(self, key_id: str, address: str) -> Principal:
         """Whose key it is, which proves nothing yet, if it may be used from this address. Raises `ApiError`."""
-        known = self._known_keys.get(key_id)
-        if known is None or known.until_s <= self._monotonic_s():
-            known = await self._look_up_key(key_id)
+        known = await self._known_key(key_id)
         if known.networks and not is_within(address, known.networks):
             raise not_allowed(f"This API key may not be used from {address}: its addresses do not include that.")
         return known.principal
+
+    async def _known_key(self, key_id: str) -> KnownKey:
+        """Raises `ApiError`."""
+        known = self._known_keys.get(key_id)
+        return await self._look_up_key(key_id) if known is None or known.until_s <= self._monotonic_s() else known
 
     async def by_headers(self, headers: Iterable[tuple[bytes, bytes]], address: str) -> Principal | None:
         """Who sent these headers, or None when they name nobody. Raises `ApiError` for credentials that are wrong."""
@@ -166,6 +177,7 @@ class Authentication:
         known = KnownKey(
             await self.principal_of(user, key),
             tuple(ipaddress.ip_network(text) for text in key.addresses.split()),
+            key.public_key,
             self._monotonic_s() + KNOWN_KEY_SECONDS,
         )
         if len(self._known_keys) >= KNOWN_KEYS_MAX:
@@ -281,7 +293,7 @@ class Authentication:
         return await self._access.api_keys_of_user(principal.user_id)
 
     async def create_own_api_key(self, principal: Principal, request: ApiKeyRequest) -> tuple[ApiKey, str]:
-        """The key and its secret, which can be computed again but is shown this once."""
+        """The key and its secret, which can be computed again but is shown this once; empty where the owner has a private key."""
         principal.require(Permission.MANAGE_ACCESS)
         scopes = " ".join(sorted(set(request.scopes)))
         if not permissions_of_scopes(request.scopes):
@@ -289,9 +301,11 @@ class Authentication:
         if not 1 <= request.rate_percent <= 100:
             raise invalid_request("A key may use 1 to 100 percent.", "rate_percent", request.rate_percent)
         addresses = " ".join(checked_networks(request.addresses))
-        return await self.create_api_key(
-            principal.user_id, principal.username, request.label, scopes, addresses, request.rate_percent
+        public_key = public_key_of(request.public_key) if request.public_key else ""
+        key, secret = await self.create_api_key(
+            principal.user_id, principal.username, request.label, scopes, addresses, request.rate_percent, public_key
         )
+        return key, "" if public_key else secret
 
     async def create_api_key(
         self,
@@ -301,6 +315,7 @@ class Authentication:
         scopes: str = " ".join(DEFAULT_SCOPES),
         addresses: str = "",
         rate_percent: int = 100,
+        public_key: str = "",
     ) -> tuple[ApiKey, str]:
         if len(label) > API_KEY_LABEL_CHARACTERS_MAX:
             raise invalid_request(
@@ -326,6 +341,7 @@ class Authentication:
             scopes=scopes,
             addresses=addresses,
             rate_percent=rate_percent,
+            public_key=public_key,
             act=Act(now_ns, actor, "api_key.create", key_id, detail=detail),
         )
         return key, self._key_secrets.secret_of(key_id)
