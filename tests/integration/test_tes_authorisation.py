@@ -77,6 +77,7 @@ GET    /v1/positions                                 x x x x x | x - x - -
 GET    /v1/analytics                                 x x x x x | x - x - -
 GET    /v1/analytics/days                            x x x x x | x - x - -
 GET    /v1/analytics/leaderboard                     x x x x x | x - x - -
+GET    /v1/analytics/latencies                       - - x x x | - - x - -
 GET    /v1/users                                     - - - - x | - - - x -
 POST   /v1/users                                     - - - - x | - - - x -
 PATCH  /v1/users/{username}                          - - - - x | - - - x -

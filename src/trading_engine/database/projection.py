@@ -20,7 +20,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
@@ -165,10 +165,19 @@ def _conflict(reached: int) -> ProjectionConflict:
 class ProjectionWriter:
     """Feeds a projection in the background."""
 
-    def __init__(self, projection: Projection, *, batch_max: int = 500, interval_s: float = 0.05) -> None:
+    def __init__(
+        self,
+        projection: Projection,
+        *,
+        batch_max: int = 500,
+        interval_s: float = 0.05,
+        written: Callable[[Sequence[EventBatch]], None] | None = None,
+    ) -> None:
+        """`written` is called with what a reader of the database can see from then on."""
         self._projection = projection
         self._batch_max = batch_max
         self._interval_s = interval_s
+        self._written = written
         self._pending: deque[EventBatch] = deque()
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._waiter_numbers = count()
@@ -270,6 +279,8 @@ class ProjectionWriter:
                 self._work.clear()
             self._room.set()
             self._reach(await self._write(batches))
+            if self._written is not None:
+                self._written(batches)
 
     async def _write(self, batches: Sequence[EventBatch]) -> int:
         while True:

@@ -228,6 +228,8 @@ class DatabaseConfig(Section, frozen=True):
     redis_url: str = ""
     projection_batch_max: int = 500
     projection_interval_ms: int = 50
+    performance_interval_s: float = 10.0
+    """How often services add what they measured to the analytics database."""
 
 
 class PortalConfig(Section, frozen=True):

@@ -14,13 +14,27 @@ PARTS = 1 << PARTS_BITS
 
 
 class Stage(StrEnum):
-    """From where to where an order's way was measured."""
+    """From where to where an order's way was measured. What spans two processes is measured by the clocks of both."""
 
-    SEQUENCED_TO_RECEIVED = "sequenced_to_received"
-    """From the order book server's stamp to the beginning of the transaction that writes the rows, by the clocks of both machines."""
-    RECEIVED_TO_PROJECTED = "received_to_projected"
-    """From there until the rows are written."""
-    SEQUENCED_TO_PROJECTED = "sequenced_to_projected"
+    RECEIVED_TO_SUBMITTED = "received_to_submitted"
+    """From a request of the native API, or of another's over REST, until it goes to the transport as a command: authenticated, checked,
+    converted."""
+    SUBMITTED_TO_SEQUENCED = "submitted_to_sequenced"
+    """From there until the order book server stamps it: the transport, and what waits before it."""
+    SEQUENCED_TO_JOURNALED = "sequenced_to_journaled"
+    """Written and synced, with the group that it came in."""
+    JOURNALED_TO_MATCHED = "journaled_to_matched"
+    """The venue has applied all of the group."""
+    MATCHED_TO_PUBLISHED = "matched_to_published"
+    """The events are in the event log, and handed to those who read it."""
+    SEQUENCED_TO_HANDLED = "sequenced_to_handled"
+    """From the stamp until a trading engine server has taken the events in."""
+    RECEIVED_TO_HANDLED = "received_to_handled"
+    """All of it, for the command of a request: what a client waits for, but for the network."""
+    SEQUENCED_TO_TRANSACTIONAL = "sequenced_to_transactional"
+    """From the stamp until the transactional database shows the events."""
+    SEQUENCED_TO_ANALYTICS = "sequenced_to_analytics"
+    SEQUENCED_TO_HISTORY = "sequenced_to_history"
 
 
 def bucket_of(value_ns: int) -> int:
@@ -28,7 +42,7 @@ def bucket_of(value_ns: int) -> int:
     if value_ns < PARTS:
         return max(0, value_ns)
     shift = value_ns.bit_length() - 1 - PARTS_BITS
-    return (shift + 1) * PARTS + (value_ns >> shift) - PARTS
+    return shift * PARTS + (value_ns >> shift)
 
 
 def largest_of(bucket: int) -> int:
@@ -52,6 +66,15 @@ class Histogram:
     def merge(self, other: "Histogram") -> None:
         for bucket, times in other.counts.items():
             self.counts[bucket] = self.counts.get(bucket, 0) + times
+
+    def take(self) -> "Histogram":
+        """What has been counted, which begins again with nothing."""
+        taken = Histogram()
+        taken.counts, self.counts = self.counts, taken.counts
+        return taken
+
+    def in_order(self) -> dict[int, int]:
+        return dict(sorted(self.counts.items()))
 
     @property
     def count(self) -> int:

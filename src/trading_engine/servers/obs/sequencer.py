@@ -13,7 +13,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
+from trading_engine.database.analytics.latency import Stage
+from trading_engine.database.analytics.performance import Performance
 from trading_engine.messaging.broker import StreamMessage, StreamPublisher
 from trading_engine.servers.obs.clock import Clock
 from trading_engine.servers.obs.core import turned_into
@@ -25,15 +28,19 @@ from trading_engine.venue.venue import Venue
 SYNC_IN_LOOP_NS_MAX = 3_000_000
 """When syncs take longer than this on average, they go to a thread."""
 SYNC_AVERAGE_OVER = 16
+STAGES = (Stage.SEQUENCED_TO_JOURNALED, Stage.JOURNALED_TO_MATCHED, Stage.MATCHED_TO_PUBLISHED)
 
 
 class Sequencer:
-    def __init__(self, venue: Venue, journal: Journal, events: StreamPublisher, clock: Clock) -> None:
+    def __init__(
+        self, venue: Venue, journal: Journal, events: StreamPublisher, clock: Clock, performance: Performance
+    ) -> None:
         assert venue.command_sequence == journal.last_sequence, (venue.command_sequence, journal.last_sequence)
         self.venue = venue
         self._journal = journal
         self._events = events
         self._clock = clock
+        self._stages = [performance.of(stage) for stage in STAGES]
         self._lock = asyncio.Lock()
         self._sync_thread = ThreadPoolExecutor(1, "journal")
         self._sync_ns = 0
@@ -52,17 +59,22 @@ class Sequencer:
             assert not self._has_failed
             self._has_failed = True
             commands = self._stamp(submitted)
+            passed_ns = [time.perf_counter_ns()]
             payloads = self._journal.append(commands)
             await self._sync()
+            passed_ns.append(time.perf_counter_ns())
             messages: list[StreamMessage] = []
             next_event_ns = self.venue.next_event_ns
             for command, payload in zip(commands, payloads, strict=True):
                 messages += apply(self.venue, command, payload)
+            passed_ns.append(time.perf_counter_ns())
             if self.venue.next_event_ns != next_event_ns:
                 self.next_event_changed.set()
             if self.venue.transfers_in_transit:
                 self.transfer_begun.set()
             await self._events.append(messages)
+            passed_ns.append(time.perf_counter_ns())
+            self._measure(passed_ns, len(commands))
             self._has_failed = False
 
     async def change_core(self, core: type[Venue]) -> None:
@@ -81,6 +93,10 @@ class Sequencer:
             SequencedCommand(first + index, time_ns, command.producer, command.producer_sequence, command.command)
             for index, command in enumerate(submitted)
         ]
+
+    def _measure(self, passed_ns: Sequence[int], count: int) -> None:
+        for stage, (begun_ns, ended_ns) in zip(self._stages, pairwise(passed_ns), strict=True):
+            stage.add(ended_ns - begun_ns, count)
 
     async def _sync(self) -> None:
         begun = time.perf_counter_ns()

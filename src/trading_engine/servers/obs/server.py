@@ -5,6 +5,7 @@ import logging
 import signal
 from typing import Any
 
+from trading_engine.database.analytics.performance import Performance, performance_kept
 from trading_engine.database.utilities.database import UtilitiesDatabase
 from trading_engine.messaging import schemas
 from trading_engine.messaging.transports import broker_for, uses_rabbitmq
@@ -115,7 +116,9 @@ class OrderBookServer:
         await broker.connect()
         if isinstance(self._clock, VirtualClock):
             self._clock.begin_at(recovered.venue.time_ns)
-        sequencer = Sequencer(recovered.venue, recovered.journal, broker.stream_publisher(stream), self._clock)
+        performance = Performance()
+        events = broker.stream_publisher(stream)
+        sequencer = Sequencer(recovered.venue, recovered.journal, events, self._clock, performance)
         every = self._config.obs.snapshot_every_commands
         snapshots = Snapshots(sequencer, recovered.event_log, paths, every, recovered.snapshot_sequence)
         service = OrderBookService(self._config, sequencer, snapshots, schedule, self._clock)
@@ -136,7 +139,8 @@ class OrderBookServer:
                 await broker.serve(name, answer)
             courier = Courier(self._shard, sequencer, lambda shard: broker_for(self._config.of_shard(shard)))
             reach = reach_for(self._config, self.hub, broker, answers)
-            await self._serve(service, keeper, courier, reach, recovered, lock, stop)
+            async with performance_kept(self._config, performance):
+                await self._serve(service, keeper, courier, reach, recovered, lock, stop)
             await snapshots.finish()
         finally:
             await broker.close()

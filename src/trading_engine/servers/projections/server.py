@@ -9,6 +9,8 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from trading_engine.database.analytics.latency import Stage
+from trading_engine.database.analytics.performance import Performance, performance_kept
 from trading_engine.database.errors import DatabaseError, MigrationFailed, ProjectionAhead
 from trading_engine.database.projection import Projection, ProjectionWriter
 from trading_engine.messaging.transports import broker_for
@@ -47,12 +49,15 @@ async def run_projection(name: str, config: Config, open_projection: OpenProject
 async def project_until(stop: asyncio.Event, name: str, config: Config, open_projection: OpenProjection) -> None:
     """Project until `stop`; what has been read by then is written. Raises what kept it from starting or going on."""
     broker = broker_for(config)
+    performance = Performance(has_real_stamps=not config.obs.virtual_clock)
+    projected = performance.of(Stage(f"sequenced_to_{name}"))
     try:
-        async with open_projection(config) as projection:
+        async with open_projection(config) as projection, performance_kept(config, performance):
             writer = ProjectionWriter(
                 projection,
                 batch_max=config.database.projection_batch_max,
                 interval_s=config.database.projection_interval_ms / 1000,
+                written=lambda batches: performance.count_since_stamps(projected, (batch.time_ns for batch in batches)),
             )
             log.info("%s projection ready", name, extra=fields(event_sequence=await writer.start()))
             try:

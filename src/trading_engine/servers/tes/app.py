@@ -15,6 +15,7 @@ asking and limits how often. It is plain ASGI; only the rest of the API pays for
 import itertools
 import re
 import secrets
+import time
 from collections.abc import Sequence
 
 from starlette.middleware.cors import CORSMiddleware
@@ -48,6 +49,7 @@ from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, inter
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
+from trading_engine.servers.tes.services.order_times import request_received_ns
 from trading_engine.servers.tes.stream_choice import STREAM_PATH, StreamChoice
 from trading_engine.servers.tes.udf.feed import Feed
 
@@ -115,6 +117,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            request_received_ns.set(time.time_ns())
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._open_websocket(scope, receive, send)

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import uvicorn
 
 from trading_engine.database.analytics.database import analytics_url
+from trading_engine.database.analytics.latency import Stage
+from trading_engine.database.analytics.performance import Performance, performance_kept
 from trading_engine.database.errors import DatabaseError, DatabaseUnavailable, MigrationFailed
 from trading_engine.database.historical.opening import open_history
 from trading_engine.database.projection import ProjectionWriter
@@ -143,6 +145,7 @@ class Shard(NamedTuple):
     start: StartState
     cash: Sequence[CashBalance]
     """Of all accounts, at the start."""
+    performance: Performance
 
 
 class TradingEngineServer:
@@ -204,7 +207,8 @@ class TradingEngineServer:
             self._main_currency,
         )
         self.history = History(lambda shard: open_history(config.of_shard(shard), threads=1), time.time_ns)
-        self.analytics = Analytics([analytics_url(config.of_shard(shard)) for shard in config.shards], self.decimals_of)
+        urls = [analytics_url(config.of_shard(shard)) for shard in config.shards]
+        self.analytics = Analytics(urls, self.decimals_of, time.time_ns)
         self.audit = database.audit
         self.revocation = Revocation(database.access, self.authentication, time.time_ns)
         self._trading, self._activity = trading, VenueActivity([shard.database.activity for shard in shards])
@@ -481,6 +485,7 @@ def gateway_of(
             shard.projection.submit,
             time.time_ns,
             takes_orders,
+            shard.performance,
         )
         if len(shards) > 1:
             gateway.in_venue = ShardEvents(shard.number, cash).in_venue
@@ -518,16 +523,20 @@ async def opened_shard(config: Config, broker: MessageBroker) -> AsyncIterator[S
     database = await TransactionalDatabase.open(transactional_url(config))
     try:
         await database.migrate()
+        performance = Performance(has_real_stamps=not config.obs.virtual_clock)
+        projected = performance.of(Stage.SEQUENCED_TO_TRANSACTIONAL)
         projection = ProjectionWriter(
             TransactionalProjection(database),
             batch_max=config.database.projection_batch_max,
             interval_s=config.database.projection_interval_ms / 1000,
+            written=lambda batches: performance.count_since_stamps(projected, (batch.time_ns for batch in batches)),
         )
         start = await database.trading.start_state()
         cash = await database.trading.cash_balances() if len(config.shards) > 1 else ()
         await projection.start()
         try:
-            yield Shard(config.obs.shard, broker, database, projection, start, cash)
+            async with performance_kept(config, performance):
+                yield Shard(config.obs.shard, broker, database, projection, start, cash, performance)
         finally:
             await projection.stop()
     finally:

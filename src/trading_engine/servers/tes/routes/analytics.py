@@ -1,4 +1,4 @@
-"""One's own metrics and days, and leaderboards, from the analytics database."""
+"""One's own metrics and days, leaderboards, and the venue's latencies, from the analytics database."""
 
 from typing import Annotated
 
@@ -7,10 +7,17 @@ from fastapi import APIRouter, Query, Response
 from trading_engine.database.analytics.database import Ranking
 from trading_engine.servers.tes.routes.answers import CurrentPrincipal, Limit, answer
 from trading_engine.servers.tes.routes.openapi import described
-from trading_engine.servers.tes.services.analytics import Analytics, AnalyticsView, DaysView, LeaderboardView
+from trading_engine.servers.tes.services.analytics import (
+    Analytics,
+    AnalyticsView,
+    DaysView,
+    LatenciesView,
+    LeaderboardView,
+)
 from trading_engine.venue.instrument import CURRENCY_CHARACTERS_MAX
 from trading_engine.venue.shards import SHARD_MAX
 
+MINUTES_MAX = 24 * 60
 ERRORS = ("INVALID_REQUEST", "DATABASE_UNAVAILABLE")
 Shard = Annotated[int, Query(ge=0, le=SHARD_MAX, description="Of a venue with several: on which one", examples=[0])]
 Day = Annotated[str, Query(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="UTC", examples=["2026-01-05"])]
@@ -75,6 +82,22 @@ LEADERBOARD = {
     ],
 }
 
+LATENCIES = {
+    "minutes": 10,
+    "stages": [
+        {
+            "stage": "received_to_handled",
+            "count": 48211,
+            "p50_ns": 1310719,
+            "p90_ns": 2228223,
+            "p99_ns": 5242879,
+            "p999_ns": 9961471,
+            "max_ns": 17825791,
+        }
+    ],
+}
+Minutes = Annotated[int, Query(ge=1, le=MINUTES_MAX, description="Until now", examples=[10])]
+
 
 def analytics_router(analytics: Analytics) -> APIRouter:
     router = APIRouter(prefix="/v1/analytics", tags=["Analytics"])
@@ -106,5 +129,13 @@ def analytics_router(analytics: Analytics) -> APIRouter:
         shard: Shard = 0,
     ) -> Response:
         return answer(await analytics.leaderboard(principal, shard, currency, by, limit))
+
+    @router.get(
+        "/latencies",
+        summary="How long each stage of an order's way took: for analysts, operators and administrators",
+        **described(LatenciesView, LATENCIES, errors=ERRORS),
+    )
+    async def latencies(principal: CurrentPrincipal, minutes: Minutes = 10, shard: Shard = 0) -> Response:
+        return answer(await analytics.latencies(principal, shard, minutes))
 
     return router

@@ -39,6 +39,7 @@ from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.gateway import Outcome
 from trading_engine.servers.tes.services.market_data import ALL, CHANNELS_OF_ALL, MarketData
 from trading_engine.servers.tes.services.order_entry import OrderEntry, Placed, Prepared, require_portfolio
+from trading_engine.servers.tes.services.order_times import request_received_ns
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.private_streams import (
     NOTHING_SEEN,
@@ -212,6 +213,7 @@ class Session(SocketClient):
                 self._services.allowances.take_request(self._principal, self._address)
                 await self._handlers[type(operation)](operation)
             else:
+                request_received_ns.set(self._services.now_ns())
                 principal = self._authenticated()
                 self._services.allowances.take_order(principal)
                 await self._send(order_handler, Asked(str(op), operation.id, principal), operation)
@@ -266,6 +268,7 @@ class Session(SocketClient):
 
     def end(self) -> None:
         """The connection is gone. Orders under way run on: they were sent."""
+        request_received_ns.set(0)  # what is done because of it was not asked for
         for channel, symbol in self._watched:
             self._services.market_data.unsubscribe(channel, symbol, self)
         self._watched.clear()

@@ -34,6 +34,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 
+from trading_engine.database.analytics.performance import Performance
 from trading_engine.messaging.broker import (
     BrokerError,
     BrokerUnavailable,
@@ -53,6 +54,7 @@ from trading_engine.messaging.schemas import (
     venue_calls,
 )
 from trading_engine.servers.tes.errors import matching_busy, matching_unavailable, orders_not_taken, outcome_unknown
+from trading_engine.servers.tes.services.order_times import OrderTimes
 from trading_engine.shared.log import fields
 from trading_engine.venue.commands import AnyCommand, PlaceOrder, PlaceOrderGroup, ReplaceOrder, SubmittedCommand
 from trading_engine.venue.events import EventBatch
@@ -94,6 +96,9 @@ class Waiting(NamedTuple):
 
     told: Told
     deadline_s: float
+    received_ns: int
+    """When its request came in, 0 where that is not measured."""
+    submitted_ns: int
 
 
 BatchListener = Callable[[EventBatch, Sequence[OrderReport]], None]
@@ -127,6 +132,7 @@ class Gateway:
         record: Recorder,
         now_ns: Callable[[], int],
         takes_orders: Callable[[], bool],
+        performance: Performance,
     ) -> None:
         self._broker = broker
         self.shard = shard
@@ -136,6 +142,7 @@ class Gateway:
         self._record = record
         self._now_ns = now_ns
         self._takes_orders = takes_orders
+        self._times = OrderTimes(performance)
         self._loop = asyncio.get_running_loop()
         self._waiting_since_s = math.inf
         """When the database was given what it has not taken yet."""
@@ -212,7 +219,9 @@ class Gateway:
             raise matching_busy()
         self._producer_sequence += 1
         number = self._producer_sequence
-        expires_ns = self._now_ns() + int(self._order_timeout_s * SECOND_NS)
+        now_ns = self._now_ns()
+        received_ns = self._times.submitted(now_ns)
+        expires_ns = now_ns + int(self._order_timeout_s * SECOND_NS)
         payload = encode(SubmittedCommand(self._producer, number, command, expires_ns))
         try:
             self._publisher.post(payload, partial(self._settled, number))
@@ -220,7 +229,7 @@ class Gateway:
             raise matching_busy() from None
         except BrokerUnavailable:
             raise matching_unavailable() from None
-        self._waiting[number] = Waiting(told, self._loop.time() + self._order_timeout_s)
+        self._waiting[number] = Waiting(told, self._loop.time() + self._order_timeout_s, received_ns, now_ns)
         if self._overdue is None:
             self._overdue = self._loop.call_later(self._order_timeout_s, self._give_up)
 
@@ -246,6 +255,8 @@ class Gateway:
     def _tell(self, number: int, outcome: Outcome | Exception) -> None:
         waiting = self._waiting.pop(number, None)
         if waiting is not None:
+            if isinstance(outcome, Outcome):
+                self._times.answered(waiting.received_ns, waiting.submitted_ns, outcome.batch.time_ns, self._now_ns())
             waiting.told(outcome)
             while self._room:
                 room = self._room.popleft()
@@ -335,6 +346,7 @@ class Gateway:
             batches = [decode_batch(message.payload) for message in messages[start : start + BATCHES_PER_TURN]]
             new = [batch for batch in batches if self._handle(batch)]
             if new:
+                self._times.handled([batch.time_ns for batch in new])
                 await self._hand_to_database(new)
 
     async def _hand_to_database(self, batches: Sequence[EventBatch]) -> None:
