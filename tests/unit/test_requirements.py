@@ -1,7 +1,11 @@
 """The lists of packages agree with pyproject.toml and with each other."""
 
+import ast
 import re
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -70,3 +74,37 @@ def test_digest_changes_with_a_dependency(tmp_path: Path) -> None:
     changed.write_text(PYPROJECT.read_text(encoding="utf-8").replace('"rich>=', '"richer>='), encoding="utf-8")
     assert dependency_digest(changed, "base.txt") != dependency_digest(PYPROJECT, "base.txt")
     assert dependency_digest(changed, BOOTSTRAP) == dependency_digest(PYPROJECT, BOOTSTRAP)
+
+
+def modules_of(requirements: list[str]) -> set[str]:
+    """What the packages are imported as."""
+    names = {canonicalize_name(Requirement(text).name) for text in requirements}
+    return {
+        module
+        for module, distributions in packages_distributions().items()
+        if names & {canonicalize_name(distribution) for distribution in distributions}
+    }
+
+
+def modules_of_commands() -> set[str]:
+    """What the commands import when they are run."""
+    folder = ROOT / "src" / "trading_engine" / "cli"
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in folder.glob("*.py")]
+    imports = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {node.module for node in imports if node.module and node.module.startswith("trading_engine.")}
+
+
+def test_every_command_starts_without_the_packages_of_production() -> None:
+    absent = modules_of(DOCUMENT["project"]["optional-dependencies"]["prod"])
+    assert {"aio_pika", "asyncpg", "redis"} <= absent
+    commands = modules_of_commands()
+    assert {"trading_engine.servers.obs.server", "trading_engine.servers.tes.server"} <= commands
+    code = f"""
+import sys
+from importlib import import_module
+sys.modules.update(dict.fromkeys({sorted(absent)}))
+for name in {sorted(commands)}:
+    import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

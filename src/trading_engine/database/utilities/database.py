@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from sqlalchemy import Connection, Table
@@ -42,11 +42,13 @@ from trading_engine.database.utilities.records import (
     definition_to_text,
     limits_to_text,
 )
-from trading_engine.database.utilities.redis_side import RedisSide
 from trading_engine.shared.addresses import server_url
-from trading_engine.shared.config import Config, InstrumentConfig
+from trading_engine.shared.config import Config, ConfigError, InstrumentConfig
 from trading_engine.shared.log import fields
 from trading_engine.venue.risk_limits import RiskLimits, RiskScope
+
+if TYPE_CHECKING:
+    from trading_engine.database.utilities.redis_side import RedisSide
 
 UTILITIES_FILE = "utilities.db"
 POLL_S = 0.4
@@ -69,12 +71,21 @@ def redis_url(config: Config) -> str:
     return server_url("database.redis_url", config.database.redis_url)
 
 
+def redis_side(url: str) -> "RedisSide":
+    """Raises `ConfigError` where its package is not installed: it is not among those that the embedded default needs."""
+    try:
+        from trading_engine.database.utilities.redis_side import RedisSide
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"database.redis_url needs the packages of requirements/prod.txt ({error})") from error
+    return RedisSide(url)
+
+
 class UtilitiesDatabase(SqlDatabase):
     MIGRATIONS = Path(__file__).with_name("migrations")
     VERSION_TABLE = "utilities_version"
     """Of its own, so that a database that has the tables of another one is found out."""
 
-    def __init__(self, connections: Connections, redis: RedisSide | None = None) -> None:
+    def __init__(self, connections: Connections, redis: "RedisSide | None" = None) -> None:
         super().__init__(connections)
         self.redis = redis
         self._contents: Contents | None = None
@@ -86,9 +97,9 @@ class UtilitiesDatabase(SqlDatabase):
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """That of a configuration; connects to nothing yet. Raises `DatabaseUnavailable` for addresses that are none."""
+        """That of a configuration; connects to nothing yet. Raises `DatabaseUnavailable` for addresses that are none, or `ConfigError`."""
         redis = redis_url(config)
-        return cls(Connections(utilities_url(config)), RedisSide(redis) if redis else None)
+        return cls(Connections(utilities_url(config)), redis_side(redis) if redis else None)
 
     async def close(self) -> None:
         await super().close()

@@ -98,7 +98,6 @@ from trading_engine.servers.tes.services.revocation import Revocation
 from trading_engine.servers.tes.services.safeguards import Presence, Safeguards
 from trading_engine.servers.tes.services.scenarios import Scenarios
 from trading_engine.servers.tes.services.sessions import TradingSessions
-from trading_engine.servers.tes.services.shared_limits import SharedLimits
 from trading_engine.servers.tes.services.statements import Statements
 from trading_engine.servers.tes.services.transfers import Transfers
 from trading_engine.servers.tes.services.troubles import TroubledGateway
@@ -438,6 +437,8 @@ class TradingEngineServer:
         if redis is None:
             await asyncio.get_running_loop().create_future()  # never comes
             return
+        from trading_engine.servers.tes.services.shared_limits import SharedLimits  # needs the package, as Redis does
+
         venue = (await self._utilities.refreshed_at_last()).mark.epoch
         await SharedLimits(redis.client, venue, (*self._allowances.limits, *self.authentication.limits)).keep()
 
