@@ -62,8 +62,8 @@ bench: environment core ## Measure latency and throughput on this machine: ARGS=
 	@$(python) -m benchmarks $(ARGS)
 
 .PHONY: bench-api
-bench-api: environment core ## Measure the edge: orders by REST and WebSocket at several loads, market data: ARGS=--quick
-	@$(python) -m benchmarks api $(ARGS)
+bench-api: environment core ## Measure the edge: orders by REST, WebSocket and FIX at several loads, market data: ARGS=--quick
+	@$(python) -m benchmarks api fix $(ARGS)
 
 .PHONY: sim
 sim: environment-dev core ## Run the simulations: recorded data, and seeded crowds with faults

@@ -17,6 +17,7 @@ from benchmarks import (
     api,
     comparison,
     disk,
+    fix,
     history,
     market_data,
     projection,
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[bool, Path], Section]] = {
 ON_REQUEST: dict[str, Callable[[bool, Path], Section]] = {
     "api": api.run,
     "comparison": comparison.run,
+    "fix": fix.run,
     "history": history.run,
     "projection": projection.run,
     "sustained": sustained.run,

@@ -70,6 +70,7 @@ class Parts(NamedTuple):
 
     users: int = 0
     with_tes: bool = True
+    with_fix: bool = False
     with_projections: bool = False
     """Those that are processes of their own."""
     rabbitmq_port: int | None = None
@@ -84,6 +85,7 @@ class Servers:
 
     def __init__(self, directory: Path, parts: Parts, stack: ExitStack) -> None:
         self.port = free_port()
+        self.fix_port = free_port()
         self._parts = parts
         sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="te-bench-"))
         self.socket = Path(sockets) / "obs.sock"
@@ -95,6 +97,8 @@ class Servers:
         self._start("OBS", options, directory, stack, self._is_reachable)
         if parts.with_tes:
             self._start("TES", options, directory, stack, self._is_healthy)
+        if parts.with_fix:
+            self._start("FIX", options, directory, stack, self._takes_fix)
         for name in PROJECTIONS if parts.with_projections else ():
             self._start(name, options, directory, stack, lambda: True)
 
@@ -130,6 +134,7 @@ class Servers:
                 "instruments": [{"symbol": symbol, "name": symbol, **instrument} for symbol in SYMBOLS],
             },
             "tes": {"port": self.port, "rate_limits": rates},
+            "fix": {"port": self.fix_port},
             "messaging": self._messaging(),
             "database": self._database(),
             "bots": {"makers": 0, "takers": 0, "noise": 0},
@@ -150,6 +155,10 @@ class Servers:
     def _is_reachable(self) -> bool:
         """Over RabbitMQ whoever connects has to see for himself."""
         return self._parts.rabbitmq_port is not None or self.socket.exists()
+
+    def _takes_fix(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.fix_port)) == 0
 
     def _is_healthy(self) -> bool:
         try:

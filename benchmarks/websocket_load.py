@@ -12,8 +12,9 @@ import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 import uvloop
@@ -224,7 +225,17 @@ class Client(asyncio.Protocol):
         return self._last_id
 
 
-async def run(options: dict[str, Any]) -> dict[str, Any]:
+class LoadClient(Protocol):
+    opened: "asyncio.Future[None]"
+    closed: "asyncio.Future[None]"
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+async def run(options: dict[str, Any], client_type: Callable[..., Any] = Client) -> dict[str, Any]:
+    """What clients of this type, one for each token, had done in the time that is measured."""
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[None] = loop.create_future()
 
@@ -234,10 +245,10 @@ async def run(options: dict[str, Any]) -> dict[str, Any]:
 
     loop.set_exception_handler(fail)
     results: dict[str, Any] = {"latencies_ns": [], "place": 0, "cancel": 0, "refused": 0}
-    clients: list[Client] = []
+    clients: list[LoadClient] = []
     for number in range(len(options["tokens"])):
         _, client = await loop.create_connection(
-            partial(Client, number, options, results), "127.0.0.1", options["port"]
+            partial(client_type, number, options, results), "127.0.0.1", options["port"]
         )
         clients.append(client)
     await first_of(failed, asyncio.gather(*(client.opened for client in clients)))

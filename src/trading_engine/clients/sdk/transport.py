@@ -1,6 +1,8 @@
 """Between `Session`'s steps and httpx: a request out, a `Reply` or `NoReply` back."""
 
+import os
 import ssl
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -16,6 +18,8 @@ CONNECTIONS_MAX = 20
 TIMEOUT = httpx.Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
 LIMITS = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
 
+NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Believes no certificate: for addresses without TLS."""
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
@@ -30,9 +34,19 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def verification(base_url: str) -> ssl.SSLContext | bool:
-    """Whom to believe that it is the venue: also the authorities of SSL_CERT_FILE or SSL_CERT_DIR, whether proxies are used or not."""
-    return httpx.create_ssl_context() if urlsplit(base_url).scheme == "https" else True
+def verification(base_url: str) -> ssl.SSLContext:
+    """Whom to believe that it is the venue: also the authorities of SSL_CERT_FILE or SSL_CERT_DIR, whether proxies are used or not.
+
+    Clients of one process share it: reading all authorities takes tens of milliseconds of CPU, also where the address is plain HTTP.
+    """
+    if urlsplit(base_url).scheme != "https":
+        return NOBODY
+    return _authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache
+def _authorities(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 def websocket_url(base_url: str) -> str:
