@@ -105,7 +105,13 @@ REFUSED = {
     "order type of the floor": ([(40, "5")], "11", "OrdType(40) 5 is not offered here"),
     "good till crossing": ([(59, "5")], "11", "TimeInForce(59) 5 is not offered here"),
     "instruction that there is not": ([(18, "6 Z")], "11", "ExecInst(18) Z is not offered here"),
-    "date to expire at": ([(59, "6"), (432, "20260105")], "11", "ExpireDate(432) is not offered here"),
+    "date that is over": ([(59, "6"), (432, "20200105")], "11", "EXPIRE_TIME_IN_PAST"),
+    "date and time to expire at": (
+        [(59, "6"), (432, "20991231"), (126, "20991231-10:00:00")],
+        "11",
+        "ExpireTime(126) and ExpireDate(432) exclude one another",
+    ),
+    "quantity in money": ([(152, "1000")], "11", "CashOrderQty(152) is not offered here"),
     "no price": ([(44, "0")], "99", "PRICE_NOT_POSITIVE"),
     "display of more than there is": ([(111, "500")], "13", "DISPLAY_ABOVE_QUANTITY"),
     "name that is none": ([(11, "a b")], "99", "INVALID_REQUEST"),
@@ -137,6 +143,10 @@ TERMS: dict[str, tuple[list[tuple[int, str]], dict[str, object]]] = {
         [(44, "200"), (59, "6"), (126, "20991231-10:00:00")],
         {"expire_time": "2099-12-31T10:00:00.000000000Z"},
     ),
+    "good till a date": (
+        [(44, "200"), (59, "6"), (432, "20991231")],
+        {"expire_time": "2099-12-31T23:59:59.999999000Z"},
+    ),
     "pegged": ([(40, "P"), (44, "200"), (18, "R"), (211, "-0.05")], {"peg": "primary", "peg_offset": "-0.05"}),
     "self-trade prevention": ([(44, "200"), (25001, "3")], {"self_trade_prevention": "cancel_resting"}),
     "at the close": ([(44, "200"), (59, "7")], {"time_in_force": "cls"}),
@@ -156,7 +166,7 @@ async def test_terms_of_an_order_are_those_of_the_venue_and_are_told_again(
         report = await ann.report()
         order = await trader.get(f"/v1/orders/by-client-id/{name}")
         assert expected.items() <= order.items()
-        echoed = {tag: value for tag, value in fields if tag not in (25001, 40, 44, 126)}
+        echoed = {tag: value for tag, value in fields if tag not in (25001, 40, 44, 126, 432)}
         assert {tag: _plain(report[tag]) for tag in echoed} == {tag: _plain(value) for tag, value in echoed.items()}
 
 
@@ -219,6 +229,10 @@ CHANGES = {
     "in another symbol": ("F", [(55, "COIN")], ["?", "0", "1", "2"]),
     "of the side": ("G", [(54, "2")], ["?", "0", "2", "2"]),
     "of the time in force": ("G", [(59, "1")], ["?", "0", "2", "2"]),
+    "of the expiry": ("G", [(126, "20991231-10:00:00")], ["?", "0", "2", "2"]),
+    "of the day of the expiry": ("G", [(432, "20991231")], ["?", "0", "2", "2"]),
+    "of the instructions": ("G", [(18, "6")], ["?", "0", "2", "2"]),
+    "of the offset": ("G", [(211, "1")], ["?", "0", "2", "2"]),
     "to a price between ticks": ("G", [(44, "230.001")], ["?", "0", "2", "2"]),
 }
 
@@ -260,6 +274,9 @@ async def test_mass_cancel_and_mass_status_count_what_they_concern(gateway: FixG
         assert shown(dict((await ann.next("r")).fields), 531, 532) == ["0", "99"]
         ann.send("AF", (584, "S2"), (585, "7"))
         assert shown(await ann.report(), 584, 911, 39) == ["S2", "0", "8"]
+        for number, (asked, reason) in enumerate((({585: "3"}, "0"), ({585: "1"}, "5"), ({585: "7", 1: "999"}, "0"))):
+            ann.send("AF", (584, f"S{number}"), *asked.items())
+            assert shown(dict((await ann.next("j")).fields), 372, 380) == ["AF", reason]
 
 
 async def test_what_happens_while_nobody_is_there_is_told_once_at_the_next_logon(

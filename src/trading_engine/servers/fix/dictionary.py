@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from trading_engine.servers.fix.clock import timestamp_of
+from trading_engine.servers.fix.clock import date_of, timestamp_of
 from trading_engine.servers.fix.tags import FIX42, FIX44, MsgType
 from trading_engine.servers.fix.wire import Message
 
@@ -201,6 +201,7 @@ _FORMS: dict[int, re.Pattern[str]] = {
     **dict.fromkeys((43, 97, 114, 123, 141, 266, 377, 9001), re.compile("[YN]")),
 }
 _TIMES = frozenset({52, 60, 122, 126, 168, 370})
+_DATES = frozenset({432})
 _VALUES: dict[int, frozenset[str]] = {
     21: frozenset("123"),
     40: frozenset("123456789ABCDEFGHIJKLMP"),
@@ -269,7 +270,7 @@ def _check_value(tag: int, value: str) -> None:
     form = _FORMS.get(tag)
     if form is not None and form.fullmatch(value) is None:
         raise Rejected(RejectReason.INCORRECT_DATA_FORMAT, tag)
-    if tag in _TIMES and timestamp_of(value) is None:
+    if (tag in _TIMES and timestamp_of(value) is None) or (tag in _DATES and date_of(value) is None):
         raise Rejected(RejectReason.INCORRECT_DATA_FORMAT, tag)
     allowed = _VALUES.get(tag)
     if allowed is not None and value not in allowed:

@@ -1,12 +1,21 @@
 """Orders as FIX has them, in the terms of the native API. What this venue has no term for is refused, never left out."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from trading_engine.clients.sdk.views import Order, OrderType, Peg, SelfTradePrevention, Side, TimeInForce
-from trading_engine.servers.fix.clock import timestamp_of
-from trading_engine.servers.fix.reports import ORD_TYPES, PEGS, SELF_TRADE_PREVENTION, SIDES, TIMES_IN_FORCE, number
+from trading_engine.servers.fix.clock import date_of, timestamp_of
+from trading_engine.servers.fix.reports import (
+    ORD_TYPES,
+    PEGS,
+    SELF_TRADE_PREVENTION,
+    SIDES,
+    TIMES_IN_FORCE,
+    exec_inst,
+    number,
+)
 from trading_engine.servers.fix.tags import Tag
 
 SIDES_ASKED: dict[str, Side] = {**{code: side for side, code in SIDES.items()}, "5": "sell"}
@@ -21,7 +30,6 @@ NOT_OFFERED = {
     168: "EffectiveTime",
     388: "DiscretionInst",
     389: "DiscretionOffsetValue",
-    432: "ExpireDate",
 }
 
 
@@ -61,9 +69,21 @@ def _prices(asked: Mapping[int, str]) -> dict[str, Any]:
         terms["price"] = plain(asked[Tag.PRICE])
     if Tag.STOP_PX in asked:
         terms["stop_price"] = plain(asked[Tag.STOP_PX])
-    if Tag.EXPIRE_TIME in asked:
-        terms["expire_time"] = timestamp_of(asked[Tag.EXPIRE_TIME])
+    expire_time = _expire_time(asked)
+    if expire_time is not None:
+        terms["expire_time"] = expire_time
     return terms
+
+
+def _expire_time(asked: Mapping[int, str]) -> datetime | None:
+    """A date is the last on which the order can trade, and days are those of UTC."""
+    if Tag.EXPIRE_DATE not in asked:
+        return timestamp_of(asked[Tag.EXPIRE_TIME]) if Tag.EXPIRE_TIME in asked else None
+    if Tag.EXPIRE_TIME in asked:
+        raise Unsupported("ExpireTime(126) and ExpireDate(432) exclude one another")
+    day = date_of(asked[Tag.EXPIRE_DATE])
+    assert day is not None, "checked by the dictionary"
+    return datetime.combine(day, time.max, UTC)
 
 
 def _quantities(asked: Mapping[int, str]) -> dict[str, Any]:
@@ -101,6 +121,7 @@ def check_replace(asked: Mapping[int, str], order: Order) -> None:
         if tag in asked:
             raise Unsupported(f"{name}({tag}) is not offered here")
     shown = order.display_quantity if not order.hidden else Decimal(0)
+    offset = order.trail if order.trail is not None else order.peg_offset or 0
     same = {
         Tag.SYMBOL: asked[Tag.SYMBOL] == order.symbol,
         Tag.SIDE: SIDES_ASKED.get(asked[Tag.SIDE]) == order.side,
@@ -108,6 +129,9 @@ def check_replace(asked: Mapping[int, str], order: Order) -> None:
         Tag.TIME_IN_FORCE: asked.get(Tag.TIME_IN_FORCE, TIMES_IN_FORCE[order.time_in_force])
         == TIMES_IN_FORCE[order.time_in_force],
         Tag.MAX_FLOOR: Tag.MAX_FLOOR not in asked or Decimal(asked[Tag.MAX_FLOOR]) == shown,
+        Tag.EXPIRE_TIME: _expire_time(asked) in (None, order.expire_time),
+        Tag.EXEC_INST: Tag.EXEC_INST not in asked or set(asked[Tag.EXEC_INST].split()) == set(exec_inst(order).split()),
+        Tag.PEG_OFFSET_VALUE: Tag.PEG_OFFSET_VALUE not in asked or Decimal(asked[Tag.PEG_OFFSET_VALUE]) == offset,
         Tag.MIN_QTY: Tag.MIN_QTY not in asked or Decimal(asked[Tag.MIN_QTY]) == (order.minimum_quantity or 0),
     }
     changed = [str(tag) for tag, is_same in same.items() if not is_same]

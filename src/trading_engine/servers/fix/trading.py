@@ -50,7 +50,7 @@ from trading_engine.servers.fix.tags import MsgType, Tag
 from trading_engine.servers.fix.wire import Message
 from trading_engine.venue.shards import shard_of_number
 
-APPLICATION_NOT_AVAILABLE, FIELD_MISSING, NOT_AUTHORIZED = "4", "5", "6"
+OTHER, APPLICATION_NOT_AVAILABLE, FIELD_MISSING, NOT_AUTHORIZED = "0", "4", "5", "6"
 """BusinessRejectReason(380)."""
 OF_SECURITY, OF_ALL = "1", "7"
 """MassCancelRequestType(530), MassStatusReqType(585)."""
@@ -199,6 +199,8 @@ class Trading:
             self.refuse_message(message, APPLICATION_NOT_AVAILABLE, str(error))
         except MissingField as missing:
             self.refuse_message(message, FIELD_MISSING, str(missing))
+        except Unsupported as unsupported:
+            self.refuse_message(message, OTHER, str(unsupported))
         except StoreUnusable:
             raise
         except Exception:
@@ -474,8 +476,12 @@ class Trading:
             self._send_status(order, extra)
 
     async def _tell_mass_status(self, asked: dict[int, str]) -> None:
-        request = (Tag.MASS_STATUS_REQ_ID, asked[Tag.MASS_STATUS_REQ_ID])
-        symbol = asked.get(Tag.SYMBOL) if asked[Tag.MASS_STATUS_REQ_TYPE] == OF_SECURITY else None
+        request, kind = (Tag.MASS_STATUS_REQ_ID, asked[Tag.MASS_STATUS_REQ_ID]), asked[Tag.MASS_STATUS_REQ_TYPE]
+        symbol = asked.get(Tag.SYMBOL) if kind == OF_SECURITY else None
+        if kind not in (OF_SECURITY, OF_ALL) or not self._is_own(asked):
+            raise Unsupported("all orders (7), or those in a Symbol (1), of one's own account can be asked for")
+        if kind == OF_SECURITY and symbol is None:
+            raise MissingField("Symbol(55) is missing")
         try:
             orders = [order async for order in self._client.all_orders("open", symbol=symbol)]
         except NotFound:
