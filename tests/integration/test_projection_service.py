@@ -50,7 +50,7 @@ async def open_projection(config: Config) -> AsyncIterator[TransactionalProjecti
 @asynccontextmanager
 async def projecting(config: Config) -> AsyncIterator[asyncio.Task[None]]:
     stop = asyncio.Event()
-    task = asyncio.create_task(project_until(stop, "test", config, open_projection))
+    task = asyncio.create_task(project_until(stop, "history", config, open_projection))
     try:
         yield task
     finally:
@@ -105,4 +105,4 @@ async def test_projection_of_a_database_that_is_ahead_of_the_stream_ends(config:
     (tmp_path / "kept.db").rename(other.data_path / "transactional.db")
     async with running(other):
         with pytest.raises(ProjectionAhead, match="do not belong together"):
-            await project_until(asyncio.Event(), "test", other, open_projection)
+            await project_until(asyncio.Event(), "history", other, open_projection)

@@ -47,7 +47,10 @@ async def run_projection(name: str, config: Config, open_projection: OpenProject
 
 
 async def project_until(stop: asyncio.Event, name: str, config: Config, open_projection: OpenProjection) -> None:
-    """Project until `stop`; what has been read by then is written. Raises what kept it from starting or going on."""
+    """Project until `stop`; what has been read by then is written. `name` is `analytics` or `history`.
+
+    Raises what kept it from starting or going on.
+    """
     broker = broker_for(config)
     performance = Performance(has_real_stamps=not config.obs.virtual_clock)
     projected = performance.of(Stage(f"sequenced_to_{name}"))
