@@ -4,6 +4,7 @@ Erlang nodes find each other through `epmd`. A node that finds none starts one t
 beforehand.
 """
 
+import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from private_servers.server import POLL_S, PrivateServer, ServerFailed, free_port, kill_group
 
+PROGRAM_VARIABLE = "TEST_RABBITMQ_SERVER"
+"""Environment variable with the `rabbitmq-server` to start instead of the machine's: that of another version."""
 DEBIAN_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 EPMD_TIMEOUT_S = 10.0
 EPMD_NAMES_REQUEST = b"\x00\x01n"
@@ -21,6 +24,9 @@ METHOD_FRAME = b"\x01"
 
 
 def find_server() -> Path | None:
+    named = os.environ.get(PROGRAM_VARIABLE)
+    if named:
+        return Path(named)
     if DEBIAN_SERVER.is_file():
         return DEBIAN_SERVER
     found = shutil.which("rabbitmq-server")

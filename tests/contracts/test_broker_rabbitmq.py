@@ -16,7 +16,7 @@ from yarl import URL
 from contracts.test_broker import first, read, stream_messages, take_all, until
 from support.deadline import deadline_of
 from support.faulty_line import FaultyLine, faulty_line
-from support.rabbitmq import delete_queues, taken_from
+from support.rabbitmq import delete_queues, give_back, taken_from
 from trading_engine.messaging.broker import (
     QUEUE_DEPTH_MAX,
     BrokerError,
@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 DEADLINE_S = 30.0
 SOAK_DEADLINE_S = 3600.0
+COMES_BACK = 25
 SEED = int(os.environ.get("CUT_SEED", "20261130"))
 
 
@@ -141,6 +142,17 @@ class TestCommandQueue:
         dead = await taken_from(server.url, server.prefix + "q.dead")
         assert dead.body == b"bad"
         assert (dead.headers["reason"], dead.headers["queue"]) == ("it is bad", "q")
+
+    async def test_command_and_dead_letter_that_come_back_often_are_kept(self, server: Server) -> None:
+        """From 4.0 on a quorum queue drops, unless told otherwise, what was delivered more than 20 times."""
+        broker = await server.broker()
+        await broker.publisher("q").publish(b"bad")
+        await give_back(server.url, server.prefix + "q", COMES_BACK)
+        delivery = await first(broker.consumer("q"))
+        await delivery.park(0, "it is bad")
+        await delivery.acknowledge()
+        await give_back(server.url, server.prefix + "q.dead", COMES_BACK)
+        assert (await taken_from(server.url, server.prefix + "q.dead")).body == b"bad"
 
     async def test_message_that_is_none_of_ours_is_parked_and_the_next_one_comes(self, server: Server) -> None:
         broker = await server.broker()

@@ -41,3 +41,14 @@ async def taken_from(url: str, name: str) -> AbstractIncomingMessage:
             if message is not None:
                 return message
             await asyncio.sleep(POLL_S)
+
+
+async def give_back(url: str, name: str, times: int) -> None:
+    """Consume the first message of a queue and leave without a word, as a consumer that dies; so often."""
+    async with await aio_pika.connect(url) as connection:
+        for _ in range(times):
+            came = asyncio.Queue[AbstractIncomingMessage]()
+            async with connection.channel() as channel:
+                queue = await channel.get_queue(name, ensure=False)
+                await queue.consume(came.put)
+                await came.get()

@@ -11,8 +11,12 @@
 All names begin with the prefix of the configuration. Properties of a queue cannot be changed once it exists: who wants others deletes it.
 
 It is the same on 3.10 and on 4.x. Of what 4.x took away nothing is used: no mirrored queue, no transient queue that is not exclusive, no
-prefetch of a whole channel. `x-delivery-limit` is given, because from 4.0 on its default is 20, and a command must outlive more crashes of
-its consumer than that; it cannot be -1, which 3.10 refuses.
+prefetch of a whole channel. `x-delivery-limit` is given for both quorum queues, because from 4.0 on its default is 20: a command must
+outlive more crashes of its consumer than that, and a dead letter, for which there is no other queue, would be dropped when somebody looked
+at it for the twenty-first time. It is not -1: on 4.x that is no limit, on 3.10 a message is dropped when it first comes back.
+
+The server takes back what was delivered and not acknowledged for half an hour (`consumer_timeout`), by closing the channel or canceling the
+consumer, who then takes a place anew and has it once more.
 """
 
 from aio_pika.abc import AbstractChannel, AbstractQueue
@@ -22,7 +26,7 @@ from trading_engine.messaging.broker import QUEUE_DEPTH_MAX
 QUEUE_BYTES_MAX = 64 << 20
 DEAD_MAX = 100_000
 DELIVERY_LIMIT = 100_000
-"""So often a message is delivered again before the server itself puts it with the dead ones."""
+"""So often a message is delivered again before the server itself puts it with the dead ones, or drops a dead one."""
 STREAM_SEGMENT_BYTES = 64 << 20
 CALLS_EXCHANGE = "calls"
 
@@ -52,7 +56,12 @@ class Topology:
         await channel.declare_queue(
             self.dead_queue(name),
             durable=True,
-            arguments={"x-queue-type": "quorum", "x-max-length": DEAD_MAX, "x-overflow": "drop-head"},
+            arguments={
+                "x-queue-type": "quorum",
+                "x-max-length": DEAD_MAX,
+                "x-overflow": "drop-head",
+                "x-delivery-limit": DELIVERY_LIMIT,
+            },
         )
         await channel.declare_queue(
             self.queue(name),
