@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import PublishError
+from aio_pika.exceptions import DeliveryError
 from aiormq.abc import DeliveredMessage
 
 from trading_engine.messaging.broker import BrokerError, BrokerUnavailable, RemoteError, RequestHandler, RPCConsumer
@@ -63,7 +63,9 @@ class Caller:
             exchange = await channel.get_exchange(self._session.topology.calls_exchange(), ensure=False)
             try:
                 await exchange.publish(message, name)
-            except PublishError:
+            except (
+                DeliveryError
+            ):  # It came back; or, from 4.3 on, it was refused, because the queue of who answers is just going.
                 raise BrokerUnavailable(f"nobody answers {name}") from None
 
     async def _open(self) -> AbstractChannel:
