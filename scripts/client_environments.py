@@ -2,7 +2,8 @@
 
 These clients pin what they need to exact versions, and two of them call their package by the same name; so each list of
 `requirements/` named in `lock.CLIENTS`, and with `--large` also in `lock.LARGE_CLIENTS`, has an environment of its own in `.clients/`,
-with the interpreter of this one. One that is there and up to date costs nothing, and needs no network.
+with the interpreter of this one, or with another one of the machine where a client is made for that alone. One that is there and up to date
+costs nothing, and needs no network.
 """
 
 import argparse
@@ -14,6 +15,19 @@ from pathlib import Path
 from lock import CLIENTS, LARGE_CLIENTS, ROOT, wheels_only
 
 FOLDER = ROOT / ".clients"
+UV = [sys.executable, "-m", "uv"]
+ONE_PYTHON = {"quickfix": "3.11"}
+"""Environments whose client has a wheel for one Python alone."""
+
+
+def interpreter_for(name: str) -> str | None:
+    """What an environment is made with: this interpreter, or the one of the machine that it needs; None where there is none."""
+    version = ONE_PYTHON.get(name)
+    if version is None or version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return sys.executable
+    command = [*UV, "python", "find", "--system", "--no-python-downloads", version]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 def client_python(name: str) -> Path | None:
@@ -22,17 +36,18 @@ def client_python(name: str) -> Path | None:
     installed, wanted = folder / "installed.txt", ROOT / "requirements" / f"{name}.txt"
     if not installed.is_file() or installed.read_bytes() != wanted.read_bytes():
         return None
+    if name in ONE_PYTHON and not (folder / "lib" / f"python{ONE_PYTHON[name]}").is_dir():
+        return None
     return folder / "bin" / "python"
 
 
-def _make(name: str) -> None:
+def _make(name: str, interpreter: str) -> None:
     folder, wanted = FOLDER / name, ROOT / "requirements" / f"{name}.txt"
     print(f"==> Installing the clients of requirements/{name}.txt, to test with them", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    subprocess.run([*UV, "venv", "--quiet", "--python", interpreter, str(folder)], check=True)
     options = ["--quiet", "--require-hashes", *wheels_only(wanted.name), "--python", str(folder / "bin" / "python")]
-    subprocess.run([*uv, "pip", "install", *options, "-r", str(wanted)], check=True)
+    subprocess.run([*UV, "pip", "install", *options, "-r", str(wanted)], check=True)
     shutil.copyfile(wanted, folder / "installed.txt")
 
 
@@ -42,12 +57,20 @@ def main() -> None:
     for target in [*CLIENTS, *(LARGE_CLIENTS if parser.parse_args().large else ())]:
         name = target.removesuffix(".txt")
         if client_python(name) is None:
-            try:
-                _make(name)
-            except subprocess.CalledProcessError:
-                print(
-                    f"==> They could not be installed: tests with the clients of {target} will not run", file=sys.stderr
-                )
+            _try_to_make(name)
+
+
+def _try_to_make(name: str) -> None:
+    interpreter = interpreter_for(name)
+    problem = f"There is no Python {ONE_PYTHON.get(name)}, the only one that they are made for"
+    if interpreter is not None:
+        try:
+            _make(name, interpreter)
+        except subprocess.CalledProcessError:
+            problem = "They could not be installed"
+        else:
+            return
+    print(f"==> {problem}: tests with the clients of {name}.txt will not run", file=sys.stderr)
 
 
 if __name__ == "__main__":
