@@ -29,6 +29,7 @@ from trading_engine.database.historical.opening import history_folder, open_hist
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.records import Role
 from trading_engine.database.transfer import TransferFailed
+from trading_engine.servers.fix.store import STORE, SessionStore
 from trading_engine.servers.obs.journal import read_journal
 from trading_engine.servers.obs.recovery import Paths
 from trading_engine.shared.config import Config, load_config
@@ -183,6 +184,7 @@ async def archive(tmp_path: Path) -> Path:
     journal = Paths.under(config.data_path).journal
     journal.mkdir()
     (journal / "00000000000000000000.journal").write_bytes(b"not read here")
+    SessionStore(config.data_path / STORE, 10).close()
     await export_venue(config, tmp_path / "archive", print)
     return tmp_path / "archive"
 
@@ -194,6 +196,9 @@ async def test_import_into_what_is_not_empty_is_refused(archive: Path, tmp_path:
         await import_venue(config, archive, print)
     journal = Paths.under(config.data_path).journal
     journal.rename(journal.with_name("elsewhere"))
+    with pytest.raises(TransferFailed, match="there are FIX sessions"):
+        await import_venue(config, archive, print)
+    (config.data_path / STORE).unlink()
     with pytest.raises(TransferFailed, match="clients has rows"):
         await import_venue(config, archive, print)
 

@@ -231,7 +231,8 @@ async def test_gateway_whose_store_fails_ends_rather_than_send_what_it_cannot_re
         assert isinstance(await gateway.outcome(), StoreUnusable)
         await ann.closed()
         assert ann.seen == []
-    gateway.store._connection.close()
+    gateway.store._connection.execute("PRAGMA query_only = OFF")
+    gateway.store.close()
 
 
 async def test_second_gateway_on_the_same_data_is_refused(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from support.tes_venue import DEADLINE_S, PASSWORD, Venue
 from trading_engine.servers.fix.clock import Clock, utc_timestamp
 from trading_engine.servers.fix.dictionary import HEADER
-from trading_engine.servers.fix.server import STORE, FixServer
-from trading_engine.servers.fix.store import SessionStore
+from trading_engine.servers.fix.server import FixServer
+from trading_engine.servers.fix.store import STORE, SessionStore
 from trading_engine.servers.fix.wire import Framer, Message, body_of, decode, frame_of
 from trading_engine.shared.addresses import listening_socket
 from trading_engine.shared.config import Config, FixConfig
@@ -106,6 +106,10 @@ class FixClient:
         self._framer = Framer(1 << 20)
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
+
+    def use_port(self, port: int) -> None:
+        """Where the gateway is from now on."""
+        self._port = port
 
     async def connect(self) -> None:
         self._framer = Framer(1 << 20)

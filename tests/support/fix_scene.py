@@ -16,6 +16,7 @@
 Whatever is sent, taken or closed without a line that expects it is wrong.
 """
 
+import os
 import re
 from collections import deque
 from pathlib import Path
@@ -75,9 +76,10 @@ class Stage:
         self._framer = Framer(4096)
 
     def kill(self) -> None:
-        """What was not committed is gone with the connection to the store."""
+        """What was not committed is gone with the connection to the store, and so is the lock."""
         store, self.store = self.store, None  # type: ignore[assignment]
         store._connection.close()
+        os.close(store._lock)
         self.store = SessionStore(self._path, messages_kept=1000)
 
     def send(self, data: bytes) -> None:

@@ -62,6 +62,14 @@ class VenueProcesses:
         where += ["--port", str(self.port)]
         self._processes[name] = self._launch([*where, *arguments], self.folder / f"{name}.log")
 
+    def run(self, *arguments: str) -> str:
+        """A command that ends by itself, such as `run("databases", "check")`; what it printed. It may not fail."""
+        command = [sys.executable, "-m", "trading_engine", "--config", str(self.config_path)]
+        command += ["--data-dir", str(self.data_dir), *arguments]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{arguments} ended with status {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
     def start_servers(self) -> None:
         self.start("obs", "-s", "OBS")
         self.start("tes", "-s", "TES")

@@ -20,6 +20,7 @@ from trading_engine.servers.fix.store import (
     SessionStore,
     StoredMessage,
     Told,
+    copy_store,
 )
 from trading_engine.venue.reasons import Reason
 
@@ -188,3 +189,19 @@ def test_store_of_the_release_before_keeps_the_names_of_orders(tmp_path: Path) -
         store = SessionStore(path, 10)
         assert [store.order_named("1", "b"), store.name_at("7"), store.name_at("7", 5)] == ["7", "c", "c"]
         store.close()
+
+
+def test_store_that_is_written_is_copied_as_the_last_commit_left_it(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path / "s.sqlite", 10)
+    record = store.session("one")
+    record.next_out = 7
+    store.update(record)
+    store.keep(record.session_id, StoredMessage(6, "8", "", b"x"))
+    store.commit()
+    store.keep(record.session_id, StoredMessage(7, "8", "", b"not yet safe"))
+    copy_store(tmp_path / "s.sqlite", tmp_path / "copy" / "s.sqlite")
+    store.close()
+    copy = SessionStore(tmp_path / "copy" / "s.sqlite", 10)
+    assert copy.session("one") == record
+    assert copy.kept(record.session_id, 1, 9, 9) == [StoredMessage(6, "8", "", b"x")]
+    copy.close()

@@ -3,7 +3,8 @@ there names. It is how one moves from the embedded default to servers, and how o
 
 What is taken one after the other from a running venue has to fit together, so the order is:
 
-1. Derived tables, each database at one moment. They are at some event, and the journal that is copied later goes beyond it.
+1. Derived tables, each database at one moment, and the numbers and messages of the FIX sessions. They are at some event, and the journal
+   that is copied later goes beyond it.
 2. Snapshots, then the event log, then the journal: each goes beyond the one before, as recovery requires. What is copied of a file that
    is being written ends in the middle of a record, or of a group; recovery cuts that, as after a crash.
 3. The tables that exist nowhere else: every user whose account is in the journal is in them. One without an account gets one at the start.
@@ -29,6 +30,8 @@ import msgspec
 from trading_engine import __version__
 from trading_engine.database.errors import DatabaseError
 from trading_engine.database.transfer import STORES, STORES_OF_EACH_SHARD, Contents, Store, TransferFailed
+from trading_engine.servers.fix.store import STORE as FIX_STORE
+from trading_engine.servers.fix.store import StoreUnusable, copy_store
 from trading_engine.servers.obs.errors import CannotStart
 from trading_engine.servers.obs.lock import DirectoryLock
 from trading_engine.servers.obs.recovery import Paths
@@ -97,18 +100,21 @@ def run_import(config: Config, folder: Path) -> int:
 def _run(work: Coroutine[None, None, Manifest]) -> int:
     try:
         asyncio.run(work)
-    except (DatabaseError, OSError) as error:
+    except (DatabaseError, StoreUnusable, OSError) as error:
         raise ConfigError(str(error)) from error
     return 0
 
 
 async def export_venue(config: Config, folder: Path, say: Say) -> Manifest:
-    """Write the folder, which is there in the end or not at all. Raises `DatabaseError`, `OSError`."""
+    """Write the folder, which is there in the end or not at all. Raises `DatabaseError`, `StoreUnusable`, `OSError`."""
     draft = new_draft(folder)
     databases, files = {}, {}
     with standing_still(config):
         for name, store, its_config in parts_of(config):
             databases[name] = await store.export(its_config, draft / name, derived=True)
+        if (config.data_path / FIX_STORE).exists():
+            copy_store(config.data_path / FIX_STORE, draft / DATA / FIX_STORE)
+            files[FIX_STORE] = file_content(draft / DATA / FIX_STORE)
         for shard in config.shards:
             for path in log_files(config.data_path, prefix_of(shard)):
                 files[path] = copy_file(config.data_path / path, draft / DATA / path)
@@ -174,6 +180,8 @@ def require_files(manifest: Manifest, folder: Path, config: Config) -> None:
         data = config.of_shard(shard).obs_path
         if (data / JOURNAL).exists():
             raise TransferFailed(f"there is a journal in {data}: import into an empty data directory")
+    if (config.data_path / FIX_STORE).exists():
+        raise TransferFailed(f"there are FIX sessions in {config.data_path}: import into an empty data directory")
     for path, content in manifest.files.items():
         if file_content(folder / DATA / path) != content:
             raise TransferFailed(f"{folder / DATA / path} is not as it was exported")

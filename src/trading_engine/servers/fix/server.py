@@ -22,7 +22,7 @@ from trading_engine.servers.fix.clock import Clock
 from trading_engine.servers.fix.connection import Connection
 from trading_engine.servers.fix.market_data import MarketFeed, MarketRequests
 from trading_engine.servers.fix.session import Logon, Phase, Session
-from trading_engine.servers.fix.store import SessionStore, StoreUnusable
+from trading_engine.servers.fix.store import STORE, SessionStore, StoreUnusable
 from trading_engine.servers.fix.trading import Trading
 from trading_engine.servers.fix.wire import Message
 from trading_engine.servers.tes.tls import scheme_of, tls_context
@@ -43,7 +43,6 @@ STOP_S = 3.0
 TLS_HANDSHAKE_S = 10.0
 FILES_PER_SESSION = 4
 """Its own connection, its WebSocket, and what it asks over HTTP."""
-STORE = "fix/sessions.sqlite"
 
 log = logging.getLogger(__name__)
 

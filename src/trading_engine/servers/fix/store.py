@@ -12,14 +12,22 @@ about. So whoever tells of the event, the session that asked, a drop copy or the
 what an order was called at any event is known.
 
 Of each session the last `messages_kept` messages are kept; for older ones a gap fill stands.
+
+That there is one writer is held by a lock of our own: SQLite's exclusive mode would keep out readers too, and an export copies the file
+while the gateway writes it (`copy_store`).
 """
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
+STORE = "fix/sessions.sqlite"
+"""In the data directory."""
 SCHEMA_VERSION = 2
 PRUNE_EVERY = 1_000
 """So many messages of a session may be kept beyond the number that is to be."""
@@ -114,14 +122,15 @@ class SessionStore:
         self._changed: dict[int, SessionRecord] = {}
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _locked(path.with_suffix(".lock"))
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._create()
+        except BlockingIOError as error:
+            raise StoreUnusable(f"{path}: in use by another FIX gateway") from error
         except (sqlite3.Error, OSError) as error:
-            is_busy = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY
-            raise StoreUnusable(f"{path}: {'in use by another FIX gateway' if is_busy else error}") from error
+            raise StoreUnusable(f"{path}: {error}") from error
         path.chmod(0o600)
 
     def _create(self) -> None:
@@ -134,6 +143,7 @@ class SessionStore:
     def close(self) -> None:
         self.commit()
         self._connection.close()
+        os.close(self._lock)
 
     def commit(self) -> None:
         """Make all that was written since the last time safe. Raises `StoreUnusable`."""
@@ -271,3 +281,25 @@ class SessionStore:
             (order_id, event_sequence, REPLACE),
         ).fetchone()
         return row[0] if row else None
+
+
+def copy_store(source: Path, target: Path) -> None:
+    """As it is at one moment, also while a gateway writes it; the copy is safe on the disk then. Raises `StoreUnusable`."""
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target.touch(mode=0o600)
+        with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+            original.backup(copy)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnusable(f"{source} cannot be copied: {error}") from error
+
+
+def _locked(path: Path) -> int:
+    """A descriptor, which has the lock of this file until it is closed. Raises `BlockingIOError` when another has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
