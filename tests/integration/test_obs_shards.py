@@ -120,6 +120,20 @@ async def test_transfer_waits_for_a_shard_that_is_down_also_over_a_restart(confi
             assert balances(await events_until(there, e.TransferReceived)) == {1: 300}
 
 
+async def test_transfer_that_was_tried_in_vain_is_carried_when_the_other_shard_is_back(
+    configs: tuple[Config, Config],
+) -> None:
+    """Also when no other transfer is begun: what was connected finds out as it sends."""
+    async with running(configs[0]), trading(configs[0]) as here:
+        async with running(configs[1]), trading(configs[1]) as there:
+            await there.send(opening(1, 0))
+            await here.send(opening(1), BeginTransfer(1, "rent", "USD", 300, 1))
+            await events_until(here, e.TransferCompleted)
+        await here.send(BeginTransfer(1, "more rent", "USD", 200, 1))
+        async with running(configs[1]):
+            assert balances(await events_until(here, e.TransferCompleted, 2)) == {1: CASH - 500}
+
+
 class Client:
     """Begins transfers from one shard to the other, each again until it is acknowledged."""
 

@@ -79,7 +79,7 @@ class Lane:
 
     async def run(self) -> None:
         while True:
-            await self.has_work.wait()
+            await self._until_there_is_work()
             broker = self._broker_to(self._to_shard)
             try:
                 await self._carry_by(broker)
@@ -104,11 +104,8 @@ class Lane:
         producer, number = f"transfers-{self._from_shard}-{secrets.token_hex(8)}", 0
         async with aclosing(cast(Stream, events)) as stream:
             while True:
-                self.has_work.clear()
+                await self._until_there_is_work()
                 waiting = self._waiting()[:SENT_AT_ONCE_MAX]
-                if not waiting:
-                    await self.has_work.wait()
-                    continue
                 commands = [
                     SubmittedCommand(producer, number + index, self._receive_command(transfer, waiting[0].number - 1))
                     for index, transfer in enumerate(waiting, 1)
@@ -118,6 +115,12 @@ class Lane:
                 number += len(commands)
                 await self._complete(waiting, outcomes)
                 self._wait_s = RETRY_S_MIN
+
+    async def _until_there_is_work(self) -> None:
+        """Whatever is in transit is work, also when nobody tells of it any more because it has been tried in vain."""
+        while not self._waiting():
+            self.has_work.clear()
+            await self.has_work.wait()
 
     def _waiting(self) -> list[Transfer]:
         """In the order of their numbers."""
