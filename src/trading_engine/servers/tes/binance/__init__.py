@@ -8,4 +8,5 @@ Made for what its clients send (ccxt, python-binance, binance-connector): `docs/
     user_data.py    an account's stream          errors.py     refusals as its codes
     account.py      an account's own orders      limits.py     what was used, for its headers
     order_lists.py  OCO, OTO and OTOCO           symbols.py    instruments, and their rules as filters
+    market.py       public market data           times.py      milliseconds or microseconds
 """

@@ -30,12 +30,12 @@ from trading_engine.servers.tes.binance.requests import (
     time_window,
 )
 from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
+from trading_engine.servers.tes.binance.times import timestamp
 from trading_engine.servers.tes.binance.views import (
     account_commissions,
     balances,
     canceled_order,
     commission_rates,
-    milliseconds,
     own_trade,
     placed_order,
     queried_order,
@@ -164,7 +164,7 @@ class AccountRequests:
             self._order_entry.replace(principal, str(order.order_id), ReplaceRequest(quantity=quantity)), -2038
         )
         return {
-            "transactTime": milliseconds(replaced.updated_ns),
+            "transactTime": timestamp(replaced.updated_ns),
             "executionId": replaced.event_sequence,
             "amendedOrder": queried_order(replaced, *self._units(replaced)),
         }

@@ -25,9 +25,9 @@ from trading_engine.servers.tes.binance.requests import (
     time_window,
 )
 from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
+from trading_engine.servers.tes.binance.times import timestamp
 from trading_engine.servers.tes.binance.views import (
     aggregate_trade,
-    milliseconds,
     public_trade,
     quote_amount,
 )
@@ -132,7 +132,7 @@ class MarketQueries:
         value, lots = sum(candle.value for candle in candles), sum(candle.volume_lots for candle in candles)
         instrument = market.instrument
         price = average_price(value, lots, instrument.tick_size) or ticks_to_price(market.price_ticks or 0, instrument)
-        return {"mins": 5, "price": price, "closeTime": milliseconds(market.last_trade_ns)}
+        return {"mins": 5, "price": price, "closeTime": timestamp(market.last_trade_ns)}
 
     # Tickers: of one symbol, of several, or of all
 
@@ -196,10 +196,10 @@ def depth_view(market: Market, depth: int) -> dict[str, Any]:
 def kline(candle: Candle, interval_ns: int, market: Market, decimals: int) -> list[Any]:
     instrument = market.instrument
     return [
-        milliseconds(candle.open_ns),
+        timestamp(candle.open_ns),
         *(ticks_to_price(price, instrument) for price in candle_prices(candle)),
         lots_to_quantity(candle.volume_lots, instrument),
-        milliseconds(candle.open_ns + interval_ns) - 1,
+        timestamp(candle.open_ns + interval_ns) - 1,
         quote_amount(candle.value, instrument, decimals),
         candle.trade_count,
         lots_to_quantity(candle.bought_lots, instrument),
@@ -255,8 +255,8 @@ def window_ticker(market: Market, window: DayStatistics, opened_ns: int, decimal
         **{name: ticks_to_price(price, instrument) for name, price in prices.items()},
         "volume": lots_to_quantity(window.volume, instrument),
         "quoteVolume": quote_amount(window.value, instrument, decimals),
-        "openTime": milliseconds(opened_ns),
-        "closeTime": milliseconds(now_ns),
+        "openTime": timestamp(opened_ns),
+        "closeTime": timestamp(now_ns),
         "firstId": -1,
         "lastId": market.last_trade_id or -1,
         "count": window.count,

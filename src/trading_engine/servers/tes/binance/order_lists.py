@@ -31,7 +31,8 @@ from trading_engine.servers.tes.binance.requests import (
     response_kind,
 )
 from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
-from trading_engine.servers.tes.binance.views import canceled_order, client_order_id_of, milliseconds, placed_order
+from trading_engine.servers.tes.binance.times import timestamp
+from trading_engine.servers.tes.binance.views import canceled_order, client_order_id_of, placed_order
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.requests import CLIENT_ORDER_ID, ContingencyName, OrderGroupRequest
 from trading_engine.servers.tes.services.credentials import Principal
@@ -282,7 +283,7 @@ def list_fields(orders: Sequence[OrderState], instrument: Instrument) -> dict[st
         "listStatusType": "EXEC_STARTED" if is_live else "ALL_DONE",
         "listOrderStatus": "EXECUTING" if is_live else "ALL_DONE",
         "listClientOrderId": client_order_id_of(first),
-        "transactionTime": milliseconds(max(order.updated_ns for order in orders)),
+        "transactionTime": timestamp(max(order.updated_ns for order in orders)),
         "symbol": symbol,
         "orders": [
             {"symbol": symbol, "orderId": order.order_id, "clientOrderId": client_order_id_of(order)}

@@ -18,7 +18,8 @@ from trading_engine.servers.tes.binance.errors import (
     missing,
 )
 from trading_engine.servers.tes.binance.symbols import TRAILING_DELTA_MAX, TRAILING_DELTA_MIN
-from trading_engine.servers.tes.binance.views import BASIS_POINTS, NANOSECONDS_PER_MS, PREVENTION_MODES
+from trading_engine.servers.tes.binance.times import unit_of_number
+from trading_engine.servers.tes.binance.views import BASIS_POINTS, PREVENTION_MODES
 from trading_engine.servers.tes.models.requests import (
     CLIENT_ORDER_ID,
     INT64_MAX,
@@ -98,9 +99,9 @@ def limit_of(parameters: Parameters, default: int, most: int) -> int:
 
 def time_window(parameters: Parameters) -> tuple[int | None, int | None]:
     """`startTime` and `endTime`, as nanoseconds from which on and before which."""
-    start_ms, end_ms = integer(parameters, "startTime"), integer(parameters, "endTime")
-    since_ns = None if start_ms is None else start_ms * NANOSECONDS_PER_MS
-    return since_ns, None if end_ms is None else (end_ms + 1) * NANOSECONDS_PER_MS
+    start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
+    since_ns = None if start is None else start * unit_of_number(start)
+    return since_ns, None if end is None else (end + 1) * unit_of_number(end)
 
 
 def created_within(parameters: Parameters, first_id: int | None) -> tuple[OrderSelection, int | None]:

@@ -23,8 +23,9 @@ from trading_engine.servers.tes.binance.limits import UsedLimits
 from trading_engine.servers.tes.binance.market import MarketQueries, book_ticker, price_ticker
 from trading_engine.servers.tes.binance.order_lists import OrderLists
 from trading_engine.servers.tes.binance.requests import Parameters
-from trading_engine.servers.tes.binance.signing import Asked, Signatures, key_of, read_parameters, signed_bytes
+from trading_engine.servers.tes.binance.signing import KEY_HEADER, Asked, Signatures, read_parameters, signed_bytes
 from trading_engine.servers.tes.binance.symbols import Symbols, exchange_information, symbol_of
+from trading_engine.servers.tes.binance.times import timestamp, told_in, unit_of
 from trading_engine.servers.tes.binance.user_data import ListenKeys
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.allowances import Allowances
@@ -34,7 +35,7 @@ from trading_engine.servers.tes.services.readings import database_unavailable
 
 PREFIX, WALLET_PREFIX = "/api/v3/", "/sapi/v1/"
 JSON: Header = (b"content-type", b"application/json;charset=UTF-8")
-NANOSECONDS_PER_MS = 1_000_000
+TIME_UNIT_HEADER = b"x-mbx-time-unit"
 
 encode = msgspec.json.Encoder().encode
 
@@ -93,7 +94,7 @@ class BinanceRest:
         public: dict[str, tuple[int, Callable[[Parameters], Any]]] = {
             "ping": (1, lambda _: {}),
             f"{WALLET_PREFIX}system/status": (1, lambda _: {"status": 0, "msg": "normal"}),
-            "time": (1, lambda _: {"serverTime": self._now_ms()}),
+            "time": (1, lambda _: {"serverTime": timestamp(self._services.now_ns())}),
             "exchangeInfo": (20, self._exchange_information),
             "depth": (5, market.depth),
             "trades": (25, market.trades),
@@ -152,21 +153,20 @@ class BinanceRest:
         """`path` is what follows `/api/v3/`, or all of it."""
         return self._routes.get((method, path))
 
-    def _now_ms(self) -> int:
-        return self._services.now_ns() // NANOSECONDS_PER_MS
-
     def _exchange_information(self, parameters: Parameters) -> dict[str, Any]:
         wanted = self._services.market.tickers(parameters, symbol_name)
         names = [wanted] if isinstance(wanted, str) else wanted
         markets = [self._services.symbols.market(name) for name in names]
-        return exchange_information(markets, self._services.decimals_of, self._now_ms(), self._services.used.rules())
+        time = timestamp(self._services.now_ns())
+        return exchange_information(markets, self._services.decimals_of, time, self._services.used.rules())
 
     # A request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:
         """`headers` go out with every answer."""
         try:
-            status, content = 200, encode(await self._answer(scope, receive, headers))
+            with told_in(unit_of(header_of(scope, TIME_UNIT_HEADER))):
+                status, content = 200, encode(await self._answer(scope, receive, headers))
         except BinanceError as error:
             status, content = error.status, error.to_json()
             if error.retry_after_s:
@@ -193,7 +193,7 @@ class BinanceRest:
     async def _argument(self, route: Route, scope: Scope, body: bytes, headers: list[Header]) -> Parameters | Sender:
         query: bytes = scope["query_string"]
         parameters = read_parameters(query, body)
-        asked = Asked(key_of(scope["headers"]), parameters, signed_bytes(query, body), client_address(scope))
+        asked = Asked(header_of(scope, KEY_HEADER), parameters, signed_bytes(query, body), client_address(scope))
         return await self.argument(route, asked, headers)
 
     async def argument(self, route: Route, asked: Asked, headers: list[Header]) -> Parameters | Sender:
@@ -220,6 +220,10 @@ class BinanceRest:
         except BinanceError:
             self._services.allowances.take_request(None, asked.address)
             raise
+
+
+def header_of(scope: Scope, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for header, value in scope["headers"] if header == name), None)
 
 
 def symbol_name(market: Any) -> Any:

@@ -8,7 +8,7 @@ The signature covers the query string followed by the body, byte for byte and wi
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -21,6 +21,7 @@ from trading_engine.servers.tes.binance.errors import (
     illegal,
     missing,
 )
+from trading_engine.servers.tes.binance.times import MILLISECOND_NS, unit_of_number
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
@@ -30,7 +31,6 @@ RECV_WINDOW_MS = 5_000
 RECV_WINDOW_MS_MAX = 60_000
 AHEAD_MS_MAX = 1_000
 """A request may come from a clock that is less than this ahead of ours."""
-NANOSECONDS_PER_MS = 1_000_000
 
 Parameters = Mapping[str, str]
 
@@ -66,10 +66,6 @@ def signature_of(secret: str, payload: bytes) -> str:
     return hmac.new(secret.encode(), payload, hashlib.sha256).hexdigest()
 
 
-def key_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    return next((value.decode("latin-1") for name, value in headers if name == KEY_HEADER), None)
-
-
 class Asked(NamedTuple):
     """A request, as far as it says whose it is."""
 
@@ -98,14 +94,14 @@ class Signatures:
     async def check(self, asked: Asked, now_ns: int) -> Principal:
         """Who signed this. Raises `BinanceError`."""
         if asked.is_logged_on:
-            check_time(asked.parameters, now_ns // NANOSECONDS_PER_MS)
+            check_time(asked.parameters, now_ns // MILLISECOND_NS)
             return await self.by_key(asked)
         signature = asked.parameters.get("signature")
         if not asked.key_id:
             raise BinanceError(BAD_KEY_FORMAT, "API-key format invalid.", 401)
         if not signature:
             raise missing("signature")
-        check_time(asked.parameters, now_ns // NANOSECONDS_PER_MS)
+        check_time(asked.parameters, now_ns // MILLISECOND_NS)
         try:
             is_right = await self._authentication.is_signature(asked.key_id, asked.payload, signature)
         except ApiError:
@@ -129,9 +125,7 @@ def check_time(parameters: Parameters, now_ms: int) -> None:
     window_ms = float(window) if window.replace(".", "", 1).isdecimal() else -1.0
     if not 0 <= window_ms <= RECV_WINDOW_MS_MAX:
         raise BinanceError(-1131, f"recvWindow must be less than {RECV_WINDOW_MS_MAX}.")
-    sent_ms = int(timestamp)
-    if sent_ms > 10**14:  # in microseconds, as newer clients may send it
-        sent_ms //= 1000
+    sent_ms = int(timestamp) * unit_of_number(int(timestamp)) // MILLISECOND_NS
     if sent_ms >= now_ms + AHEAD_MS_MAX:
         raise BinanceError(
             INVALID_TIMESTAMP, f"Timestamp for this request was {AHEAD_MS_MAX}ms ahead of the server's time."

@@ -8,13 +8,13 @@ from urllib.parse import parse_qs
 import msgspec
 
 from trading_engine.database.errors import DatabaseError
-from trading_engine.servers.tes.asgi import Scope, client_address
+from trading_engine.servers.tes.asgi import Receive, Scope, Send, client_address
 from trading_engine.servers.tes.binance.errors import NO_HMAC, TOO_MANY_SUBSCRIPTIONS, BinanceError, translated
 from trading_engine.servers.tes.binance.rest import BinanceRest, BinanceServices
 from trading_engine.servers.tes.binance.signing import Asked, rejected_key, sorted_bytes
 from trading_engine.servers.tes.binance.streams import BadStream, Form, MarketStreams
+from trading_engine.servers.tes.binance.times import timestamp, told_in, unit_of
 from trading_engine.servers.tes.binance.user_data import Following, UserDataStreams
-from trading_engine.servers.tes.binance.views import milliseconds
 from trading_engine.servers.tes.connections import DirectWebSocket, connection_of, text_frame
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.views import encode
@@ -23,7 +23,7 @@ from trading_engine.servers.tes.services.key_signatures import is_hmac
 from trading_engine.servers.tes.services.order_entry import require_portfolio
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import database_unavailable
-from trading_engine.servers.tes.socket_sessions import Garbage, SocketEndpoint, SocketSession, slow_down
+from trading_engine.servers.tes.socket_sessions import CLOSE_POLICY, Garbage, SocketEndpoint, SocketSession, slow_down
 
 STREAM_PATH, RAW_PATH, API_PATH = "/stream", "/ws", "/ws-api/v3"
 STREAMS_MAX = 1024
@@ -97,10 +97,12 @@ decode_request = msgspec.json.Decoder(Request)
 class Session(SocketSession):
     """What both kinds of connections have in common."""
 
-    def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str) -> None:
+    def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str, unit_ns: int) -> None:
         super().__init__(connection, services.outbox_bytes_max)
         self.services = services
         self.address = address
+        self.unit_ns = unit_ns
+        """In which times are told."""
 
     def answer(self, message: object) -> None:
         self.send(text_frame(encode(message)))
@@ -123,9 +125,15 @@ class StreamSession(Session):
     """What is subscribed is told, as it is or within the stream's name."""
 
     def __init__(
-        self, services: SocketServices, connection: DirectWebSocket, address: str, form: Form, wanted: Sequence[str]
+        self,
+        services: SocketServices,
+        connection: DirectWebSocket,
+        address: str,
+        unit_ns: int,
+        form: Form,
+        wanted: Sequence[str],
     ) -> None:
-        super().__init__(services, connection, address)
+        super().__init__(services, connection, address, unit_ns)
         self._form = form
         self._wanted = wanted
         self._followed: dict[str, Principal | None] = {}
@@ -147,9 +155,9 @@ class StreamSession(Session):
         keys = self.services.rest_services.listen_keys
         opener = keys.opener_of(name)
         if opener is None:
-            self.services.streams.follow(name, self, self._form)
+            self.services.streams.follow(name, self, self._form, self.unit_ns)
         else:
-            following = Following(self._wrap(name), lambda: keys.opener_of(name) is not None)
+            following = Following(self._wrap(name), lambda: keys.opener_of(name) is not None, self.unit_ns)
             self.services.user_data.follow(opener.account_id, self, name, following)
         self._followed[name] = opener
 
@@ -163,7 +171,7 @@ class StreamSession(Session):
             return
         opener = self._followed.pop(name)
         if opener is None:
-            self.services.streams.leave(name, self, self._form)
+            self.services.streams.leave(name, self, self._form, self.unit_ns)
         else:
             self.services.user_data.leave(opener.account_id, self, name)
 
@@ -221,8 +229,8 @@ class Subscription(NamedTuple):
 class ApiSession(Session):
     """Requests of the REST API, and an account's stream. After a logon, requests need neither key nor signature."""
 
-    def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str) -> None:
-        super().__init__(services, connection, address)
+    def __init__(self, services: SocketServices, connection: DirectWebSocket, address: str, unit_ns: int) -> None:
+        super().__init__(services, connection, address, unit_ns)
         self._connected_ns = services.rest_services.now_ns()
         self._logon: Logon | None = None
         self._subscriptions: dict[int, Subscription] = {}
@@ -239,7 +247,8 @@ class ApiSession(Session):
 
     async def handle(self, request: Request) -> None:
         try:
-            status, content = 200, {"result": await self._result(request)}
+            with told_in(self.unit_ns):
+                status, content = 200, {"result": await self._result(request)}
         except (BinanceError, ApiError, DatabaseError) as failure:
             error = binance_error(failure)
             status, content = error.status, {"error": error.body}
@@ -294,10 +303,10 @@ class ApiSession(Session):
         logon = self._logon
         return {
             "apiKey": logon and logon.key_id,
-            "authorizedSince": logon and milliseconds(logon.since_ns),
-            "connectedSince": milliseconds(self._connected_ns),
+            "authorizedSince": logon and timestamp(logon.since_ns),
+            "connectedSince": timestamp(self._connected_ns),
             "returnRateLimits": True,
-            "serverTime": milliseconds(self.services.rest_services.now_ns()),
+            "serverTime": timestamp(self.services.rest_services.now_ns()),
             "userDataStream": any(subscription.is_of_logon for subscription in self._subscriptions.values()),
         }
 
@@ -324,7 +333,7 @@ class ApiSession(Session):
             principal.account_id,
             self,
             str(number),
-            Following(lambda message: {"subscriptionId": number, "event": message}),
+            Following(lambda message: {"subscriptionId": number, "event": message}, unit_ns=self.unit_ns),
         )
         return {"subscriptionId": number}
 
@@ -375,20 +384,41 @@ class BinanceSockets(SocketEndpoint):
         self._services.rest_services.listen_keys.end(has_ended)
         super().end_access(has_ended)
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            unit_of_connection(scope)
+        except BinanceError as error:
+            await receive()
+            await send({"type": "websocket.close", "code": CLOSE_POLICY, "reason": error.message})
+        else:
+            await super().__call__(scope, receive, send)
+
     @staticmethod
     def handles(path: str) -> bool:
         return path in (STREAM_PATH, RAW_PATH, API_PATH) or path.startswith(RAW_PATH + "/")
 
     def _session(self, scope: Scope) -> Session:
-        connection, address = connection_of(scope), client_address(scope)
+        connection, address, unit_ns = connection_of(scope), client_address(scope), unit_of_connection(scope)
         if scope["path"] == API_PATH:
-            return ApiSession(self._services, connection, address)
+            return ApiSession(self._services, connection, address, unit_ns)
         form: Form = "combined" if scope["path"] == STREAM_PATH else "raw"
-        return StreamSession(self._services, connection, address, form, streams_of(scope))
+        return StreamSession(self._services, connection, address, unit_ns, form, streams_of(scope))
+
+
+def unit_of_connection(scope: Scope) -> int:
+    """Raises `BinanceError`."""
+    return unit_of(query_of(scope).get("timeUnit", [None])[0])
+
+
+def query_of(scope: Scope) -> dict[str, list[Any]]:
+    return parse_qs(scope["query_string"].decode("latin-1"))
 
 
 def streams_of(scope: Scope) -> list[str]:
     """Those that the address names. A number is no stream: ccxt tells its connections apart by one."""
-    query = parse_qs(scope["query_string"].decode("latin-1"))
-    listed = scope["path"].removeprefix(RAW_PATH) if scope["path"] != STREAM_PATH else query.get("streams", [""])[0]
+    listed = (
+        scope["path"].removeprefix(RAW_PATH)
+        if scope["path"] != STREAM_PATH
+        else query_of(scope).get("streams", [""])[0]
+    )
     return [name for name in listed.split("/") if name and not name.isdecimal()]

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from trading_engine.servers.tes.binance.market import DAY_NS, INTERVALS_NS, MINUTE_NS, book_ticker, day_ticker, levels
 from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
-from trading_engine.servers.tes.binance.views import NANOSECONDS_PER_MS, milliseconds, quote_amount
+from trading_engine.servers.tes.binance.times import timestamp, told_in
+from trading_engine.servers.tes.binance.views import quote_amount
 from trading_engine.servers.tes.connections import text_frame
 from trading_engine.servers.tes.models.views import encode
 from trading_engine.servers.tes.services.market_data import Market, MarketChange, MinuteBar, Subscriber
@@ -74,8 +75,8 @@ def kline_view(candle: Candle, interval: str, market: Market, decimals: int, is_
         "l": min(bar.low for bar in bars),
     }
     return {
-        "t": milliseconds(candle.open_ns),
-        "T": milliseconds(candle.open_ns + INTERVALS_NS[interval]) - 1,
+        "t": timestamp(candle.open_ns),
+        "T": timestamp(candle.open_ns + INTERVALS_NS[interval]) - 1,
         "s": symbol_of(instrument),
         "i": interval,
         "f": -1,
@@ -94,7 +95,7 @@ def kline_view(candle: Candle, interval: str, market: Market, decimals: int, is_
 # Messages: of what happened in a market within an interval
 
 
-def depth_update(change: MarketChange, time_ms: int) -> list[dict[str, Any]]:
+def depth_update(change: MarketChange, now_ns: int) -> list[dict[str, Any]]:
     market = change.market
     sides: dict[int, list[list[str]]] = {Side.BUY: [], Side.SELL: []}
     for side, price in sorted(change.levels):
@@ -104,7 +105,7 @@ def depth_update(change: MarketChange, time_ms: int) -> list[dict[str, Any]]:
     return [
         {
             "e": "depthUpdate",
-            "E": time_ms,
+            "E": timestamp(now_ns),
             "s": symbol_of(market.instrument),
             "U": change.previous_sequence + 1,
             "u": market.sequence,
@@ -114,17 +115,17 @@ def depth_update(change: MarketChange, time_ms: int) -> list[dict[str, Any]]:
     ]
 
 
-def trade_messages(change: MarketChange, time_ms: int) -> list[dict[str, Any]]:
+def trade_messages(change: MarketChange, now_ns: int) -> list[dict[str, Any]]:
     instrument = change.market.instrument
     return [
         {
             "e": "trade",
-            "E": time_ms,
+            "E": timestamp(now_ns),
             "s": symbol_of(instrument),
             "t": event.trade_id,
             "p": ticks_to_price(event.price_ticks, instrument),
             "q": lots_to_quantity(event.quantity_lots, instrument),
-            "T": milliseconds(time_ns),
+            "T": timestamp(time_ns),
             "m": event.aggressor_side is Side.SELL,
             "M": True,
         }
@@ -132,10 +133,10 @@ def trade_messages(change: MarketChange, time_ms: int) -> list[dict[str, Any]]:
     ]
 
 
-def aggregate_trade_messages(change: MarketChange, time_ms: int) -> list[dict[str, Any]]:
+def aggregate_trade_messages(change: MarketChange, now_ns: int) -> list[dict[str, Any]]:
     return [
         {**message, "e": "aggTrade", "a": message["t"], "f": message["t"], "l": message.pop("t")}
-        for message in trade_messages(change, time_ms)
+        for message in trade_messages(change, now_ns)
     ]
 
 
@@ -187,7 +188,15 @@ ARRAYS = {"!ticker@arr": "ticker", "!miniTicker@arr": "miniTicker"}
 def ticker_message(market: Market, decimals: int, now_ns: int, kind: str) -> dict[str, Any]:
     event, fields = TICKERS[kind]
     ticker = day_ticker(market, decimals, now_ns)
-    return {"e": event, "E": milliseconds(now_ns), **{short: ticker[TICKER_FIELDS[short]] for short in fields}}
+    return {"e": event, "E": timestamp(now_ns), **{short: ticker[TICKER_FIELDS[short]] for short in fields}}
+
+
+class Told(NamedTuple):
+    """Messages that are made once for all who follow them."""
+
+    kind: str
+    unit_ns: int
+    """In which times are told."""
 
 
 class Following(NamedTuple):
@@ -205,24 +214,24 @@ class MarketStreams:
         self._symbols = symbols
         self._decimals_of = decimals_of
         self._now_ns = now_ns
-        self._followers: dict[int, dict[str, set[Following]]] = {}
-        """Instrument id, or `ALL_MARKETS` → kind of stream → who."""
+        self._followers: dict[int, dict[Told, set[Following]]] = {}
+        """Instrument id, or `ALL_MARKETS` → what is told → to whom."""
         self._open_candles: dict[tuple[int, str], int] = {}
         """When the candle opened that was told last and is not over."""
 
-    def follow(self, name: str, subscriber: Subscriber, form: Form) -> None:
+    def follow(self, name: str, subscriber: Subscriber, form: Form, unit_ns: int) -> None:
         """Raises `BadStream`."""
         market_key, kind = self._place(name)
-        kinds = self._followers.setdefault(market_key, {})
-        kinds.setdefault(kind, set()).add(Following(subscriber, name, form))
+        of_market = self._followers.setdefault(market_key, {})
+        of_market.setdefault(Told(kind, unit_ns), set()).add(Following(subscriber, name, form))
 
-    def leave(self, name: str, subscriber: Subscriber, form: Form) -> None:
+    def leave(self, name: str, subscriber: Subscriber, form: Form, unit_ns: int) -> None:
         """Raises `BadStream`."""
         market_key, kind = self._place(name)
-        kinds = self._followers.get(market_key, {})
-        kinds.get(kind, set()).discard(Following(subscriber, name, form))
-        if not kinds.get(kind):
-            kinds.pop(kind, None)
+        of_market, told = self._followers.get(market_key, {}), Told(kind, unit_ns)
+        of_market.get(told, set()).discard(Following(subscriber, name, form))
+        if not of_market.get(told):
+            of_market.pop(told, None)
 
     def _place(self, name: str) -> tuple[int, str]:
         if name in ARRAYS:
@@ -238,16 +247,19 @@ class MarketStreams:
     def tell(self, change: MarketChange) -> None:
         instrument = change.market.instrument
         now_ns = self._now_ns()
-        for kind, followers in self._followers.get(instrument.instrument_id, {}).items():
-            for message in self._messages(kind, change, now_ns):
+        for told, followers in self._followers.get(instrument.instrument_id, {}).items():
+            for message in self._messages(told, change, now_ns):
                 send_message(followers, message)
-        for kind, followers in self._followers.get(ALL_MARKETS, {}).items():
-            send_message(followers, self._messages(kind, change, now_ns))
+        for told, followers in self._followers.get(ALL_MARKETS, {}).items():
+            send_message(followers, self._messages(told, change, now_ns))
 
-    def _messages(self, kind: str, change: MarketChange, now_ns: int) -> list[dict[str, Any]]:
-        time_ms = now_ns // NANOSECONDS_PER_MS
+    def _messages(self, told: Told, change: MarketChange, now_ns: int) -> list[dict[str, Any]]:
+        with told_in(told.unit_ns):
+            return self._messages_of(told.kind, change, now_ns)
+
+    def _messages_of(self, kind: str, change: MarketChange, now_ns: int) -> list[dict[str, Any]]:
         if kind in MAKERS:
-            return MAKERS[kind](change, time_ms)
+            return MAKERS[kind](change, now_ns)
         market = change.market
         if kind in TICKERS:
             return [ticker_message(market, self._decimals_of(market.instrument.currency), now_ns, kind)]
@@ -265,31 +277,34 @@ class MarketStreams:
         interval = kind.removeprefix("kline_")
         candle = candle_at(market, INTERVALS_NS[interval], change.trades[-1][1])
         self._open_candles[market.instrument.instrument_id, interval] = candle.open_ns
-        return [self._kline_message(candle, interval, market, time_ms, is_closed=False)]
+        return [self._kline_message(candle, interval, market, now_ns, is_closed=False)]
 
     def tick(self, now_ns: int) -> None:
         """Tell the end of candles that are over."""
         over = [key for key, opened in self._open_candles.items() if now_ns >= opened + INTERVALS_NS[key[1]]]
         for instrument_id, interval in over:
             opened = self._open_candles.pop((instrument_id, interval))
-            followers = self._followers.get(instrument_id, {}).get(f"kline_{interval}")
-            if not followers:
-                continue
-            market = self._market(instrument_id)
-            candle = candle_at(market, INTERVALS_NS[interval], opened)
+            candle = candle_at(self._market(instrument_id), INTERVALS_NS[interval], opened)
             if candle.bars:
-                time_ms = now_ns // NANOSECONDS_PER_MS
-                send_message(followers, self._kline_message(candle, interval, market, time_ms, is_closed=True))
+                self._tell_end(instrument_id, interval, candle, now_ns)
+
+    def _tell_end(self, instrument_id: int, interval: str, candle: Candle, now_ns: int) -> None:
+        for told, followers in self._followers.get(instrument_id, {}).items():
+            if told.kind == f"kline_{interval}":
+                with told_in(told.unit_ns):
+                    market = self._market(instrument_id)
+                    message = self._kline_message(candle, interval, market, now_ns, is_closed=True)
+                send_message(followers, message)
 
     def _market(self, instrument_id: int) -> Market:
         return self._symbols.all[self._symbols.of(instrument_id)]
 
     def _kline_message(
-        self, candle: Candle, interval: str, market: Market, time_ms: int, *, is_closed: bool
+        self, candle: Candle, interval: str, market: Market, now_ns: int, *, is_closed: bool
     ) -> dict[str, Any]:
         decimals = self._decimals_of(market.instrument.currency)
         view = kline_view(candle, interval, market, decimals, is_closed)
-        return {"e": "kline", "E": time_ms, "s": view["s"], "k": view}
+        return {"e": "kline", "E": timestamp(now_ns), "s": view["s"], "k": view}
 
 
 def send_message(followers: set[Following], message: dict[str, Any] | list[dict[str, Any]]) -> None:

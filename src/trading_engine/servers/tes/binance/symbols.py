@@ -132,11 +132,11 @@ def commission_rate(ppm: int) -> str:
 
 
 def exchange_information(
-    markets: list[Market], decimals_of: Callable[[str], int], time_ms: int, limits: list[dict[str, Any]]
+    markets: list[Market], decimals_of: Callable[[str], int], time: int, limits: list[dict[str, Any]]
 ) -> dict[str, Any]:
     return {
         "timezone": "UTC",
-        "serverTime": time_ms,
+        "serverTime": time,
         "rateLimits": limits,
         "exchangeFilters": [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": OPEN_ORDERS_MAX}],
         "symbols": [symbol_view(market, decimals_of(market.instrument.currency)) for market in markets],

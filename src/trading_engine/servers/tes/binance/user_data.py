@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from trading_engine.database.transactional.venue_trading import VenueTrading
@@ -9,6 +10,7 @@ from trading_engine.servers.tes.binance.errors import BAD_LISTEN_KEY, BinanceErr
 from trading_engine.servers.tes.binance.order_lists import list_fields
 from trading_engine.servers.tes.binance.requests import Parameters, required
 from trading_engine.servers.tes.binance.symbols import symbol_of
+from trading_engine.servers.tes.binance.times import MILLISECOND_NS, timestamp, told_in
 from trading_engine.servers.tes.binance.views import (
     NO_LIST,
     PREVENTION_MODES,
@@ -16,7 +18,6 @@ from trading_engine.servers.tes.binance.views import (
     TIMES_IN_FORCE,
     client_order_id_of,
     is_working,
-    milliseconds,
     quote_amount,
     shown_price,
     status_of,
@@ -139,6 +140,8 @@ class Following(NamedTuple):
     """Puts a message into what the subscription has around it."""
     is_live: Callable[[], bool] = lambda: True
     """Whether the listen key still is one; when not, the subscriber is told so instead of the next message, and nothing more."""
+    unit_ns: int = MILLISECOND_NS
+    """In which times are told."""
 
 
 class UserDataStreams:
@@ -165,20 +168,25 @@ class UserDataStreams:
             return
         for report in told(reports):
             if report.order.account_id in self._followers:
-                self._send(report.order.account_id, self._execution_report(report, batch.time_ns))
+                self._send(report.order.account_id, partial(self._execution_report, report, batch.time_ns))
         for orders in changed:
             if orders[0].account_id in self._followers:
-                self._send(orders[0].account_id, self._list_status(orders, batch.time_ns))
+                self._send(orders[0].account_id, partial(self._list_status, orders, batch.time_ns))
         changes: dict[int, list[CashChanged | PositionChanged]] = {}
         for event in batch.events:
             if isinstance(event, CashChanged | PositionChanged) and event.account_id in self._followers:
                 changes.setdefault(event.account_id, []).append(event)
         for account_id, events in changes.items():
-            self._send(account_id, self._position(events, batch.time_ns))
+            self._send(account_id, partial(self._position, events, batch.time_ns))
 
-    def _send(self, account_id: int, message: dict[str, Any]) -> None:
+    def _send(self, account_id: int, make: Callable[[], dict[str, Any]]) -> None:
+        """`make` is called once for each unit of time."""
+        made: dict[int, dict[str, Any]] = {}
         for (subscriber, name), following in tuple(self._followers.get(account_id, {}).items()):
-            told = message
+            if following.unit_ns not in made:
+                with told_in(following.unit_ns):
+                    made[following.unit_ns] = make()
+            told = message = made[following.unit_ns]
             if not following.is_live():
                 self.leave(account_id, subscriber, name)
                 told = {"e": "listenKeyExpired", "E": message["E"], "listenKey": name}
@@ -192,7 +200,7 @@ class UserDataStreams:
         fields = list_fields(orders, self._market_data.instrument(orders[0].instrument_id))
         return {
             "e": "listStatus",
-            "E": milliseconds(time_ns),
+            "E": timestamp(time_ns),
             **{short: fields[name] for short, name in LIST_FIELDS.items()},
             "r": "NONE",
             "O": [
@@ -201,9 +209,9 @@ class UserDataStreams:
         }
 
     def _position(self, events: Sequence[CashChanged | PositionChanged], time_ns: int) -> dict[str, Any]:
-        time_ms = milliseconds(time_ns)
+        time = timestamp(time_ns)
         rows = [self._balance(event) for event in events]
-        return {"e": "outboundAccountPosition", "E": time_ms, "u": time_ms, "B": rows}
+        return {"e": "outboundAccountPosition", "E": time, "u": time, "B": rows}
 
     def _balance(self, event: CashChanged | PositionChanged) -> dict[str, str]:
         if isinstance(event, CashChanged):
@@ -235,7 +243,7 @@ def execution_report(report: OrderReport, instrument: Instrument, decimals: int,
     delta = trailing_delta(order)
     return {
         "e": "executionReport",
-        "E": milliseconds(time_ns),
+        "E": timestamp(time_ns),
         "s": symbol_of(instrument),
         "c": name,
         "S": SIDES[order.side],
@@ -257,16 +265,16 @@ def execution_report(report: OrderReport, instrument: Instrument, decimals: int,
         "L": ticks_to_price(fill.price_ticks if fill else 0, instrument),
         "n": minor_to_amount(fill.fee if fill else 0, decimals),
         "N": instrument.currency if fill else None,
-        "T": milliseconds(time_ns),
+        "T": timestamp(time_ns),
         "t": fill.trade_id if fill else -1,
         "I": report.event_sequence,
         "w": order.status.is_live and is_working(order),
         "m": bool(fill and fill.is_maker),
         "M": False,
-        "O": milliseconds(order.created_ns),
+        "O": timestamp(order.created_ns),
         "Z": quote_amount(order.filled_value, instrument, decimals),
         "Y": quote_amount(last_value, instrument, decimals),
         "Q": minor_to_amount(0, decimals),
-        **({"W": milliseconds(order.created_ns)} if is_working(order) else {}),
+        **({"W": timestamp(order.created_ns)} if is_working(order) else {}),
         "V": PREVENTION_MODES[order.self_trade_prevention],
     }

@@ -1,4 +1,4 @@
-"""Orders, fills, trades and balances as Binance shows them: decimal strings, times in milliseconds, ids as numbers."""
+"""Orders, fills, trades and balances as Binance shows them: decimal strings, times as numbers (`times.py`), ids as numbers."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -6,6 +6,7 @@ from typing import Any
 
 from trading_engine.database.transactional.records import AccountState, Trade
 from trading_engine.servers.tes.binance.symbols import commission_rate, symbol_of
+from trading_engine.servers.tes.binance.times import timestamp
 from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
 from trading_engine.venue.events import TradeExecuted
@@ -14,7 +15,6 @@ from trading_engine.venue.order_state import Fill, OrderState, OrderStatus
 from trading_engine.venue.reasons import EndReason
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
 
-NANOSECONDS_PER_MS = 1_000_000
 NO_LIST = -1
 NOT_WORKING = -1
 BASIS_POINTS = 10_000
@@ -58,10 +58,6 @@ EXPIRED_REASONS = frozenset(
 """What FIX calls canceled and Binance expired: the venue's own doing, by the order's terms."""
 
 
-def milliseconds(time_ns: int) -> int:
-    return time_ns // NANOSECONDS_PER_MS
-
-
 def status_of(order: OrderState) -> str:
     if order.end_reason is EndReason.SELF_TRADE_PREVENTED:
         return "EXPIRED_IN_MATCH"
@@ -100,7 +96,7 @@ def order_fields(order: OrderState, instrument: Instrument, decimals: int) -> di
         "timeInForce": TIMES_IN_FORCE.get(order.time_in_force, "GTC"),
         "type": type_of(order),
         "side": SIDES[order.side],
-        "workingTime": milliseconds(order.created_ns) if is_working(order) else NOT_WORKING,
+        "workingTime": timestamp(order.created_ns) if is_working(order) else NOT_WORKING,
         "selfTradePreventionMode": PREVENTION_MODES[order.self_trade_prevention],
     }
     terms = order.special
@@ -140,15 +136,15 @@ def queried_order(order: OrderState, instrument: Instrument, decimals: int) -> d
         "stopPrice": ticks_to_price(0, instrument),
         "icebergQty": lots_to_quantity(0, instrument),
         **order_fields(order, instrument, decimals),
-        "time": milliseconds(order.created_ns),
-        "updateTime": milliseconds(order.updated_ns),
+        "time": timestamp(order.created_ns),
+        "updateTime": timestamp(order.updated_ns),
         "isWorking": is_working(order),
     }
 
 
 def canceled_order(order: OrderState, instrument: Instrument, decimals: int) -> dict[str, Any]:
     fields = order_fields(order, instrument, decimals)
-    return {**fields, "origClientOrderId": fields["clientOrderId"], "transactTime": milliseconds(order.updated_ns)}
+    return {**fields, "origClientOrderId": fields["clientOrderId"], "transactTime": timestamp(order.updated_ns)}
 
 
 def placed_order(
@@ -156,7 +152,7 @@ def placed_order(
 ) -> dict[str, Any]:
     """The answer to a new order, as short as the client asked for."""
     fields = order_fields(order, instrument, decimals)
-    fields["transactTime"] = milliseconds(order.updated_ns)
+    fields["transactTime"] = timestamp(order.updated_ns)
     if kind == "ACK":
         return {name: fields[name] for name in ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")}
     if kind == "RESULT":
@@ -186,7 +182,7 @@ def own_trade(fill: Fill, instrument: Instrument, decimals: int) -> dict[str, An
         "quoteQty": quote_amount(value, instrument, decimals),
         "commission": minor_to_amount(fill.fee, decimals),
         "commissionAsset": instrument.currency,
-        "time": milliseconds(fill.time_ns),
+        "time": timestamp(fill.time_ns),
         "isBuyer": fill.side is Side.BUY,
         "isMaker": fill.is_maker,
         "isBestMatch": True,
@@ -199,7 +195,7 @@ def public_trade(trade: Trade, instrument: Instrument, decimals: int) -> dict[st
         "price": ticks_to_price(trade.price_ticks, instrument),
         "qty": lots_to_quantity(trade.quantity_lots, instrument),
         "quoteQty": quote_amount(trade.price_ticks * trade.quantity_lots, instrument, decimals),
-        "time": milliseconds(trade.time_ns),
+        "time": timestamp(trade.time_ns),
         "isBuyerMaker": trade.aggressor_side is Side.SELL,
         "isBestMatch": True,
     }
@@ -213,7 +209,7 @@ def aggregate_trade(trade: Trade, instrument: Instrument) -> dict[str, Any]:
         "q": lots_to_quantity(trade.quantity_lots, instrument),
         "f": trade.trade_id,
         "l": trade.trade_id,
-        "T": milliseconds(trade.time_ns),
+        "T": timestamp(trade.time_ns),
         "m": trade.aggressor_side is Side.SELL,
         "M": True,
     }
