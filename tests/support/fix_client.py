@@ -27,6 +27,8 @@ class FixGateway:
         self._venue = venue
         fix.setdefault("api_url", venue.tes.url)
         self.config: Config = replace(venue.config, fix=FixConfig(port=0, **fix))  # type: ignore[arg-type]
+        self.clock = CLOCK
+        """Of its clients too; a test may put another one here before it starts."""
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.server: FixServer
@@ -37,7 +39,7 @@ class FixGateway:
         listener = listening_socket("127.0.0.1", self.port)
         self.port = listener.getsockname()[1]
         self.store = SessionStore(self.config.data_path / STORE, self.config.fix.messages_kept)
-        self.server = FixServer(self.config, self.store, CLOCK)
+        self.server = FixServer(self.config, self.store, self.clock)
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self.server.serve(listener, self._stop))
         await asyncio.sleep(0)
@@ -57,7 +59,7 @@ class FixGateway:
 
     @asynccontextmanager
     async def client(self, name: str = "ann", **options: Any) -> AsyncIterator["FixClient"]:
-        client = FixClient(self.port, name, **options)
+        client = FixClient(self.port, name, clock=self.clock, **options)
         try:
             yield client
         finally:
@@ -87,7 +89,9 @@ class FixClient:
         target: str = "VENUE",
         address: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
+        clock: Clock = CLOCK,
     ) -> None:
+        self._clock = clock
         self._port = port
         self._username = username
         self._password = password
@@ -160,7 +164,7 @@ class FixClient:
         self._writer.write(data)
 
     def now(self) -> str:
-        return utc_timestamp(CLOCK.utc())
+        return utc_timestamp(self._clock.utc())
 
     async def receive(self) -> Message | None:
         """The next message; None when the connection is closed."""

@@ -145,7 +145,7 @@ def test_store_that_is_opened_again_knows_what_it_was_told(tmp_path: Path) -> No
     store = SessionStore(tmp_path / "s.sqlite", 10)
     record = store.session("one")
     assert record == SessionRecord(record.session_id)
-    record.next_in, record.next_out, record.answered = 5, 9, (7, 8)
+    record.next_in, record.next_out, record.answered, record.began = 5, 9, (7, 8), 3600
     record.told = {0: Told(12, ("7",)), 3: Told(1)}
     store.update(record)
     for sequence, name in ((20, "b"), (30, "c")):
@@ -164,7 +164,7 @@ def test_store_that_is_opened_again_knows_what_it_was_told(tmp_path: Path) -> No
     waiting = Change(left_open, record.session_id, 6, "2", "8", REPLACE, "c", None, "2")
     assert store.open_changes(record.session_id) == store.changes_at("8", 24) == [waiting]
     assert [change.event_sequence for change in store.changes_at("8", 25)] == [25, 0]
-    store.forget_messages(record)
+    store.begin_anew(record)
     assert [change.number for change in store.open_changes(record.session_id)] == [0]
     store.close()
 
@@ -176,6 +176,7 @@ CREATE TABLE order_name (
     UNIQUE (account_id, client_order_id)
 );
 INSERT INTO order_name VALUES (1, '1', 'b', '7'), (2, '1', 'c', '7');
+INSERT INTO session VALUES (1, 'one', 5, 9, '[]', '{{}}');
 PRAGMA user_version = 1;
 """
 
@@ -188,6 +189,7 @@ def test_store_of_the_release_before_keeps_the_names_of_orders(tmp_path: Path) -
     for _ in range(2):
         store = SessionStore(path, 10)
         assert [store.order_named("1", "b"), store.name_at("7"), store.name_at("7", 5)] == ["7", "c", "c"]
+        assert store.session("one") == SessionRecord(1, 5, 9)
         store.close()
 
 

@@ -202,6 +202,14 @@ class FixConfig(Section, frozen=True):
     outbox_bytes_max: int = 4 << 20
     messages_kept: int = 100_000
     """Of each session, to be sent again when they are asked for."""
+    session_start: str = ""
+    """In UTC, as 22:00; empty: sessions have no end, and their numbers go on."""
+    session_end: str = ""
+    """The same time as the start: a session lasts until the next one."""
+    session_start_day: str = ""
+    """Of weekly sessions, as `sunday`; empty: daily ones."""
+    session_end_day: str = ""
+    reset_on_logon: bool = False
 
 
 class RabbitMQConfig(Section, frozen=True):

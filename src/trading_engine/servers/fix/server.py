@@ -21,6 +21,7 @@ from trading_engine.clients.sdk.views import Me
 from trading_engine.servers.fix.clock import Clock
 from trading_engine.servers.fix.connection import Connection
 from trading_engine.servers.fix.market_data import MarketFeed, MarketRequests
+from trading_engine.servers.fix.schedule import session_schedule
 from trading_engine.servers.fix.session import Logon, Phase, Session
 from trading_engine.servers.fix.store import STORE, SessionStore, StoreUnusable
 from trading_engine.servers.fix.trading import Trading
@@ -51,8 +52,10 @@ class FixServer:
     """All sessions of one process."""
 
     def __init__(self, config: Config, store: SessionStore, clock: Clock) -> None:
+        """Raises `ConfigError`."""
         self._config = config.fix
         self._api_url = api_url_of(config)
+        self._schedule = session_schedule(config.fix)
         self._store = store
         self._clock = clock
         self._feed = MarketFeed(self._api_url)
@@ -107,9 +110,12 @@ class FixServer:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            began = self._schedule.began(self._clock.utc())
             for connection in tuple(self._connections):
                 with self.guarded():
                     connection.tick()
+                    if connection.session.is_active and connection.session.record.began != began:
+                        connection.session.leave("The session's time is over")
 
     async def _log_all_out(self) -> None:
         for connection in tuple(self._connections):
@@ -193,6 +199,9 @@ class FixServer:
             self._fail(error)
 
     async def _log_on(self, connection: Connection, logon: Logon) -> None:
+        if self._schedule.began(self._clock.utc()) is None:
+            self._refuse(connection, "It is not the time of a session")
+            return
         upstream = Upstream(self._api_url, logon, connection.address)
         try:
             await upstream.open()
@@ -236,6 +245,10 @@ class FixServer:
         market = MarketRequests(connection.session, upstream.client, self._feed, connection.answered, self.start_task)
         application = SessionApplication(self, connection.session, identity, upstream, trading, market)
         record = self._store.session(identity)
+        began = self._schedule.began(self._clock.utc())
+        if began is not None and (began != record.began or self._config.reset_on_logon):
+            record.began = began
+            self._store.begin_anew(record)
         try:
             await self._set_safeguard(logon, upstream)
             if upstream.me.portfolios or is_copy:
@@ -368,12 +381,13 @@ async def run_fix(config: Config) -> None:
         check_plain(config)
         listener = listening_socket(config.fix.host, config.fix.port)
         store = SessionStore(config.data_path / STORE, config.fix.messages_kept)
+        server = FixServer(config, store, Clock())
     except (CannotListen, ConfigError, StoreUnusable) as error:
         log.critical("FIX cannot start: %s", error)
         raise SystemExit(EXIT_CANNOT_START) from error
     try:
         log.info("FIX ready %s:%d", *listener.getsockname()[:2], extra=fields(api=api_url_of(config)))
-        await FixServer(config, store, Clock()).serve(listener, stop)
+        await server.serve(listener, stop)
         store.close()
     except StoreUnusable as error:
         log.critical("FIX stops: %s", error)

@@ -237,9 +237,8 @@ class Session:
         self._unanswered.clear()
         self._resends.clear()
         self._gap_end = 0
-        self._next_in = self._record.next_out = 1
-        self._record.answered = ()
-        self._store.forget_messages(self._record)
+        self._store.begin_anew(self._record)
+        self._next_in = 1
         self._answer_logon(is_reset=True)
         self._advance(2)
 

@@ -28,7 +28,7 @@ import msgspec
 
 STORE = "fix/sessions.sqlite"
 """In the data directory."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PRUNE_EVERY = 1_000
 """So many messages of a session may be kept beyond the number that is to be."""
 CHANGES_KEPT = 100_000
@@ -61,7 +61,8 @@ INSERT INTO change SELECT id, 0, 0, account_id, order_id, '2', client_order_id, 
 DROP TABLE order_name;
 """
 """What schema 1 knew of replaces: the names that they gave, of which the last one counts."""
-STEPS = (SCHEMA + CHANGES_SCHEMA, CHANGES_SCHEMA + FROM_NAMES)
+BEGAN = "ALTER TABLE session ADD COLUMN began INTEGER NOT NULL DEFAULT 0;"
+STEPS = (SCHEMA + CHANGES_SCHEMA + BEGAN, CHANGES_SCHEMA + FROM_NAMES + BEGAN, BEGAN)
 """From each older schema, 0 for none, to this one."""
 
 
@@ -88,6 +89,8 @@ class SessionRecord(msgspec.Struct):
     """Numbers from `next_in` on that have been dealt with already, out of turn."""
     told: dict[int, Told] = {}
     """By shard; empty before the first Logon."""
+    began: int = 0
+    """The period in which its numbers began with 1, as the schedule of sessions names it."""
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -168,16 +171,16 @@ class SessionStore:
         """The session of this identity, a new one where there is none yet."""
         self._write_changed()
         row = self._connection.execute(
-            "SELECT id, next_in, next_out, answered, told FROM session WHERE identity = ?",
+            "SELECT id, next_in, next_out, answered, told, began FROM session WHERE identity = ?",
             (identity,),
         ).fetchone()
         if row is None:
-            cursor = self._write("INSERT INTO session VALUES (NULL, ?, 1, 1, '[]', '{}')", (identity,))
+            cursor = self._write("INSERT INTO session VALUES (NULL, ?, 1, 1, '[]', '{}', 0)", (identity,))
             assert cursor.lastrowid is not None
             return SessionRecord(cursor.lastrowid)
         answered = msgspec.json.decode(row[3], type=tuple[int, ...])
         told = msgspec.json.decode(row[4], type=dict[int, Told])
-        return SessionRecord(row[0], row[1], row[2], answered, told)
+        return SessionRecord(row[0], row[1], row[2], answered, told, row[5])
 
     def update(self, record: SessionRecord) -> None:
         """Write it with the next commit: it changes several times in a turn of the loop."""
@@ -190,18 +193,22 @@ class SessionStore:
 
     def _write_record(self, record: SessionRecord) -> None:
         self._write(
-            "UPDATE session SET next_in = ?, next_out = ?, answered = ?, told = ? WHERE id = ?",
+            "UPDATE session SET next_in = ?, next_out = ?, answered = ?, told = ?, began = ? WHERE id = ?",
             (
                 record.next_in,
                 record.next_out,
                 msgspec.json.encode(record.answered).decode(),
                 msgspec.json.encode(record.told).decode(),
+                record.began,
                 record.session_id,
             ),
         )
 
-    def forget_messages(self, record: SessionRecord) -> None:
-        """The numbers begin anew."""
+    def begin_anew(self, record: SessionRecord) -> None:
+        """Numbers begin with 1, and what was sent can no longer be asked for. What the session was told it knows all the same."""
+        record.next_in = record.next_out = 1
+        record.answered = ()
+        self.update(record)
         self._write("UPDATE change SET number = 0 WHERE session_id = ? AND event_sequence = 0", (record.session_id,))
         self._write("DELETE FROM message WHERE session_id = ?", (record.session_id,))
 
