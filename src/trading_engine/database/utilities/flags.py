@@ -23,7 +23,17 @@ class Flag(Generic[FlagT]):
 
 NEW_ORDERS = Flag("new_orders", True, "Whether the API takes orders and replaces; cancels it always takes.")
 
-FLAGS: dict[str, Flag[Any]] = {flag.name: flag for flag in (NEW_ORDERS,)}
+LOGINS = Flag(
+    "logins", True, "Whether traders and analysts can log in; who is logged in stays so, and API keys work on."
+)
+ALPACA_API = Flag("alpaca_api", True, "Whether requests and connections of Alpaca's API are taken.")
+BINANCE_API = Flag("binance_api", True, "Whether requests and connections of Binance's API are taken.")
+CHART_FEED = Flag("chart_feed", True, "Whether TradingView's data feed is served.")
+SCENARIOS = Flag("scenarios", True, "Whether administrators can begin scenarios, where tes.scenarios offers them.")
+
+FLAGS: dict[str, Flag[Any]] = {
+    flag.name: flag for flag in (NEW_ORDERS, LOGINS, ALPACA_API, BINANCE_API, CHART_FEED, SCENARIOS)
+}
 
 
 def flag_named(name: str) -> Flag[Any]:

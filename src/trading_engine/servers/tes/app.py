@@ -23,6 +23,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from trading_engine.database.utilities.flags import ALPACA_API, BINANCE_API, CHART_FEED, Flag
 from trading_engine.servers.tes.alpaca.rest import AlpacaRest
 from trading_engine.servers.tes.alpaca.sockets import AlpacaSockets
 from trading_engine.servers.tes.asgi import (
@@ -42,7 +43,7 @@ from trading_engine.servers.tes.asgi import (
 )
 from trading_engine.servers.tes.binance.rest import BinanceRest
 from trading_engine.servers.tes.binance.sockets import BinanceSockets
-from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.errors import ApiError, switched_off
 from trading_engine.servers.tes.routes.answers import PRINCIPAL_KEY
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
 from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, internal_error, refuse
@@ -51,6 +52,7 @@ from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.order_times import request_received_ns
 from trading_engine.servers.tes.stream_choice import STREAM_PATH, StreamChoice
+from trading_engine.servers.tes.switches import IsOn
 from trading_engine.servers.tes.udf.feed import Feed
 
 WEBSOCKET_PATH = "/v1/ws"
@@ -87,16 +89,18 @@ class Edge:
         api: ASGIApp,
         websocket: WebSocketEndpoint,
         binance: BinanceRest,
-        binance_sockets: BinanceSockets,
+        binance_sockets: ASGIApp,
         alpaca: AlpacaRest,
-        alpaca_sockets: AlpacaSockets,
+        alpaca_sockets: ASGIApp,
         stream_choice: StreamChoice,
         chart_feed: Feed,
         mounts: Sequence[tuple[str, ASGIApp]],
         authentication: Authentication,
         allowances: Allowances,
         request_bytes_max: int,
+        is_on: IsOn,
     ) -> None:
+        self._is_on = is_on
         self._orders_front = orders_front
         self._api = api
         self._websocket = websocket
@@ -150,10 +154,13 @@ class Edge:
                 headers.extend(API_HEADERS)
                 await self._orders_front(scope, receive, send, headers)
             elif BinanceRest.handles(path):
+                self._require_on(BINANCE_API)
                 await self._binance(scope, receive, send, [*headers, *API_HEADERS])
             elif AlpacaRest.handles(path):
+                self._require_on(ALPACA_API)
                 await self._alpaca(scope, receive, send, [*headers, *API_HEADERS])
             elif Feed.handles(path):
+                self._require_on(CHART_FEED)
                 await self._chart_feed(scope, send, [*headers, *API_HEADERS])
             elif is_api(path):
                 await self._serve_api(scope, receive, send, headers)
@@ -165,6 +172,10 @@ class Edge:
             await respond(send, error.status, [JSON, length, *merged(headers, error.headers)], body)
         except Disconnected:
             return
+
+    def _require_on(self, flag: Flag[bool]) -> None:
+        if not self._is_on(flag):
+            raise switched_off(flag.name)
 
     async def _serve_api(self, scope: Scope, receive: Receive, send: Send, headers: list[Header]) -> None:
         path = scope["path"]

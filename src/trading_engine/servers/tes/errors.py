@@ -39,6 +39,7 @@ STATUS_OF_CODE: dict[str, int] = {
     "INTERNAL_ERROR": 500,
     "MATCHING_UNAVAILABLE": 503,
     "ORDERS_NOT_TAKEN": 503,
+    "SWITCHED_OFF": 503,
     "OUTCOME_UNKNOWN": 503,
     "DATABASE_UNAVAILABLE": 503,
     "TOO_MANY_CONNECTIONS": 503,
@@ -124,6 +125,10 @@ def orders_not_taken() -> ApiError:
     return ApiError(
         "ORDERS_NOT_TAKEN", "The venue takes no orders and no replaces for the time being; orders can be canceled."
     )
+
+
+def switched_off(flag: str) -> ApiError:
+    return ApiError("SWITCHED_OFF", f"The operators have switched {flag} off for the time being.")
 
 
 def matching_busy() -> ApiError:

@@ -32,7 +32,7 @@ from trading_engine.database.transactional.records import Candle, CashBalance, S
 from trading_engine.database.transactional.venue_activity import VenueActivity
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.database.utilities.database import UtilitiesDatabase
-from trading_engine.database.utilities.flags import NEW_ORDERS
+from trading_engine.database.utilities.flags import ALPACA_API, BINANCE_API, LOGINS, NEW_ORDERS, SCENARIOS
 from trading_engine.database.utilities.records import Contents, Mark
 from trading_engine.messaging.broker import BrokerError, MessageBroker
 from trading_engine.messaging.transports import broker_for
@@ -104,6 +104,7 @@ from trading_engine.servers.tes.services.troubles import TroubledGateway
 from trading_engine.servers.tes.services.venue_events import ShardEvents, VenueCash
 from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.servers.tes.stream_choice import StreamChoice
+from trading_engine.servers.tes.switches import while_on
 from trading_engine.servers.tes.tls import UnsafePlainHttp, check_plain_http, scheme_of, tls_context
 from trading_engine.servers.tes.udf.charts import Charts
 from trading_engine.servers.tes.udf.feed import Feed, FeedServices
@@ -179,6 +180,7 @@ class TradingEngineServer:
             passwords,
             config.tes.refresh_token_days,
             limits.logins_per_minute,
+            lambda: utilities.flag(LOGINS),
         )
         self.accounts = Accounts(
             database.access,
@@ -286,20 +288,23 @@ class TradingEngineServer:
         )
         binance, binance_sockets = self._binance(groups)
         alpaca, alpaca_sockets = self._alpaca(groups)
+        alpaca_streams = while_on(alpaca_sockets, ALPACA_API, self._utilities.flag)
+        binance_streams = while_on(binance_sockets, BINANCE_API, self._utilities.flag)
         edge = Edge(
             front,
             api,
             self.websocket,
             binance,
-            binance_sockets,
+            binance_streams,
             alpaca,
-            alpaca_sockets,
-            StreamChoice(alpaca_sockets, binance_sockets, tes.websocket_connections_max),
+            alpaca_streams,
+            StreamChoice(alpaca_streams, binance_streams, tes.websocket_connections_max),
             self._chart_feed(),
             mounts,
             self.authentication,
             self._allowances,
             tes.request_bytes_max,
+            self._utilities.flag,
         )
         return create_app(edge, cors_origins(self._config), is_tls=bool(self._config.tes.tls_certificate))
 
@@ -408,6 +413,7 @@ class TradingEngineServer:
             self.authentication,
             self._audit,
             time.time_ns,
+            lambda: self._utilities.flag(SCENARIOS),
         )
 
     def _chart_feed(self) -> Feed:

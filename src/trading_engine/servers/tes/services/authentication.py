@@ -11,7 +11,8 @@ import msgspec
 from trading_engine.database.transactional.access import AccessRepository
 from trading_engine.database.transactional.audit import OK, Act, AuditLog
 from trading_engine.database.transactional.records import ApiKey, LoginEnded, Portfolio, User
-from trading_engine.servers.tes.errors import ApiError, invalid_request, not_allowed, not_authenticated
+from trading_engine.database.utilities.flags import LOGINS
+from trading_engine.servers.tes.errors import ApiError, invalid_request, not_allowed, not_authenticated, switched_off
 from trading_engine.servers.tes.models.requests import USERNAME, ApiKeyRequest
 from trading_engine.servers.tes.services.credentials import (
     PASSWORD_CHARACTERS_MAX,
@@ -25,7 +26,12 @@ from trading_engine.servers.tes.services.credentials import (
 )
 from trading_engine.servers.tes.services.key_signatures import is_hmac, is_of_private_key, public_key_of
 from trading_engine.servers.tes.services.login_guard import LoginGuard
-from trading_engine.servers.tes.services.permissions import DEFAULT_SCOPES, Permission, permissions_of_scopes
+from trading_engine.servers.tes.services.permissions import (
+    DEFAULT_SCOPES,
+    Permission,
+    permissions_of_role,
+    permissions_of_scopes,
+)
 from trading_engine.servers.tes.services.rate_limits import RateLimit, address_key
 
 API_KEYS_PER_USER_MAX = 50
@@ -65,6 +71,7 @@ class Authentication:
         passwords: Passwords,
         refresh_token_days: int,
         logins_per_minute: int,
+        takes_logins: Callable[[], bool],
         now_ns: Callable[[], int] = time.time_ns,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,6 +81,7 @@ class Authentication:
         self._key_secrets = key_secrets
         self._passwords = passwords
         self._refresh_token_ns = refresh_token_days * 24 * 3600 * NANOSECONDS
+        self._takes_logins = takes_logins
         self._now_ns = now_ns
         self._monotonic_s = monotonic_s
         self._known_keys: dict[str, KnownKey] = {}
@@ -200,11 +208,19 @@ class Authentication:
 
     async def log_in(self, username: str, password: str, address: str) -> TokenPair:
         user = await self._checked_password(username, password, address, "login")
-        if user.is_disabled:
-            refusal = not_allowed("This user was disabled: ask an administrator.")
+        refusal = self._why_not(user)
+        if refusal is not None:
             await self._audit.record(self._act("login", username, address, refusal.code))
             raise refusal
         return await self._new_login(user, address, self._act("login", username, address, OK))
+
+    def _why_not(self, user: User) -> ApiError | None:
+        """May a user with this password not log in? Those who operate the market always may: how else could they?"""
+        if user.is_disabled:
+            return not_allowed("This user was disabled: ask an administrator.")
+        if not self._takes_logins() and Permission.OPERATE not in permissions_of_role(user.role):
+            return switched_off(LOGINS.name)
+        return None
 
     async def change_password(self, principal: Principal, current: str, new: str, address: str) -> TokenPair:
         """All logins end, and a new one begins."""

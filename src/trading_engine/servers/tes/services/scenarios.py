@@ -11,9 +11,17 @@ from datetime import datetime
 import msgspec
 
 from trading_engine.database.transactional.audit import Act, AuditLog
+from trading_engine.database.utilities.flags import SCENARIOS
 from trading_engine.messaging.broker import BrokerError, MessageBroker, RemoteError
 from trading_engine.messaging.schemas import ClockControl, ClockStatus, clock_calls, decode_clock_status, encode
-from trading_engine.servers.tes.errors import ApiError, invalid_request, matching_unavailable, refusal, unlisted_symbol
+from trading_engine.servers.tes.errors import (
+    ApiError,
+    invalid_request,
+    matching_unavailable,
+    refusal,
+    switched_off,
+    unlisted_symbol,
+)
 from trading_engine.servers.tes.models.requests import (
     ClockRequest,
     ForcedFillRequest,
@@ -88,6 +96,7 @@ class Scenarios:
         authentication: Authentication,
         audit: AuditLog,
         now_ns: Callable[[], int],
+        is_on: Callable[[], bool],
     ) -> None:
         self._gateway = gateway
         self._brokers = brokers
@@ -96,6 +105,7 @@ class Scenarios:
         self._authentication = authentication
         self._audit = audit
         self._now_ns = now_ns
+        self._is_on = is_on
 
     # Troubles
 
@@ -227,6 +237,8 @@ class Scenarios:
         outcome = "OK"
         try:
             principal.require(Permission.ADMINISTER)
+            if not self._is_on():
+                raise switched_off(SCENARIOS.name)
         except ApiError as error:
             outcome = error.code
             raise
