@@ -14,7 +14,7 @@ from trading_engine.database.transactional.activity import Window
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import Page
-from trading_engine.database.transactional.venue_activity import VenueActivity
+from trading_engine.database.transactional.venue_activity import VenueActivity, time_of_report
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.venue.events import EventBatch
 from trading_engine.venue.order_state import Fill, OrderState
@@ -114,9 +114,12 @@ async def test_activity_of_all_shards_goes_on_after_each_page(
 ) -> None:
     activity = VenueActivity([database.activity for database in databases])
     everything = await activity.fills(ALICE, Window(is_ascending=is_ascending, limit=10_000))
-    sequences = [report.event_sequence for report in everything]
-    assert sequences == sorted(sequences, reverse=not is_ascending)
-    assert {shard_of_number(sequence) for sequence in sequences} == set(range(SHARDS))
+    places = [(time_of_report(report), report.event_sequence) for report in everything]
+    assert places == sorted(places, reverse=not is_ascending)
+    shards = [shard_of_number(sequence) for _, sequence in places]
+    assert set(shards) == set(range(SHARDS))
+    assert shards != sorted(shards, reverse=not is_ascending), "they alternate"
+    assert len({time_ns for time_ns, _ in places}) < len({sequence for _, sequence in places}), "clocks agree at times"
     found = []
     window = Window(is_ascending=is_ascending, limit=7)
     while page := await activity.fills(ALICE, window):

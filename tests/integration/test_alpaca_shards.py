@@ -9,7 +9,7 @@ import pytest_asyncio
 import websockets
 
 from support.alpaca_account import Account, account_of
-from support.tes_venue import Venue, running_venue, two_shards
+from support.tes_venue import Venue, eventually, is_away, running_venue, two_shards
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,6 +62,21 @@ async def test_activities_of_both_are_paged_without_loss(ann: Account) -> None:
     assert paged == whole
 
 
+async def test_activities_of_both_are_in_the_order_of_their_time(ann: Account) -> None:
+    bob = await account_of(ann.venue, "bob")
+    for number in range(3):
+        await bob.place("sell", "1", str(231 + number))
+        await ann.place("buy", "1", str(231 + number))
+        await bob.place("sell", "0.02", str(60001 + number), **COIN)
+        await ann.place("buy", "0.02", str(60001 + number), **COIN)
+    newest = await ann.ok("GET", "account/activities/FILL", page_size=6)
+    assert [row["symbol"] for row in newest] == ["COIN", "AAPL"] * 3
+    oldest = await ann.ok("GET", "account/activities/FILL", direction="asc")
+    assert oldest[::-1] == await ann.ok("GET", "account/activities/FILL")
+    times = [row["transaction_time"] for row in oldest]
+    assert times == sorted(times)
+
+
 async def test_account_and_its_history_are_of_both(ann: Account) -> None:
     account = await ann.ok("GET", "account")
     positions = await ann.ok("GET", "positions")
@@ -84,3 +99,16 @@ async def test_what_happened_on_both_is_told_again(venue: Venue, ann: Account) -
                 filled[order["symbol"]] = order["id"]
     listed = await ann.ok("GET", "orders", status="closed", symbols="AAPL,COIN")
     assert set(filled.values()) <= {order["id"] for order in listed}
+
+
+async def test_cancel_of_all_tells_of_each_order_also_where_its_shard_is_away(venue: Venue, ann: Account) -> None:
+    share = (await ann.place("buy", "1", "200"))["id"]
+    coin = (await ann.place("buy", "0.02", "50000", **COIN))["id"]
+    await venue.shards[1].stop()
+    await eventually(lambda: is_away(venue, 1))
+    response = await ann.send("DELETE", "orders")
+    told = {row["id"]: (row["status"], row["body"]["status"]) for row in response.json()}
+    assert (response.status_code, told) == (207, {share: (200, "canceled"), coin: (503, "new")})
+    await venue.shards[1].start()
+    await venue.tes.ready()
+    assert [(row["id"], row["status"]) for row in await ann.ok("DELETE", "orders")] == [(coin, 200)]

@@ -8,9 +8,21 @@ import pytest
 from msgspec.structs import replace
 
 from support.postgresql import new_database
-from support.tes_venue import Socket, Trader, Venue, eventually, running_venue, two_shards, venue_config
+from support.tes_venue import (
+    PASSWORD,
+    Socket,
+    Trader,
+    Venue,
+    eventually,
+    is_away,
+    running_venue,
+    two_shards,
+    venue_config,
+)
 from trading_engine.cli.archive import export_venue, import_venue
 from trading_engine.cli.check import check
+from trading_engine.clients import AsyncClient
+from trading_engine.clients.sdk.errors import MatchingUnavailable
 from trading_engine.database.transfer import TransferFailed
 from trading_engine.shared.config import DatabaseConfig
 
@@ -142,7 +154,8 @@ async def test_money_is_moved_to_where_it_is_needed(venue: Venue) -> None:
     shards = {item["symbol"]: item["shard"] for item in (await ann.get("/v1/instruments"))["instruments"]}
     assert shards == {"AAPL": 0, "COIN": 1}
     assert (await ann.request("POST", "/v1/orders", json=dear)).status_code == 201
-    assert (await transfer(ann, "250000.00")).status_code == 200
+    again = await transfer(ann, "250000.00")
+    assert (again.status_code, again.json()) == (200, response.json())
     assert await cash_of(ann) == ("1000000.00", ["250000.00", "750000.00"]), "the same transfer once"
 
 
@@ -225,21 +238,43 @@ async def test_shard_that_is_down_holds_up_only_its_own_instruments(venue: Venue
     share = (await ann.place("buy", "10", "230.00"))["order_id"]
     await venue.shards[1].stop()
 
-    async def is_partial() -> bool:
-        health = (await venue.http.get("/v1/health")).json()
-        return bool(health["matching"] == "partial" and health["unavailable_shards"] == [1])
-
-    await eventually(is_partial)
+    await eventually(lambda: is_away(venue, 1))
+    health = (await venue.http.get("/v1/health")).json()
+    assert (health["matching"], health["unavailable_shards"]) == ("partial", [1])
     coin = {"side": "buy", "quantity": "0.02", "price": "60000.0", "type": "limit", **COIN}
     assert (await ann.request("POST", "/v1/orders", json=coin)).json()["error"]["code"] == "MATCHING_UNAVAILABLE"
-    await ann.place("buy", "10", "229.00")
+    other = (await ann.place("buy", "10", "229.00"))["order_id"]
     response = await ann.request("DELETE", "/v1/orders")
-    assert response.json()["error"]["code"] == "MATCHING_UNAVAILABLE", "it could not be done everywhere"
+    error = response.json()["error"]
+    assert (response.status_code, error.pop("code")) == (503, "MATCHING_UNAVAILABLE"), "it could not be done everywhere"
+    assert error == {
+        "message": "Shard 1 did not answer. On the others it was done, orders canceled: 2. Send it again.",
+        "unavailable_shards": [1],
+        "canceled_order_ids": [share, other],
+    }
     assert (await ann.get(f"/v1/orders/{share}"))["status"] == "canceled", "but where it could"
     assert (await ann.get(f"/v1/orders/{kept}"))["status"] == "new"
     await venue.shards[1].start()
     await venue.tes.ready()
     assert (await ann.request("DELETE", "/v1/orders")).json() == {"canceled": 1}
+
+
+async def test_clients_of_every_kind_are_told_what_was_canceled_and_where_nothing_was(venue: Venue) -> None:
+    ann = await venue.log_in("ann")
+    await ann.place("buy", "0.02", "60000.0", **COIN)
+    async with AsyncClient(venue.tes.url, username="ann", password=PASSWORD) as client, venue.socket(ann) as socket:
+        shares = [(await ann.place("buy", "10", "230.00"))["order_id"] for _ in range(3)]
+        await venue.shards[1].stop()
+        await eventually(lambda: is_away(venue, 1))
+        error = await socket.error(op="cancel_all")
+        assert (error["unavailable_shards"], error["canceled_order_ids"]) == ([1], shares)
+        with pytest.raises(MatchingUnavailable) as raised:
+            await client.cancel_all()
+        assert (raised.value.unavailable_shards, raised.value.canceled_order_ids) == ((1,), ())
+    countdown = await ann.request("PUT", "/v1/countdown", json={"timeout_ms": 60_000})
+    assert countdown.json()["error"]["unavailable_shards"] == [1]
+    refused = await ann.request("PUT", "/v1/countdown", json={"timeout_ms": -1})
+    assert "unavailable_shards" not in refused.json()["error"], "it was done nowhere"
 
 
 async def test_venue_with_all_its_shards_goes_on_elsewhere(tmp_path: Path) -> None:

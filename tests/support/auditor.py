@@ -1021,7 +1021,8 @@ class Auditor:
         if broken:
             return refused(40, broken, account_id)
         if known:
-            return e.TransferRepeated(account_id, transfer_id, known.to_shard, known.number)
+            received = self.mirror.ended_transfers.get((account_id, transfer_id))
+            return e.TransferRepeated(account_id, transfer_id, known.to_shard, known.number, received)
         return e.TransferBegun(**msgspec.structs.asdict(command), number=self.mirror.sent.get(command.to_shard, 0) + 1)
 
     def _broken_by_transfer(self, command: c.BeginTransfer) -> Broken:
@@ -1478,7 +1479,7 @@ def compare_transfers(venue: Venue, mirror: Mirror) -> None:
         settled = mirror.settled.get(shard, 0)
         assert (incoming.last, incoming.settled) == (mirror.received.get(shard, 0), settled)
         assert incoming.rejected == {number for of, number in mirror.rejected if of == shard and number > settled}
-    assert [*transfers.ended] == mirror.ended_transfers
+    assert [*transfers.ended.items()] == [*mirror.ended_transfers.items()]
     in_transit = {key: msgspec.structs.astuple(transfer) for key, transfer in transfers.in_transit.items()}
     assert in_transit == {key: msgspec.structs.astuple(begun) for key, begun in mirror.in_transit.items()}
     assert {name: transfer.number for name, transfer in transfers.known.items()} == {

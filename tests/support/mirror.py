@@ -236,7 +236,7 @@ class Mirror:
         """By shard and number."""
         self.transfers: dict[tuple[int, str], e.TransferBegun] = {}
         """By account and transfer id, in transit or ended not long ago."""
-        self.ended_transfers: list[tuple[int, str]] = []
+        self.ended_transfers: dict[tuple[int, str], bool] = {}
         self.reported_cash: dict[tuple[int, str], tuple[int, int]] = {}
         self.reported_lots: dict[tuple[int, int], tuple[int, int]] = {}
         self.reported_levels: dict[LevelKey, tuple[int, int]] = {}
@@ -415,9 +415,10 @@ class Mirror:
             case e.TransferReturned(account_id, _, currency, amount):
                 self._end_transfer(event)
                 self._pay(account_id, currency, amount)
-            case e.TransferRepeated(account_id, transfer_id, to_shard, number):
+            case e.TransferRepeated(account_id, transfer_id, to_shard, number, received):
                 known = self.transfers[account_id, transfer_id]
                 assert (to_shard, number) == (known.to_shard, known.number), event
+                assert received == self.ended_transfers.get((account_id, transfer_id)), event
             case e.PositionAdjusted(account_id, instrument_id, lots):
                 self._deliver(account_id, instrument_id, lots)
                 self.issued_lots[instrument_id] += lots
@@ -1211,9 +1212,10 @@ class Mirror:
     def _end_transfer(self, event: e.TransferCompleted | e.TransferReturned) -> None:
         begun = self.in_transit.pop((event.to_shard, event.number))
         assert [getattr(begun, field) for field in TRANSFER] == [getattr(event, field) for field in TRANSFER], event
-        self.ended_transfers.append((event.account_id, event.transfer_id))
+        self.ended_transfers[event.account_id, event.transfer_id] = isinstance(event, e.TransferCompleted)
         if len(self.ended_transfers) > transfers.TRANSFER_IDS_REMEMBERED:
-            del self.transfers[self.ended_transfers.pop(0)]
+            oldest = next(iter(self.ended_transfers))
+            del self.ended_transfers[oldest], self.transfers[oldest]
 
     def levels(self) -> dict[LevelKey, tuple[int, int]]:
         """(lots, orders) of each level that displays anything."""

@@ -327,6 +327,10 @@ class Venue:
             yield socket
 
 
+async def is_away(venue: Venue, shard: int) -> bool:
+    return shard in (await venue.http.get("/v1/health")).json().get("unavailable_shards", [])
+
+
 @asynccontextmanager
 async def running_venue(
     config: Config, mounts: tuple[tuple[str, ASGIApp], ...] = (), verify: ssl.SSLContext | bool = True

@@ -320,8 +320,9 @@ def tell(event: e.AnyEvent) -> str:  # noqa: C901  # One row per kind of event.
             return f"cash adjusted: {NAMES[account_id]} {amount:+}"
         case e.TransferBegun(account_id, _, _, amount, shard, number):
             return f"in transit: {amount} of {NAMES[account_id]}, {number} to shard {shard}"
-        case e.TransferRepeated(account_id, transfer_id, shard, number):
-            return f"repeated: {transfer_id} of {NAMES[account_id]}, {number} to shard {shard}"
+        case e.TransferRepeated(account_id, transfer_id, shard, number, received):
+            outcome = {None: "", True: ": received", False: ": returned"}[received]
+            return f"repeated: {transfer_id} of {NAMES[account_id]}, {number} to shard {shard}{outcome}"
         case e.TransferReceived(account_id, _, amount, shard, number):
             return f"received: {amount} for {NAMES[account_id]}, {number} from shard {shard}"
         case e.TransferRejected(account_id, _, amount, shard, number, reason):

@@ -18,6 +18,7 @@ from trading_engine.venue.instrument import MONEY_MAX
 from trading_engine.venue.reasons import Reason
 from trading_engine.venue.snapshot import SnapshotError, VenueRecord
 from trading_engine.venue.terms import OrderType, SpecialTerms, TradingPhase
+from trading_engine.venue.transfers import load_transfers
 
 VENUES = [pytest.param(Venue, id="reference"), pytest.param(FastVenue, id="fast")]
 
@@ -100,6 +101,21 @@ def test_book_that_is_crossed_in_a_call_is_restored() -> None:
 @pytest.mark.parametrize("seed", range(101, 105))
 def test_whatever_happened_both_venues_have_the_same_bytes(seed: int) -> None:
     check_both_ways(simulate(seed, commands_count=300))
+
+
+def test_transfers_of_a_snapshot_without_their_outcomes_have_ended_all_the_same() -> None:
+    """Of an earlier release: it is not known of them what became of them."""
+    driver = open_venue()
+    begun = c.BeginTransfer(ALICE, "rent", "USD", 10, 1)
+    driver.do(begun)
+    driver.do(c.CompleteTransfer(1, 1, received=True))
+    (repeated,) = driver.do(begun)
+    record = msgspec.msgpack.decode(driver.venue.snapshot(), type=VenueRecord)
+    older = replace(record, transfers=replace(record.transfers, outcomes=[]))
+    restored = Venue.restore(msgspec.msgpack.encode(older))
+    assert load_transfers(older.transfers).ended == {(ALICE, "rent"): None}
+    assert repeated == e.TransferRepeated(ALICE, "rent", 1, 1, received=True)
+    assert restored.transfers_in_transit == {}
 
 
 def test_client_order_id_of_more_than_64_bytes_is_refused() -> None:

@@ -469,12 +469,14 @@ class TransferBegun(Event, frozen=True, tag=70):
 
 
 class TransferRepeated(Event, frozen=True, tag=71):
-    """The same transfer was begun before; nothing changed. `number` is that of the first time."""
+    """The same transfer was begun before; nothing changed. `number` is that of the first time, `received` what became of it: None while
+    it is in transit, and of one that ended before this was remembered."""
 
     account_id: int
     transfer_id: str
     to_shard: int
     number: int
+    received: bool | None = None
 
 
 class TransferReceived(Event, frozen=True, tag=72):

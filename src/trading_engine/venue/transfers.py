@@ -86,8 +86,8 @@ class Transfers:
         """Account id → how many of its transfers are in transit, where there are any."""
         self.known: dict[tuple[int, str], Transfer] = {}
         """(account id, transfer id) → transfer, in transit or ended not long ago."""
-        self.ended: dict[tuple[int, str], None] = {}
-        """Those that have ended, oldest first."""
+        self.ended: dict[tuple[int, str], bool | None] = {}
+        """Those that have ended, oldest first: whether the other shard received each. None: it ended before this was remembered."""
 
     def begin(self, command: c.BeginTransfer) -> Transfer:
         number = self.sent.get(command.to_shard, 0) + 1
@@ -98,7 +98,7 @@ class Transfers:
         self.hold(transfer)
         return transfer
 
-    def end(self, to_shard: int, number: int) -> Transfer | None:
+    def end(self, to_shard: int, number: int, *, received: bool) -> Transfer | None:
         """None where it is not in transit."""
         transfer = self.in_transit.pop((to_shard, number), None)
         if transfer is None:
@@ -106,7 +106,7 @@ class Transfers:
         self.counts[transfer.account_id] -= 1
         if not self.counts[transfer.account_id]:
             del self.counts[transfer.account_id]
-        self.ended[transfer.name] = None
+        self.ended[transfer.name] = received
         if len(self.ended) > TRANSFER_IDS_REMEMBERED:
             oldest = next(iter(self.ended))
             del self.ended[oldest], self.known[oldest]
@@ -143,6 +143,8 @@ class TransfersRecord(msgspec.Struct, frozen=True, array_like=True):
     """By shard and number."""
     ended: list[Transfer] = []
     """Oldest first."""
+    outcomes: list[bool | None] = []
+    """Of each of those; a snapshot of an earlier release has none."""
 
 
 def save_transfers(transfers: Transfers) -> TransfersRecord:
@@ -154,6 +156,7 @@ def save_transfers(transfers: Transfers) -> TransfersRecord:
         ],
         [transfer for _, transfer in sorted(transfers.in_transit.items())],
         [transfers.known[name] for name in transfers.ended],
+        list(transfers.ended.values()),
     )
 
 
@@ -166,9 +169,10 @@ def load_transfers(record: TransfersRecord) -> Transfers:
         incoming.last, incoming.settled, incoming.rejected = last, settled, set(rejected)
     for transfer in record.in_transit:
         transfers.hold(transfer)
-    for transfer in record.ended:
+    outcomes = record.outcomes or [None] * len(record.ended)
+    for transfer, received in zip(record.ended, outcomes, strict=True):
         transfers.known[transfer.name] = transfer
-        transfers.ended[transfer.name] = None
+        transfers.ended[transfer.name] = received
     all_there = (*record.in_transit, *record.ended)
     if len(transfers.known) < len(all_there) or len(transfers.in_transit) < len(record.in_transit):
         raise ValueError("transfers that are there twice")

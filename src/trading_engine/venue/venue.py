@@ -593,7 +593,8 @@ class Venue:
         if known is not None and not known.is_same(command):
             raise Refusal(Reason.DUPLICATE_TRANSFER_ID)
         if known is not None:
-            self._events.append(e.TransferRepeated(*known.name, known.to_shard, known.number))
+            received = self._transfers.ended.get(known.name)
+            self._events.append(e.TransferRepeated(*known.name, known.to_shard, known.number, received))
             return
         check_standing(account)
         self._check_currency(command.currency)
@@ -631,7 +632,7 @@ class Venue:
         return None if self._has_room_for(command.currency, command.amount) else Reason.AMOUNT_OUT_OF_RANGE
 
     def _complete_transfer(self, command: c.CompleteTransfer) -> None:
-        transfer = self._transfers.end(command.to_shard, command.number)
+        transfer = self._transfers.end(command.to_shard, command.number, received=command.received)
         if transfer is None:
             raise Refusal(Reason.UNKNOWN_TRANSFER)
         content = msgspec.structs.astuple(transfer)

@@ -36,6 +36,10 @@ class TradingError(Exception):
         self.request_id = request_id
         self.is_after_uncertain_attempt = False
         """Whether an earlier attempt of the same call may have been carried out."""
+        self.unavailable_shards: tuple[int, ...] = ()
+        """Where it was not done, of a venue with several shards, though it was on the others: then the same call does the rest."""
+        self.canceled_order_ids: tuple[str, ...] = ()
+        """What was canceled on those."""
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" if self.code else self.message
@@ -108,6 +112,8 @@ class ErrorBody(msgspec.Struct, frozen=True):
     message: str
     field: str | None = None
     value: object = None
+    unavailable_shards: tuple[int, ...] = ()
+    canceled_order_ids: tuple[str, ...] = ()
 
 
 INVALID_REQUEST_CODES = frozenset(
@@ -123,6 +129,12 @@ SERVER_FAILED_CODES = frozenset({"INTERNAL_ERROR"})
 
 def error_of(body: ErrorBody, *, retry_after: float = 1.0, request_id: str = "") -> TradingError:
     """The exception for an error that the venue sent."""
+    error = _error_of(body, retry_after, request_id)
+    error.unavailable_shards, error.canceled_order_ids = body.unavailable_shards, body.canceled_order_ids
+    return error
+
+
+def _error_of(body: ErrorBody, retry_after: float, request_id: str) -> TradingError:
     match body.code:
         case "RATE_LIMITED":
             return RateLimited(body.message, retry_after=retry_after, request_id=request_id)

@@ -94,6 +94,21 @@ class ActivityRepository:
         ).where(of_account(account_id), ledger.c.currency != "", ledger.c.kind.in_(kinds), *window.conditions(ledger))
         return await self._rows(query, ledger, ledger.c.entry_number, window, CashEntry._make)
 
+    async def time_at(self, event_sequence: int) -> int:
+        """Of the last event up to this one that any account has a row of; 0 where there is none."""
+        asked = [
+            select(table.c.time_ns)
+            .where(table.c.event_sequence <= event_sequence)
+            .order_by(desc(table.c.event_sequence))
+            .limit(1)
+            for table in (order_events, ledger)
+        ]
+
+        def work(connection: Connection) -> int:
+            return max(connection.execute(query).scalar() or 0 for query in asked)
+
+        return await self._connections.run(Use.READ, work)
+
     async def _rows(
         self,
         query: Select[Any],

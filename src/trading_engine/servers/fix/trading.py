@@ -449,6 +449,8 @@ class Trading:
             raise
         except (Unsupported, TradingError) as error:
             answer += [(Tag.MASS_CANCEL_RESPONSE, "0"), (Tag.MASS_CANCEL_REJECT_REASON, "99"), (Tag.TEXT, str(error))]
+            if isinstance(error, TradingError) and error.unavailable_shards:
+                answer.append((Tag.TOTAL_AFFECTED_ORDERS, str(len(error.canceled_order_ids))))
         self._session.send(MsgType.ORDER_MASS_CANCEL_REPORT, answer)
 
     # Questions

@@ -54,6 +54,10 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     field: str | msgspec.UnsetType = msgspec.UNSET
     value: Any = msgspec.UNSET
+    unavailable_shards: list[int] | msgspec.UnsetType = msgspec.UNSET
+    """Where what was asked for was not done, though it was on the other shards."""
+    canceled_order_ids: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Then: what was canceled on those."""
 
 
 class ErrorResponse(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from trading_engine.database.transactional.activity import CashEntry, Window
-from trading_engine.database.transactional.venue_activity import VenueActivity
+from trading_engine.database.transactional.venue_activity import VenueActivity, time_of_report
 from trading_engine.servers.tes.alpaca.account import account_id_of
 from trading_engine.servers.tes.alpaca.assets import Assets
 from trading_engine.servers.tes.alpaca.errors import invalid
@@ -35,6 +35,7 @@ CATEGORIES = {"trade_activity": [FILL], "non_trade_activity": list(KINDS_OF_TYPE
 class Activity(NamedTuple):
     """An answer's row, with what it is sorted by."""
 
+    time_ns: int
     event_sequence: int
     number: int
     view: dict[str, Any]
@@ -64,7 +65,7 @@ class Activities:
             *(await self._fills(principal, window) if FILL in types else ()),
             *(await self._cash(principal, types, window)),
         ]
-        rows.sort(key=lambda row: row[:2], reverse=not window.is_ascending)
+        rows.sort(key=lambda row: row[:3], reverse=not window.is_ascending)
         if len(rows) > window.limit:
             last = rows[window.limit - 1].event_sequence
             rows = [row for number, row in enumerate(rows) if number < window.limit or row.event_sequence == last]
@@ -75,7 +76,12 @@ class Activities:
         replaces = await self._versions.of_all([report.order for report in reports])
         account_id = account_id_of(principal)
         return [
-            Activity(report.event_sequence, report.order.order_id, self._fill_view(report, replaces, account_id))
+            Activity(
+                time_of_report(report),
+                report.event_sequence,
+                report.order.order_id,
+                self._fill_view(report, replaces, account_id),
+            )
             for report in reports
         ]
 
@@ -106,7 +112,8 @@ class Activities:
         entries = await self._repository.cash(principal.account_id, kinds, window)
         account_id = account_id_of(principal)
         return [
-            Activity(entry.event_sequence, entry.entry_number, self._cash_view(entry, account_id)) for entry in entries
+            Activity(entry.time_ns, entry.event_sequence, entry.entry_number, self._cash_view(entry, account_id))
+            for entry in entries
         ]
 
     def _cash_view(self, entry: CashEntry, account_id: str) -> dict[str, Any]:

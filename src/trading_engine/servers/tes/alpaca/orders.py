@@ -1,6 +1,7 @@
 """`/v2/orders`: placing, replacing, canceling and looking them up."""
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from trading_engine.database.transactional.trading import OrderFilter, OrderSelection
@@ -28,7 +29,9 @@ from trading_engine.servers.tes.services.credentials import Principal
 from trading_engine.servers.tes.services.order_entry import SIDES, OrderEntry
 from trading_engine.servers.tes.services.order_groups import OrderGroups
 from trading_engine.servers.tes.services.readings import Readings
+from trading_engine.servers.tes.services.venue_gateway import DoneInPart
 from trading_engine.venue.order_state import OrderState
+from trading_engine.venue.shards import shard_of_number
 
 ORDERS_DEFAULT, ORDERS_MAX = 50, 500
 STATUS_FILTERS: dict[str, OrderFilter] = {"open": "open", "closed": "done", "all": "all"}
@@ -97,8 +100,18 @@ class Orders:
             raise
 
     async def cancel_all(self, principal: Principal) -> list[dict[str, Any]]:
-        orders = await self._order_entry.cancel_all(principal, None, None)
-        return [{"id": view["id"], "status": 200, "body": view} for view in await self._views(orders)]
+        """What became of each that was open, also where its shard did not answer."""
+        left: Sequence[OrderState] = ()
+        status = HTTPStatus.OK.value
+        try:
+            orders = await self._order_entry.cancel_all(principal, None, None)
+        except DoneInPart as part:
+            orders, status = part.canceled, part.status
+            await self._readings.barrier()
+            still_open = await self._trading.open_orders(principal.account_id)
+            left = [order for order in still_open if shard_of_number(order.order_id) in part.shards]
+        done = [{"id": view["id"], "status": 200, "body": view} for view in await self._views(orders)]
+        return done + [{"id": view["id"], "status": status, "body": view} for view in await self._views(left)]
 
     # Reading
 

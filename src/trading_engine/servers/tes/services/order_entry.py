@@ -123,7 +123,7 @@ class OrderEntry:
         return await self._carry_out(self.replacing(principal, order_id, request))
 
     async def cancel_all(self, principal: Principal, symbol: str | None, side: SideName | None) -> list[OrderState]:
-        """The orders that were canceled, in order of entry."""
+        """The orders that were canceled, in order of entry. Raises `DoneInPart` where some shards did not answer."""
         return await self._carry_out(self.canceling_all(principal, symbol, side))
 
     async def _carry_out(self, prepared: Prepared[T]) -> T:

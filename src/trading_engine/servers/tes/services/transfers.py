@@ -46,7 +46,7 @@ class TransferView(msgspec.Struct, frozen=True):
     from_shard: int
     to_shard: int
     status: Status
-    """`begun`: out of the one balance, and on its way; or it has ended before, where the same request comes again."""
+    """`begun`: out of the one balance, and on its way."""
 
 
 class Transfers:
@@ -65,9 +65,10 @@ class Transfers:
             outcome = await self._gateway.shards[request.from_shard].submit(command)
             event = outcome.batch.events[0]
             match event:
+                case TransferRepeated(received=bool(received)):
+                    return view_of(request, status_received(received)), False
                 case TransferBegun() | TransferRepeated():
-                    view = TransferView(**msgspec.structs.asdict(request), status=await status_of(end))
-                    return view, isinstance(event, TransferBegun)
+                    return view_of(request, await status_of(end)), isinstance(event, TransferBegun)
                 case CommandRefused(reason=Reason.DUPLICATE_TRANSFER_ID):
                     raise ApiError(event.reason.name, "Another transfer has this id.", field="transfer_id")
                 case CommandRefused():
@@ -109,7 +110,15 @@ class Transfers:
         for event in batch.events:
             if isinstance(event, TransferCompleted | TransferReturned):
                 for end in self._awaited.pop((shard, event.account_id, event.transfer_id), ()):
-                    end.set_result("completed" if isinstance(event, TransferCompleted) else "returned")
+                    end.set_result(status_received(isinstance(event, TransferCompleted)))
+
+
+def view_of(request: TransferRequest, status: Status) -> TransferView:
+    return TransferView(**msgspec.structs.asdict(request), status=status)
+
+
+def status_received(received: bool) -> Status:
+    return "completed" if received else "returned"
 
 
 async def status_of(end: asyncio.Future[Status]) -> Status:

@@ -2,12 +2,14 @@
 
 A command goes to the shard of its instrument or of its order. One that concerns all of an account's orders, or an order that is known by
 its owner's name alone, goes to each. A shard that is away holds up only what goes to it; what went to several and failed at one has
-been tried at each, and then its sender is told of the failure.
+been tried at each, and then its sender is told where it failed, and what was done elsewhere.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+
+from msgspec.structs import replace
 
 from trading_engine.servers.tes.errors import ApiError, matching_unavailable
 from trading_engine.servers.tes.services.gateway import BatchListener, Gateway, Outcome, StatusListener, Told, tell
@@ -28,7 +30,7 @@ from trading_engine.venue.commands import (
     SuspendAccount,
 )
 from trading_engine.venue.events import CancelRejected, CommandRefused
-from trading_engine.venue.order_state import LiveOrders
+from trading_engine.venue.order_state import LiveOrders, OrderReport, OrderState
 from trading_engine.venue.shards import number_before, shard_of_instrument, shard_of_number
 
 OF_ALL_SHARDS = (
@@ -36,6 +38,22 @@ OF_ALL_SHARDS = (
     *(SuspendAccount, SetKillSwitch, SetRiskLimits, SetMargin, SetTradingPhase),
 )
 """What may be done several times over. Money, which may not, is for one shard: `shards` has the way to each."""
+
+
+class DoneInPart(ApiError):
+    """Some shards have done it, others have not. Of these, one whose answer did not come in time counts for more than one that is away."""
+
+    def __init__(self, failures: Mapping[int, ApiError], reports: Sequence[OrderReport]) -> None:
+        telling = max(failures.values(), key=lambda failure: failure.code == "OUTCOME_UNKNOWN")
+        self.canceled: list[OrderState] = [report.order for report in reports if report.kind == "canceled"]
+        self.shards = sorted(failures)
+        away = ", ".join(map(str, self.shards))
+        done = f"it was done, orders canceled: {len(self.canceled)}" if self.canceled else "it was done"
+        super().__init__(
+            telling.code, f"Shard {away} did not answer. On the others {done}. Send it again.", headers=telling.headers
+        )
+        order_ids = [str(order.order_id) for order in self.canceled]
+        self.body = replace(self.body, unavailable_shards=self.shards, canceled_order_ids=order_ids)
 
 
 class VenueGateway:
@@ -156,13 +174,13 @@ class Gathering:
             self._told(self._together())
 
     def _together(self) -> Outcome | Exception:
-        failures = [answer for answer in self._answers if isinstance(answer, Exception)]
+        failures = {shard: answer for shard, answer in enumerate(self._answers) if isinstance(answer, ApiError)}
         outcomes = [answer for answer in self._answers if isinstance(answer, Outcome)]
         accepted = [outcome for outcome in outcomes if not is_refused(outcome)]
+        reports = [report for outcome in outcomes for report in outcome.reports]
         if failures and not (accepted and isinstance(self._command, CancelOrder)):
-            return failures[0]
-        telling = (accepted or outcomes)[0]
-        return Outcome(telling.batch, [report for outcome in outcomes for report in outcome.reports])
+            return DoneInPart(failures, reports) if accepted else next(iter(failures.values()))
+        return Outcome((accepted or outcomes)[0].batch, reports)
 
 
 def is_refused(outcome: Outcome) -> bool:

@@ -69,7 +69,7 @@ export class Account {
   }
 
   clear() {
-    clearTimeout(this.refreshTimer);
+    this.forgetRefresh();
     this.socket.unsubscribe("orders", "");
     this.sequences.clear();
     state.user = null;
@@ -103,6 +103,7 @@ export class Account {
   balance(message) {
     state.cash.set(message.currency, message);
     changed("cash");
+    if (state.portfolio?.shards) this.refreshSoon(); // the message is of all shards together
   }
 
   position(message) {
@@ -151,13 +152,19 @@ export class Account {
     this.planRefresh();
   }
 
+  /** One that is planned is not put off: where messages come without a pause, it would never be its turn. */
   planRefresh() {
+    this.refreshTimer ??= setTimeout(() => this.refresh(), REFRESH_MILLISECONDS);
+  }
+
+  forgetRefresh() {
     clearTimeout(this.refreshTimer);
-    this.refreshTimer = setTimeout(() => this.refresh(), REFRESH_MILLISECONDS);
+    this.refreshTimer = null;
   }
 
   /** The read side follows the events; ask until it has reached what the stream told. */
   async refresh() {
+    this.forgetRefresh();
     const wanted = [...this.sequences];
     try {
       const [portfolio, { positions }] = await Promise.all([this.api.get("/v1/portfolio"), this.api.get("/v1/positions")]);

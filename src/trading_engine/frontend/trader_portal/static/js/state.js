@@ -2,6 +2,8 @@
 // draw read here. Topics: instruments, symbol, tickers, book, trades, candles, orders, fills, positions, cash, session, connection,
 // log, settings.
 
+import { Decimal } from "./decimal.js";
+
 export const TRADES_KEPT = 300;
 export const ORDERS_KEPT = 1000;
 export const FILLS_KEPT = 500;
@@ -32,6 +34,13 @@ export const state = {
 
 export function currentInstrument() {
   return state.instruments.get(state.symbol) ?? null;
+}
+
+/** What an order in the instrument can spend: where a venue has several shards, the cash on that of the instrument. */
+export function spendable(instrument) {
+  const shard = state.portfolio?.shards?.find((part) => part.shard === instrument.fields.shard);
+  const cash = shard ? shard.cash.find((each) => each.currency === instrument.currency) : state.cash.get(instrument.currency);
+  return Decimal.of(cash?.available);
 }
 
 export function isOpen(order) {

@@ -7,7 +7,7 @@ import { drawOn, redraw } from "./frame.js";
 import { Instrument } from "./instrument.js";
 import { middle } from "./ladder.js";
 import { explain, isOutcomeUnknown } from "./orders.js";
-import { currentInstrument, state } from "./state.js";
+import { currentInstrument, spendable, state } from "./state.js";
 
 const TIMES_IN_FORCE = {
   limit: [["day", "DAY"], ["gtc", "GTC · until canceled"], ["ioc", "IOC · the rest canceled"], ["fok", "FOK · all or nothing"]],
@@ -148,7 +148,7 @@ export class Ticket {
   lotsAvailable(instrument) {
     if (this.side === "sell") return instrument.quantities.floor(state.positions.get(instrument.symbol)?.available ?? "0") ?? 0;
     const ticks = this.referenceTicks(instrument);
-    return ticks === null ? null : instrument.affordableLots(Decimal.of(state.cash.get(instrument.currency)?.available), ticks);
+    return ticks === null ? null : instrument.affordableLots(spendable(instrument), ticks);
   }
 
   /** The limit, or for a market order the worst price it may trade at. */
@@ -202,9 +202,8 @@ export class Ticket {
     setText(byId("est-fee"), notional ? instrument.fee(notional, rate, MONEY_PLACES).format(MONEY_PLACES) : "—");
     const isBuy = this.side === "buy";
     setText(byId("est-power-label"), isBuy ? "Buying power" : `${instrument.symbol} available`);
-    const cash = Decimal.of(state.cash.get(instrument.currency)?.available);
     const available = state.positions.get(instrument.symbol)?.available ?? "0";
-    setText(byId("est-power"), state.user ? (isBuy ? cash.format(MONEY_PLACES) : Decimal.of(available).format(instrument.quantities.scale)) : "—");
+    setText(byId("est-power"), state.user ? (isBuy ? spendable(instrument).format(MONEY_PLACES) : Decimal.of(available).format(instrument.quantities.scale)) : "—");
   }
 
   /** At the limit; for a market order what the book would take now. */
