@@ -110,7 +110,8 @@ class Transfers:
         for event in batch.events:
             if isinstance(event, TransferCompleted | TransferReturned):
                 for end in self._awaited.pop((shard, event.account_id, event.transfer_id), ()):
-                    end.set_result(status_received(isinstance(event, TransferCompleted)))
+                    if not end.done():  # Its time may have run out in the moment that the event came.
+                        end.set_result(status_received(isinstance(event, TransferCompleted)))
 
 
 def view_of(request: TransferRequest, status: Status) -> TransferView:
