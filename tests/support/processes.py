@@ -74,6 +74,11 @@ class VenueProcesses:
         self.start("obs", "-s", "OBS")
         self.start("tes", "-s", "TES")
 
+    @property
+    def running(self) -> list[str]:
+        """Those that were started, and neither stopped nor killed: some may have ended by themselves."""
+        return list(self._processes)
+
     def status(self, name: str) -> int | None:
         """None while it runs."""
         return self._processes[name].poll()

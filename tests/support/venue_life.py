@@ -37,6 +37,10 @@ from trading_engine.venue.commands import AnyCommand, OpenAccount, SubmittedComm
 from trading_engine.venue.shards import INSTRUMENTS_PER_SHARD
 
 READY_TIMEOUT_S = 150.0
+SUPERVISION_S = 0.2
+EXIT_FAILED = 1
+"""Of a service that is to be started again; any other status means that this would be in vain."""
+PAIR = ("obs", "standby")
 REPEATER_ACCOUNT = 900
 REPEATER_CASH, REPEATER_LOTS = 10**12, 10**6
 REPEATED_AT_ONCE = 20
@@ -115,15 +119,16 @@ class Life:
         self._commands["tes"] = (["-s", "TES"], tes_config)
         if standby:
             self._commands["standby"] = (["-s", "OBS", *standby], None)
-            self._may_end = {"obs", "standby"}
 
     def start_all(self) -> None:
+        self._may_end = set(PAIR) if self.setting.has_standby else set()
         for name in self.names:
             self.start(name)
 
     def stop_all(self) -> None:
         for name in ("tes", *self.projections, *self.order_book_servers):
-            assert self.venue.stop(name) == 0, self.venue.log(name)
+            status = self.venue.stop(name)
+            assert status == 0 or self._is_mendable(name, status), f"status {status}:\n{self.venue.log(name)}"
 
     def start(self, name: str) -> None:
         arguments, config_path = self._commands[name]
@@ -133,9 +138,9 @@ class Life:
         """One of a pair may have killed the other already."""
         self.venue.kill(*names)
 
-    def end(self, name: str) -> None:
-        """It may end by itself from now on, and then is started again."""
-        self._may_end.add(name)
+    def let_end(self, *names: str) -> None:
+        """They may end by themselves in what is to come, also some seconds after it, and are started again then."""
+        self._may_end |= set(names)
 
     @property
     def primary(self) -> str:
@@ -143,27 +148,34 @@ class Life:
         owner = Paths.under(self.config.obs_path).lock.read_bytes()[:20].decode().strip()
         return next((name for name in ("obs", "standby") if str(self.venue.pid(name)) == owner), "obs")
 
+    async def supervise(self) -> None:
+        """For ever: what has ended, and may, is started again."""
+        while True:
+            self.revive()
+            await asyncio.sleep(SUPERVISION_S)
+
     def revive(self) -> None:
-        """Start again what has ended and may."""
-        for name in self.names:
+        for name in self.venue.running:
             status = self.venue.status(name)
             if status is None:
                 continue
-            assert name in self._may_end, f"{name} ended with status {status}:\n{self.venue.log(name)}"
+            assert self._is_mendable(name, status), f"{name} ended with status {status}:\n{self.venue.log(name)}"
             self.start(name)
 
+    def _is_mendable(self, name: str, status: int) -> bool:
+        is_fenced = self.setting.has_standby and name in PAIR and status == -signal.SIGKILL
+        return is_fenced or (name in self._may_end and status == EXIT_FAILED)
+
     async def until_ready(self) -> None:
-        """Until all processes run, orders can be placed and every row is written."""
+        """Until orders can be placed and every row is written."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
             while True:
-                self.revive()
                 with contextlib.suppress(httpx.HTTPError, ValueError):
                     if (await http.get(f"{self.venue.url}/v1/health")).json()["status"] == "ok":
                         break
                 assert time.monotonic() < deadline, self.logs
                 await asyncio.sleep(0.05)
-        self._may_end = {"obs", "standby"} if self.setting.has_standby else set()
 
     @property
     def logs(self) -> str:
@@ -213,11 +225,14 @@ async def living(
             life.disk = stack.enter_context(small_disk(life.venue.data_dir))
         stack.callback(life.close)
         life.assemble(await with_lines(life, stack))
-        life.start_all()
-        await life.until_ready()
-        await open_repeaters_account(life)
         try:
-            yield life
+            async with asyncio.TaskGroup() as group:
+                life.start_all()
+                supervision = group.create_task(life.supervise())
+                await life.until_ready()
+                await open_repeaters_account(life)
+                yield life
+                supervision.cancel()
         except BaseException as error:
             error.add_note(f"FAULTS_SEED={seed} {setting}; the ends of the logs:\n{life.logs}")
             if life.disk:  # It ends with this block.
@@ -323,6 +338,7 @@ async def kill_redis(life: Life) -> None:
 async def kill_servers_and_services(life: Life) -> None:
     assert life.servers
     names = life.rng.sample(life.names, life.rng.randint(1, len(life.names)))
+    life.let_end(*names)  # One that finds no database as it starts says so and ends.
     server = life.rng.choice(life.servers)
     server.kill()
     life.kill(*names)
@@ -364,13 +380,15 @@ async def fill_the_disk(life: Life) -> None:
     """
     name = life.rng.choice([*life.order_book_servers, "tes", *life.projections])
     largest = max(path.stat().st_size for path in life.venue.folder.rglob("*") if path.is_file())
-    life.end(name)
-    resource.prlimit(
-        life.venue.pid(name), resource.RLIMIT_FSIZE, (largest + life.rng.randrange(5_000), resource.RLIM_INFINITY)
-    )
+    life.let_end(name)
+    limit_files(life.venue.pid(name), largest + life.rng.randrange(5_000))
     await asyncio.sleep(life.rng.uniform(0.5, 2.0))
-    if life.venue.status(name) is None:
-        resource.prlimit(life.venue.pid(name), resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    limit_files(life.venue.pid(name), resource.RLIM_INFINITY)
+
+
+def limit_files(pid: int, size_bytes: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # It has ended.
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
 async def use_up_the_disk(life: Life) -> None:
@@ -379,12 +397,9 @@ async def use_up_the_disk(life: Life) -> None:
     Some services end, and a supervisor starts them again: on the full disk too.
     """
     assert life.disk
-    for name in life.names:
-        life.end(name)
+    life.let_end(*life.names)
     life.disk.leave(life.rng.choice((0, 0, life.rng.randrange(30))))
-    for _ in range(life.rng.randint(1, 4)):
-        await asyncio.sleep(life.rng.uniform(0.2, 0.8))
-        life.revive()
+    await asyncio.sleep(life.rng.uniform(0.5, 3.0))
     life.disk.make_room()
 
 
