@@ -530,6 +530,16 @@ async def test_market_data_that_cannot_be_had_is_refused(gateway: FixGateway, wh
         assert shown(dict((await ann.next("Y")).fields), 262, 281) == ["M", reason]
 
 
+async def test_list_of_orders_is_refused_as_a_message_that_is_not_supported(gateway: FixGateway) -> None:
+    async with gateway.client(comp_id="LIST-OF-ORDERS") as ann:
+        await ann.log_on()
+        order = [(11, "e1"), (67, "1"), (55, "AAPL"), (54, "1"), (60, ann.now()), (38, "10"), (40, "2"), (44, "200")]
+        ann.send("E", (66, "L1"), (394, "3"), (68, "1"), (73, "1"), *order)
+        assert shown(dict((await ann.next("j")).fields), 372, 380) == ["E", "3"]
+        ann.order("e2", "1", "10", "200.00")
+        assert shown(await ann.report(), 11, 39) == ["e2", "0"]
+
+
 async def test_security_list_names_what_is_listed(gateway: FixGateway) -> None:
     async with gateway.client(comp_id="LIST") as ann:
         await ann.log_on()

@@ -188,6 +188,10 @@ DEFINITIONS: dict[str, Definition] = {
         frozenset({265, 266}),
         {267: Group(269), 146: Group(55, frozenset({22, 48, 107, 167, 207, 460, 461}))},
     ),
+    MsgType.SECURITY_STATUS_REQUEST: Definition(
+        (324, 55, 263), frozenset({15, 22, 48, 65, 106, 107, 167, 207, 336, 460, 461, 625})
+    ),
+    MsgType.TRADING_SESSION_STATUS_REQUEST: Definition((335, 263), frozenset({336, 338, 339, 625})),
     MsgType.SECURITY_LIST_REQUEST: Definition((320, 559), frozenset({55, 263, 58}), begin_strings=(FIX44,)),
 }
 
@@ -211,6 +215,8 @@ _VALUES: dict[int, frozenset[str]] = {
     263: frozenset("012"),
     265: frozenset("01"),
     269: frozenset("0123456789ABC"),
+    338: frozenset("123"),
+    339: frozenset("123"),
     388: frozenset("0123456"),
     530: frozenset("1234567"),
     559: frozenset("01234"),

@@ -17,10 +17,19 @@ from typing import Any
 from trading_engine.clients.sdk.async_client import AsyncClient
 from trading_engine.clients.sdk.async_stream import AsyncStream
 from trading_engine.clients.sdk.errors import InvalidRequest, NotFound, TradingError
-from trading_engine.clients.sdk.views import BookUpdate, Instrument, Level, StreamEvent, Trade, TradesUpdate
-from trading_engine.servers.fix.clock import timestamp
+from trading_engine.clients.sdk.views import (
+    BookUpdate,
+    Instrument,
+    Level,
+    MarketSession,
+    StreamEvent,
+    Trade,
+    TradesUpdate,
+)
+from trading_engine.servers.fix.clock import Clock, timestamp
 from trading_engine.servers.fix.dictionary import group_values
-from trading_engine.servers.fix.reports import FieldList, number
+from trading_engine.servers.fix.market_status import StatusRequests, StatusWatcher
+from trading_engine.servers.fix.reports import APPLICATION_NOT_AVAILABLE, FieldList, business_reject, number
 from trading_engine.servers.fix.session import Session
 from trading_engine.servers.fix.store import StoreUnusable
 from trading_engine.servers.fix.tags import MsgType, Tag
@@ -51,6 +60,7 @@ class MarketFeed:
         self._watch_task: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._watchers: dict[str, dict[Subscription, None]] = {}
+        self._status_watchers: dict[StatusWatcher, None] = {}
 
     async def close(self) -> None:
         if self._stream is not None:
@@ -87,6 +97,23 @@ class MarketFeed:
                     with contextlib.suppress(TradingError):
                         await self._stream.unsubscribe(channel, symbol)
 
+    async def watch_status(self, watcher: StatusWatcher) -> None:
+        """Tell the watcher the phases of markets when they change. Raises `TradingError`."""
+        async with self._changing:
+            stream = await self._opened()
+            if not self._status_watchers:
+                await stream.subscribe_session()
+            self._status_watchers[watcher] = None
+
+    async def unwatch_status(self, watcher: StatusWatcher) -> None:
+        async with self._changing:
+            was_watching = bool(self._status_watchers)
+            self._status_watchers.pop(watcher, None)
+            if was_watching and not self._status_watchers:
+                assert self._stream is not None
+                with contextlib.suppress(TradingError):
+                    await self._stream.unsubscribe("session", "*")
+
     async def _opened(self) -> AsyncStream:
         """The stream; it is made at the first request, and made anew when it has failed for good."""
         if self._stream is not None and self._stream.failure is None:
@@ -108,6 +135,9 @@ class MarketFeed:
             watchers, self._watchers = self._watchers, {}
             for subscription in [one for subscriptions in watchers.values() for one in subscriptions]:
                 subscription.end(f"Market data ended: {error}")
+            status_watchers, self._status_watchers = self._status_watchers, {}
+            for watcher in status_watchers:
+                watcher.end(f"Market data ended: {error}")
 
     def _on_event(self, event: StreamEvent) -> None:
         if isinstance(event, BookUpdate) and event.symbol in self._watchers:
@@ -119,6 +149,9 @@ class MarketFeed:
         elif isinstance(event, TradesUpdate):
             for subscription in tuple(self._watchers.get(event.symbol, ())):
                 subscription.traded(event.trades)
+        elif isinstance(event, MarketSession):
+            for watcher in tuple(self._status_watchers):
+                watcher.phase_changed(event.symbol, event.phase)
 
 
 class Subscription:
@@ -249,6 +282,7 @@ class MarketRequests:
         session: Session,
         client: AsyncClient,
         feed: MarketFeed,
+        clock: Clock,
         answered: Callable[[Message], None],
         start_task: StartTask,
     ) -> None:
@@ -258,10 +292,12 @@ class MarketRequests:
         self._answered = answered
         self._start_task = start_task
         self._subscriptions: dict[str, list[Subscription]] = {}
+        self._status = StatusRequests(session, client, feed, clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, Callable[[Message], Coroutine[Any, Any, None]]] = {
             MsgType.MARKET_DATA_REQUEST: self._request,
             MsgType.SECURITY_LIST_REQUEST: self._list_securities,
+            **self._status.handlers,
         }
         self._in_order = asyncio.Lock()
 
@@ -281,6 +317,7 @@ class MarketRequests:
             await asyncio.wait(self._tasks)
         for request_id in list(self._subscriptions):
             await self._drop(request_id)
+        await self._status.end()
 
     async def _handle(self, message: Message) -> None:
         async with self._in_order:
@@ -290,7 +327,8 @@ class MarketRequests:
                 raise
             except Exception:
                 log.exception("request failed")
-                self._reject(message.get(Tag.MD_REQ_ID), "", "Internal error")
+                refusal = business_reject(message, APPLICATION_NOT_AVAILABLE, "Internal error")
+                self._session.send(MsgType.BUSINESS_MESSAGE_REJECT, refusal)
         self._answered(message)
 
     async def _request(self, message: Message) -> None:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from trading_engine.clients.sdk.views import Order, OrderType, OrderUpdate, Peg, SelfTradePrevention, Side, TimeInForce
 from trading_engine.servers.fix.clock import timestamp
 from trading_engine.servers.fix.tags import FIX42, Tag
+from trading_engine.servers.fix.wire import Message
 
 FieldList = list[tuple[int, str]]
 
@@ -105,6 +106,8 @@ ORD_REJ_REASONS: dict[str, int] = {
 ORD_REJ_REASON_OTHER = 99
 ORD_REJ_REASON_MAX_42 = 8
 """FIX 4.2 knows no greater one: 0, broker option, stands for them."""
+OTHER, APPLICATION_NOT_AVAILABLE, FIELD_MISSING, NOT_AUTHORIZED = "0", "4", "5", "6"
+"""BusinessRejectReason(380)."""
 CXL_TOO_LATE, CXL_UNKNOWN, CXL_VENUE_OPTION, CXL_DUPLICATE = "0", "1", "2", "6"
 
 
@@ -201,6 +204,14 @@ def cancel_reject(asked: Mapping[int, str], order: Order | None, response_to: st
         (Tag.CXL_REJ_REASON, reason),
         (Tag.TEXT, text),
     ]
+
+
+def business_reject(message: Message, reason: str, text: str) -> FieldList:
+    """A BusinessMessageReject: the message is understood, and cannot be met."""
+    answer = [(Tag.REF_SEQ_NUM, message.get(Tag.MSG_SEQ_NUM)), (Tag.REF_MSG_TYPE, message.msg_type)]
+    if Tag.CL_ORD_ID in message:
+        answer.append((Tag.BUSINESS_REJECT_REF_ID, message.get(Tag.CL_ORD_ID)))
+    return [*answer, (Tag.BUSINESS_REJECT_REASON, reason), (Tag.TEXT, text)]
 
 
 def ord_rej_reason(begin_string: str, code: str) -> int:

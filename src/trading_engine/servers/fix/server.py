@@ -242,7 +242,9 @@ class FixServer:
             self.start_task,
             is_copy=is_copy,
         )
-        market = MarketRequests(connection.session, upstream.client, self._feed, connection.answered, self.start_task)
+        market = MarketRequests(
+            connection.session, upstream.client, self._feed, self._clock, connection.answered, self.start_task
+        )
         application = SessionApplication(self, connection.session, identity, upstream, trading, market)
         record = self._store.session(identity)
         began = self._schedule.began(self._clock.utc())

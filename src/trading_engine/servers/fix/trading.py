@@ -50,8 +50,6 @@ from trading_engine.servers.fix.tags import MsgType, Tag
 from trading_engine.servers.fix.wire import Message
 from trading_engine.venue.shards import shard_of_number
 
-OTHER, APPLICATION_NOT_AVAILABLE, FIELD_MISSING, NOT_AUTHORIZED = "0", "4", "5", "6"
-"""BusinessRejectReason(380)."""
 OF_SECURITY, OF_ALL = "1", "7"
 """MassCancelRequestType(530), MassStatusReqType(585)."""
 ROLES_OF_THE_MARKET = ("operator", "admin")
@@ -187,35 +185,30 @@ class Trading:
                 await earlier.wait()
             if self._is_copy:
                 self.refuse_message(
-                    message, NOT_AUTHORIZED, "This session is a copy of what happens: it takes no orders"
+                    message, reports.NOT_AUTHORIZED, "This session is a copy of what happens: it takes no orders"
                 )
             else:
                 await self._handlers[message.msg_type](asked)
         except OutcomeUnknown as error:
             self.refuse_message(
-                message, APPLICATION_NOT_AVAILABLE, f"Whether it was carried out is not known: {error.message}"
+                message, reports.APPLICATION_NOT_AVAILABLE, f"Whether it was carried out is not known: {error.message}"
             )
         except (ServerFailed, FellBehind) as error:
-            self.refuse_message(message, APPLICATION_NOT_AVAILABLE, str(error))
+            self.refuse_message(message, reports.APPLICATION_NOT_AVAILABLE, str(error))
         except MissingField as missing:
-            self.refuse_message(message, FIELD_MISSING, str(missing))
+            self.refuse_message(message, reports.FIELD_MISSING, str(missing))
         except Unsupported as unsupported:
-            self.refuse_message(message, OTHER, str(unsupported))
+            self.refuse_message(message, reports.OTHER, str(unsupported))
         except StoreUnusable:
             raise
         except Exception:
             log.exception("request failed")
-            self.refuse_message(message, APPLICATION_NOT_AVAILABLE, "Internal error")
+            self.refuse_message(message, reports.APPLICATION_NOT_AVAILABLE, "Internal error")
         self._answered(message)
 
     def refuse_message(self, message: Message, reason: str, text: str) -> None:
         """BusinessMessageReject."""
-        answer = [(Tag.REF_SEQ_NUM, message.get(Tag.MSG_SEQ_NUM)), (Tag.REF_MSG_TYPE, message.msg_type)]
-        if Tag.CL_ORD_ID in message:
-            answer.append((Tag.BUSINESS_REJECT_REF_ID, message.get(Tag.CL_ORD_ID)))
-        self._session.send(
-            MsgType.BUSINESS_MESSAGE_REJECT, [*answer, (Tag.BUSINESS_REJECT_REASON, reason), (Tag.TEXT, text)]
-        )
+        self._session.send(MsgType.BUSINESS_MESSAGE_REJECT, reports.business_reject(message, reason, text))
 
     # Events
 
