@@ -152,6 +152,12 @@ GET    openOrderList             x - x - -
 GET    allOrderList              x - x - -
 GET    /sapi/v1/asset/tradeFee   x - x - -
 GET    rateLimit/order           x - x - -
+GET    myFilters                 x - x - -
+GET    myAllocations             x - x - -
+POST   sor/order                 - x - - -
+POST   sor/order/test            - x - - -
+POST   orderList/opo             - x - - -
+POST   orderList/opoco           - x - - -
 POST   userDataStream            x - x - -
 PUT    userDataStream            x - x - -
 DELETE userDataStream            x - x - -

@@ -9,4 +9,5 @@ Made for what its clients send (ccxt, python-binance, binance-connector): `docs/
     account.py      an account's own orders      limits.py     what was used, for its headers
     order_lists.py  OCO, OTO and OTOCO           symbols.py    instruments, and their rules as filters
     market.py       public market data           times.py      milliseconds or microseconds
+    absent.py       what this venue has none of
 """

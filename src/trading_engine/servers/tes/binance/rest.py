@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,14 +18,21 @@ from trading_engine.servers.tes.asgi import (
     read_body,
     respond,
 )
+from trading_engine.servers.tes.binance.absent import EMPTY, REFUSED, REJECTED_ORDERS
 from trading_engine.servers.tes.binance.account import AccountRequests
 from trading_engine.servers.tes.binance.errors import BinanceError, translated
 from trading_engine.servers.tes.binance.limits import UsedLimits
 from trading_engine.servers.tes.binance.market import MarketQueries, book_ticker, price_ticker
 from trading_engine.servers.tes.binance.order_lists import OrderLists
-from trading_engine.servers.tes.binance.requests import Parameters
+from trading_engine.servers.tes.binance.requests import Parameters, required
 from trading_engine.servers.tes.binance.signing import KEY_HEADER, Asked, Signatures, read_parameters, signed_bytes
-from trading_engine.servers.tes.binance.symbols import Symbols, exchange_information, symbol_of
+from trading_engine.servers.tes.binance.symbols import (
+    EXCHANGE_FILTERS,
+    Symbols,
+    exchange_information,
+    filters,
+    symbol_of,
+)
 from trading_engine.servers.tes.binance.times import timestamp, told_in, unit_of
 from trading_engine.servers.tes.binance.user_data import ListenKeys
 from trading_engine.servers.tes.errors import ApiError
@@ -83,7 +91,7 @@ class BinanceServices(NamedTuple):
 class BinanceRest:
     def __init__(self, services: BinanceServices) -> None:
         self._services = services
-        self._routes = {**self._public_routes(), **self._account_routes()}
+        self._routes = {**self._public_routes(), **self._account_routes(), **self._absent_routes()}
 
     @staticmethod
     def handles(path: str) -> bool:
@@ -135,6 +143,7 @@ class BinanceRest:
             ("GET", "myTrades"): Route(signed, 20, lambda s: account.trades(*s)),
             ("GET", "account"): Route(signed, 20, lambda s: account.account(*s)),
             ("GET", "account/commission"): Route(signed, 20, lambda s: account.commission(s.parameters)),
+            ("GET", "myFilters"): Route(signed, 40, lambda s: self._filters(s.parameters)),
             ("GET", f"{WALLET_PREFIX}asset/tradeFee"): Route(signed, 1, lambda s: account.trade_fees(s.parameters)),
             ("GET", "rateLimit/order"): Route(
                 signed, 40, lambda s: self._services.used.order_counts(s.principal.account_id)
@@ -143,6 +152,31 @@ class BinanceRest:
             ("PUT", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.keep(*s)),
             ("DELETE", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.close(*s)),
         }
+
+    def _absent_routes(self) -> dict[tuple[str, str], Route]:
+        """Of what this venue has none of; a symbol that there is not is still told to be none."""
+        public = {path: Route(Security.NONE, 2, partial(self._told, content)) for path, content in EMPTY.items()}
+        public |= {path: Route(Security.NONE, 2, partial(self._refused, error)) for path, error in REFUSED.items()}
+        return {
+            **{("GET", path): route for path, route in public.items()},
+            ("GET", "myAllocations"): Route(Security.SIGNED, 20, lambda s: self._told([], s.parameters)),
+            **{
+                ("POST", path): Route(Security.SIGNED, 1, partial(self._rejected, error), Permission.TRADE)
+                for path, error in REJECTED_ORDERS.items()
+            },
+        }
+
+    def _told(self, content: Any, parameters: Parameters) -> Any:
+        if "symbol" in parameters:
+            self._services.symbols.market(parameters["symbol"])
+        return content
+
+    def _refused(self, error: Callable[[], BinanceError], parameters: Parameters) -> None:
+        self._services.symbols.market(required(parameters, "symbol"))
+        raise error()
+
+    def _rejected(self, error: Callable[[], BinanceError], sender: Sender) -> None:
+        self._refused(error, sender.parameters)
 
     @property
     def routes(self) -> Mapping[tuple[str, str], Route]:
@@ -159,6 +193,16 @@ class BinanceRest:
         markets = [self._services.symbols.market(name) for name in names]
         time = timestamp(self._services.now_ns())
         return exchange_information(markets, self._services.decimals_of, time, self._services.used.rules())
+
+    def _filters(self, parameters: Parameters) -> dict[str, Any]:
+        """Those of a symbol, and of the account at this exchange."""
+        market = self._services.symbols.market(required(parameters, "symbol"))
+        decimals = self._services.decimals_of(market.instrument.currency)
+        return {
+            "exchangeFilters": EXCHANGE_FILTERS,
+            "symbolFilters": filters(market.instrument, decimals),
+            "assetFilters": [],
+        }
 
     # A request
 

@@ -13,6 +13,7 @@ ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT")
 PREVENTION_MODES = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT")
 OPEN_ORDERS_MAX = 1000
 """Of an account, in all instruments together."""
+EXCHANGE_FILTERS = [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": OPEN_ORDERS_MAX}]
 TRAILING_DELTA_MIN, TRAILING_DELTA_MAX = 1, 2000
 """In hundredths of a percent."""
 PRECISION = 8
@@ -138,6 +139,6 @@ def exchange_information(
         "timezone": "UTC",
         "serverTime": time,
         "rateLimits": limits,
-        "exchangeFilters": [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": OPEN_ORDERS_MAX}],
+        "exchangeFilters": EXCHANGE_FILTERS,
         "symbols": [symbol_view(market, decimals_of(market.instrument.currency)) for market in markets],
     }
