@@ -5,12 +5,13 @@ import contextlib
 import os
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import aio_pika
 import msgspec
 import pytest
+from private_servers import RabbitMQ
 from yarl import URL
 
 from contracts.test_broker import first, read, stream_messages, take_all, until
@@ -379,6 +380,33 @@ class TestLineIsCut:
         await asyncio.gather(*tasks, return_exceptions=True)
         assert list(taker.numbers) == list(range(1, last + 1)), f"CUT_SEED={SEED}"
         assert seen == stream_messages(range(1, last + 1)), f"CUT_SEED={SEED}"
+
+
+class Impatient(RabbitMQ):
+    """Takes back what was not acknowledged within a second, instead of half an hour."""
+
+    def environment(self) -> Mapping[str, str]:
+        variable = "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"
+        environment = super().environment()
+        impatience = "-rabbit consumer_timeout 1000 -rabbit channel_tick_interval 200"
+        return {**environment, variable: f"{environment[variable]} {impatience}"}
+
+
+@pytest.mark.soak
+async def test_consumer_that_acknowledges_too_late_has_it_once_more(
+    start_server: Callable[[type[RabbitMQ]], RabbitMQ],
+) -> None:
+    server = await asyncio.to_thread(start_server, Impatient)
+    broker = RabbitMQBroker(server.url)
+    await broker.connect()
+    await broker.publisher("q").publish(b"slow")
+    deliveries = broker.consumer("q").deliveries()
+    late, again = await anext(deliveries), await anext(deliveries)
+    with pytest.raises(BrokerUnavailable):
+        await late.acknowledge()
+    assert again.payloads == [b"slow"]
+    await again.acknowledge()
+    await broker.close()
 
 
 class TestConfiguration:

@@ -341,6 +341,7 @@ class RabbitMQConsumer(MessageConsumer):
             elif not place.is_ended:
                 await place.changed.wait()
             elif not self._is_closed:
+                await place.leave()  # A consumer that the server has canceled has its channel still.
                 place.forget_queue()
                 await self._broker.pause()
 
