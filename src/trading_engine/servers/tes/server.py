@@ -310,24 +310,21 @@ class TradingEngineServer:
 
     def _binance(self, groups: OrderGroups) -> tuple[BinanceRest, BinanceSockets]:
         tes, limits = self._config.tes, self._config.tes.rate_limits
-        symbols = Symbols(self.market_data)
-        streams = MarketStreams(symbols, self.decimals_of, time.time_ns)
-        user_data = UserDataStreams(self.market_data, self.open_lists, self.decimals_of)
+        symbols = Symbols(self.market_data, self.decimals_of)
+        streams = MarketStreams(symbols, time.time_ns)
+        user_data = UserDataStreams(symbols, self.open_lists)
         self.market_data.add_observer(streams)
         self.gateway.on_batch(user_data.handle)
-        lists = OrderLists(symbols, self.market_data, groups, self.readings, self._trading, self.decimals_of)
+        lists = OrderLists(symbols, groups, self.readings, self._trading)
         services = BinanceServices(
             symbols,
-            MarketQueries(symbols, self.readings, self._trading, self.decimals_of, time.time_ns),
-            AccountRequests(
-                symbols, self.market_data, self._order_entry, lists, self.readings, self._trading, self.decimals_of
-            ),
+            MarketQueries(symbols, self.readings, self._trading, time.time_ns),
+            AccountRequests(symbols, self._order_entry, lists, self.readings, self._trading),
             lists,
             Signatures(self.authentication),
             ListenKeys(time.monotonic),
             UsedLimits(limits.requests_per_second * 60, limits.orders_per_second * 10, time.time),
             self._allowances,
-            self.decimals_of,
             time.time_ns,
             tes.request_bytes_max,
         )

@@ -1,6 +1,6 @@
 """What is an account's own in `/api/v3`: orders, trades, balances."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 from trading_engine.database.transactional.venue_trading import VenueTrading
@@ -44,12 +44,10 @@ from trading_engine.servers.tes.binance.views import (
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.requests import ReplaceRequest
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.market_data import Market, MarketData
 from trading_engine.servers.tes.services.order_entry import OrderEntry, require_portfolio
 from trading_engine.servers.tes.services.order_terms import lots_of
 from trading_engine.servers.tes.services.permissions import Permission
 from trading_engine.servers.tes.services.readings import Readings
-from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import OrderState
 
 FULL_BY_DEFAULT = ("MARKET", "LIMIT")
@@ -60,26 +58,22 @@ class AccountRequests:
     def __init__(
         self,
         symbols: Symbols,
-        market_data: MarketData,
         order_entry: OrderEntry,
         lists: OrderLists,
         readings: Readings,
         trading: VenueTrading,
-        decimals_of: Callable[[str], int],
     ) -> None:
         self._symbols = symbols
-        self._market_data = market_data
         self._order_entry = order_entry
         self._lists = lists
         self._readings = readings
         self._trading = trading
-        self._decimals_of = decimals_of
 
     # Placing
 
     async def place(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
-        market = self._market(parameters)
-        decimals = self._decimals_of(market.instrument.currency)
+        market = self._symbols.named(parameters)
+        decimals = self._symbols.decimals(market)
         kind = response_kind(parameters, "FULL" if order_type(parameters) in FULL_BY_DEFAULT else "ACK")
         request = order_request(parameters, market, decimals)
         placed = await refusing(self._order_entry.place(principal, request), NEW_ORDER_REJECTED)
@@ -90,8 +84,8 @@ class AccountRequests:
     async def test(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         """Whether the order can be said here; the venue is not asked."""
         require_portfolio(principal)
-        market = self._market(parameters)
-        request = order_request(parameters, market, self._decimals_of(market.instrument.currency))
+        market = self._symbols.named(parameters)
+        request = order_request(parameters, market, self._symbols.decimals(market))
         try:
             self._order_entry.command(principal, request)
         except ApiError as error:
@@ -102,7 +96,7 @@ class AccountRequests:
 
     async def cancel(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         """An order; of a list all that is left of it, as there."""
-        self._market(parameters)
+        self._symbols.named(parameters)
         if (
             "cancelRestrictions" in parameters
         ):  # The venue has none, and an order can trade between looking and canceling.
@@ -113,7 +107,7 @@ class AccountRequests:
         return await self._lists.cancel_rest(principal, order) if order.group_id else self._canceled(order)
 
     async def cancel_all(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         orders = await refusing(
             self._order_entry.cancel_all(principal, market.instrument.symbol, None), CANCEL_REJECTED
         )
@@ -151,7 +145,7 @@ class AccountRequests:
 
     async def amend(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         """Less of an order, in the place in the queue that it has."""
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         order = await self._own(principal, parameters, CANCEL_REJECTED)
         quantity = required(parameters, "newQty")
         try:
@@ -166,15 +160,15 @@ class AccountRequests:
         return {
             "transactTime": timestamp(replaced.updated_ns),
             "executionId": replaced.event_sequence,
-            "amendedOrder": queried_order(replaced, *self._units(replaced)),
+            "amendedOrder": queried_order(replaced, *self._symbols.units(replaced.instrument_id)),
         }
 
     # Reading
 
     async def order(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
-        self._market(parameters)
+        self._symbols.named(parameters)
         order = await self._own(principal, parameters, NEW_ORDER_REJECTED)
-        return queried_order(order, *self._units(order))
+        return queried_order(order, *self._symbols.units(order.instrument_id))
 
     async def open_orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         market = self._symbols.market(parameters["symbol"]) if "symbol" in parameters else None
@@ -182,11 +176,11 @@ class AccountRequests:
         found = await self._trading.open_orders(
             principal.account_id, None if market is None else market.instrument.instrument_id
         )
-        return [queried_order(order, *self._units(order)) for order in found]
+        return [queried_order(order, *self._symbols.units(order.instrument_id)) for order in found]
 
     async def all_orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         """The newest, or those from an id or a time on; oldest first."""
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         only, first_id = created_within(parameters, integer(parameters, "orderId"))
         await self._readings.barrier()
         page = await self._trading.orders(
@@ -197,11 +191,11 @@ class AccountRequests:
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
         ordered = sorted(page.items, key=lambda order: order.order_id)
-        return [queried_order(order, *self._units(order)) for order in ordered]
+        return [queried_order(order, *self._symbols.units(order.instrument_id)) for order in ordered]
 
     async def trades(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         """The newest, or those from an id or a time on; oldest first."""
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         instrument = market.instrument
         since_ns, until_ns = time_window(parameters)
         first_id = integer(parameters, "fromId")
@@ -216,15 +210,14 @@ class AccountRequests:
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
         ordered = sorted(page.items, key=lambda fill: (fill.trade_id, fill.order_id))
-        decimals = self._decimals_of(instrument.currency)
+        decimals = self._symbols.decimals(market)
         return [own_trade(fill, instrument, decimals) for fill in ordered]
 
     async def account(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         require_portfolio(principal, Permission.READ)
         await self._readings.barrier()
         state = await self._trading.account_state(principal.account_id)
-        decimals = {cash.currency: self._decimals_of(cash.currency) for cash in state.cash}
-        rows = balances(state, self._market_data, decimals)
+        rows = balances(state, self._symbols)
         if parameters.get("omitZeroBalances") == "true":
             rows = [row for row in rows if row["free"].strip("0.") or row["locked"].strip("0.")]
         instruments = [market.instrument for market in self._symbols.all.values()]
@@ -244,7 +237,7 @@ class AccountRequests:
         }
 
     def commission(self, parameters: Parameters) -> dict[str, Any]:
-        instrument = self._market(parameters).instrument
+        instrument = self._symbols.named(parameters).instrument
         nothing = dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000")
         return {
             "symbol": symbol_of(instrument),
@@ -260,20 +253,13 @@ class AccountRequests:
         }
 
     def trade_fees(self, parameters: Parameters) -> list[dict[str, Any]]:
-        markets = [self._market(parameters)] if "symbol" in parameters else self._symbols.all.values()
+        markets = [self._symbols.named(parameters)] if "symbol" in parameters else self._symbols.all.values()
         return [trade_fee(market.instrument) for market in markets]
 
     # Parts
 
-    def _market(self, parameters: Parameters) -> Market:
-        return self._symbols.market(required(parameters, "symbol"))
-
     def _canceled(self, order: OrderState) -> dict[str, Any]:
-        return canceled_order(order, *self._units(order))
-
-    def _units(self, order: OrderState) -> tuple[Instrument, int]:
-        instrument = self._market_data.instrument(order.instrument_id)
-        return instrument, self._decimals_of(instrument.currency)
+        return canceled_order(order, *self._symbols.units(order.instrument_id))
 
     async def _own(self, principal: Principal, parameters: Parameters, rejection: int) -> OrderState:
         order_id, name = named_order(parameters)

@@ -58,28 +58,20 @@ class MarketQueries:
         symbols: Symbols,
         readings: Readings,
         trading: VenueTrading,
-        decimals_of: Callable[[str], int],
         now_ns: Callable[[], int],
     ) -> None:
         self._symbols = symbols
         self._readings = readings
         self._trading = trading
-        self._decimals_of = decimals_of
         self._now_ns = now_ns
 
-    def _decimals(self, market: Market) -> int:
-        return self._decimals_of(market.instrument.currency)
-
-    def _market(self, parameters: Parameters) -> Market:
-        return self._symbols.market(required(parameters, "symbol"))
-
     def depth(self, parameters: Parameters) -> dict[str, Any]:
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         return depth_view(market, limit_of(parameters, DEPTH_DEFAULT, DEPTH_MAX))
 
     async def trades(self, parameters: Parameters) -> list[dict[str, Any]]:
         """The newest, or those from an id on; oldest first."""
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         await self._readings.barrier()
         page = await self._trading.trades(
             market.instrument.instrument_id,
@@ -87,10 +79,10 @@ class MarketQueries:
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
         ordered = sorted(page.items, key=lambda trade: trade.trade_id)
-        return [public_trade(trade, market.instrument, self._decimals(market)) for trade in ordered]
+        return [public_trade(trade, market.instrument, self._symbols.decimals(market)) for trade in ordered]
 
     async def aggregate_trades(self, parameters: Parameters) -> list[dict[str, Any]]:
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         since_ns, until_ns = time_window(parameters)
         from_id = integer(parameters, "fromId")
         await self._readings.barrier()
@@ -105,7 +97,7 @@ class MarketQueries:
         return [aggregate_trade(trade, market.instrument) for trade in ordered]
 
     async def klines(self, parameters: Parameters) -> list[list[Any]]:
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         name = required(parameters, "interval")
         if name not in INTERVALS_NS:
             raise BinanceError(BAD_INTERVAL, "Invalid interval.")
@@ -119,11 +111,11 @@ class MarketQueries:
             end_ns=until_ns,
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
-        return [kline(candle, interval_ns, market, self._decimals(market)) for candle in candles]
+        return [kline(candle, interval_ns, market, self._symbols.decimals(market)) for candle in candles]
 
     async def average_price(self, parameters: Parameters) -> dict[str, Any]:
         """Over the last five minutes; the last price where nothing was traded in them."""
-        market = self._market(parameters)
+        market = self._symbols.named(parameters)
         now_ns = self._now_ns()
         await self._readings.barrier()
         candles = await self._trading.candles(
@@ -161,12 +153,12 @@ class MarketQueries:
         def view(market: Market) -> dict[str, Any]:
             window = DayStatistics()
             window.load(bar for bar in market.statistics.bars if bar.minute * MINUTE_NS >= opened_ns)
-            return window_ticker(market, window, opened_ns, self._decimals(market), now_ns)
+            return window_ticker(market, window, opened_ns, self._symbols.decimals(market), now_ns)
 
         return self.tickers(parameters, view)
 
     def day_ticker(self, market: Market) -> dict[str, Any]:
-        return day_ticker(market, self._decimals(market), self._now_ns())
+        return day_ticker(market, self._symbols.decimals(market), self._now_ns())
 
 
 def symbol_list(text: str) -> list[str]:

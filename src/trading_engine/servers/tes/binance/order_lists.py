@@ -4,7 +4,7 @@ A list is numbered by its first order, and named by it: where the client names t
 So nothing about lists has to be remembered here, and a list that was placed over another API is one here too.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trading_engine.database.transactional.venue_trading import VenueTrading
@@ -36,7 +36,6 @@ from trading_engine.servers.tes.binance.views import canceled_order, client_orde
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.requests import CLIENT_ORDER_ID, ContingencyName, OrderGroupRequest
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.servers.tes.services.order_entry import fills_of
 from trading_engine.servers.tes.services.order_groups import EnteredGroup, OrderGroups
 from trading_engine.servers.tes.services.readings import Readings
@@ -77,18 +76,14 @@ class OrderLists:
     def __init__(
         self,
         symbols: Symbols,
-        market_data: MarketData,
         groups: OrderGroups,
         readings: Readings,
         trading: VenueTrading,
-        decimals_of: Callable[[str], int],
     ) -> None:
         self._symbols = symbols
-        self._market_data = market_data
         self._groups = groups
         self._readings = readings
         self._trading = trading
-        self._decimals_of = decimals_of
 
     # Placing
 
@@ -110,8 +105,8 @@ class OrderLists:
     async def _place(
         self, principal: Principal, parameters: Parameters, contingency: ContingencyName, legs: list[Leg]
     ) -> dict[str, Any]:
-        market = self._symbols.market(required(parameters, "symbol"))
-        decimals = self._decimals_of(market.instrument.currency)
+        market = self._symbols.named(parameters)
+        decimals = self._symbols.decimals(market)
         name_list(legs, parameters.get("listClientOrderId"))
         kind = response_kind(parameters, default="RESULT")
         requests = [order_request(leg, market, decimals) for leg in legs]
@@ -135,7 +130,7 @@ class OrderLists:
     # Canceling
 
     async def cancel(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
-        self._symbols.market(required(parameters, "symbol"))
+        self._symbols.named(parameters)
         named = named_list(parameters, "listClientOrderId")
         unknown = BinanceError(CANCEL_REJECTED, "Unknown order list sent.")
         group_id = (await self._own(principal, named, unknown))[0].group_id
@@ -155,7 +150,7 @@ class OrderLists:
         """A list as the answer to what canceled it."""
         await self._readings.barrier()
         orders = await self._trading.group_orders([group_id])
-        instrument, decimals = self._units(orders[0])
+        instrument, decimals = self._symbols.units(orders[0].instrument_id)
         reports = [canceled_order(order, instrument, decimals) for order in orders]
         return {**list_fields(orders, instrument), "orderReports": reports}
 
@@ -164,7 +159,7 @@ class OrderLists:
     async def status(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         named = named_list(parameters, "origClientOrderId")
         orders = await self._own(principal, named, BinanceError(NO_SUCH_ORDER, "Order list does not exist."))
-        return list_fields(orders, self._units(orders[0])[0])
+        return list_fields(orders, self._symbols.instrument(orders[0].instrument_id))
 
     async def open(self, principal: Principal, _: Parameters) -> list[dict[str, Any]]:
         await self._readings.barrier()
@@ -187,7 +182,7 @@ class OrderLists:
         groups: dict[int, list[OrderState]] = {group_id: [] for group_id in sorted(group_ids)}
         for order in await self._trading.group_orders(list(groups)):
             groups[order.group_id].append(order)
-        return [list_fields(orders, self._units(orders[0])[0]) for orders in groups.values()]
+        return [list_fields(orders, self._symbols.instrument(orders[0].instrument_id)) for orders in groups.values()]
 
     async def _own(self, principal: Principal, named: NamedList, unknown: BinanceError) -> Sequence[OrderState]:
         """The orders of the account's list of that number or name. Raises `unknown`."""
@@ -200,10 +195,6 @@ class OrderLists:
         if not orders or orders[0].account_id != principal.account_id:
             raise unknown
         return orders
-
-    def _units(self, order: OrderState) -> tuple[Instrument, int]:
-        instrument = self._market_data.instrument(order.instrument_id)
-        return instrument, self._decimals_of(instrument.currency)
 
 
 # Parameters

@@ -24,7 +24,7 @@ from trading_engine.servers.tes.binance.errors import BinanceError, translated
 from trading_engine.servers.tes.binance.limits import UsedLimits
 from trading_engine.servers.tes.binance.market import MarketQueries, book_ticker, price_ticker
 from trading_engine.servers.tes.binance.order_lists import OrderLists
-from trading_engine.servers.tes.binance.requests import Parameters, required
+from trading_engine.servers.tes.binance.requests import Parameters
 from trading_engine.servers.tes.binance.signing import KEY_HEADER, Asked, Signatures, read_parameters, signed_bytes
 from trading_engine.servers.tes.binance.symbols import (
     EXCHANGE_FILTERS,
@@ -83,7 +83,6 @@ class BinanceServices(NamedTuple):
     listen_keys: ListenKeys
     used: UsedLimits
     allowances: Allowances
-    decimals_of: Callable[[str], int]
     now_ns: Callable[[], int]
     request_bytes_max: int
 
@@ -172,7 +171,7 @@ class BinanceRest:
         return content
 
     def _refused(self, error: Callable[[], BinanceError], parameters: Parameters) -> None:
-        self._services.symbols.market(required(parameters, "symbol"))
+        self._services.symbols.named(parameters)
         raise error()
 
     def _rejected(self, error: Callable[[], BinanceError], sender: Sender) -> None:
@@ -192,15 +191,15 @@ class BinanceRest:
         names = [wanted] if isinstance(wanted, str) else wanted
         markets = [self._services.symbols.market(name) for name in names]
         time = timestamp(self._services.now_ns())
-        return exchange_information(markets, self._services.decimals_of, time, self._services.used.rules())
+        return exchange_information(markets, self._services.symbols, time, self._services.used.rules())
 
     def _filters(self, parameters: Parameters) -> dict[str, Any]:
         """Those of a symbol, and of the account at this exchange."""
-        market = self._services.symbols.market(required(parameters, "symbol"))
-        decimals = self._services.decimals_of(market.instrument.currency)
+        symbols = self._services.symbols
+        market = symbols.named(parameters)
         return {
             "exchangeFilters": EXCHANGE_FILTERS,
-            "symbolFilters": filters(market.instrument, decimals),
+            "symbolFilters": filters(market.instrument, symbols.decimals(market)),
             "assetFilters": [],
         }
 

@@ -210,9 +210,8 @@ class Following(NamedTuple):
 class MarketStreams:
     """Who follows what, and what they are sent; an observer of the market data."""
 
-    def __init__(self, symbols: Symbols, decimals_of: Callable[[str], int], now_ns: Callable[[], int]) -> None:
+    def __init__(self, symbols: Symbols, now_ns: Callable[[], int]) -> None:
         self._symbols = symbols
-        self._decimals_of = decimals_of
         self._now_ns = now_ns
         self._followers: dict[int, dict[Told, set[Following]]] = {}
         """Instrument id, or `ALL_MARKETS` → what is told → to whom."""
@@ -262,7 +261,7 @@ class MarketStreams:
             return MAKERS[kind](change, now_ns)
         market = change.market
         if kind in TICKERS:
-            return [ticker_message(market, self._decimals_of(market.instrument.currency), now_ns, kind)]
+            return [ticker_message(market, self._symbols.decimals(market), now_ns, kind)]
         if kind.startswith("depth"):
             depth = int(kind.removeprefix("depth"))
             return [
@@ -302,7 +301,7 @@ class MarketStreams:
     def _kline_message(
         self, candle: Candle, interval: str, market: Market, now_ns: int, *, is_closed: bool
     ) -> dict[str, Any]:
-        decimals = self._decimals_of(market.instrument.currency)
+        decimals = self._symbols.decimals(market)
         view = kline_view(candle, interval, market, decimals, is_closed)
         return {"e": "kline", "E": timestamp(now_ns), "s": view["s"], "k": view}
 

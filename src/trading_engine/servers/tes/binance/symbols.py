@@ -1,9 +1,9 @@
 """An instrument as one of Binance's symbols: base and quote asset in one word, and its rules as filters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from trading_engine.servers.tes.binance.errors import bad_symbol
+from trading_engine.servers.tes.binance.errors import bad_symbol, missing
 from trading_engine.servers.tes.services.market_data import Market, MarketData
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
 from trading_engine.venue.instrument import ICEBERG_SLICES_MAX, PPM, Instrument
@@ -26,8 +26,9 @@ def symbol_of(instrument: Instrument) -> str:
 class Symbols:
     """Markets by symbol. Instruments are listed while the server runs, so the table is made anew when there are more."""
 
-    def __init__(self, market_data: MarketData) -> None:
+    def __init__(self, market_data: MarketData, decimals_of: Callable[[str], int]) -> None:
         self._market_data = market_data
+        self.decimals_of = decimals_of
         self._known: dict[str, Market] = {}
 
     @property
@@ -44,8 +45,25 @@ class Symbols:
             raise bad_symbol()
         return market
 
+    def named(self, parameters: Mapping[str, str]) -> Market:
+        """The one that a request is about. Raises `BinanceError`."""
+        if not parameters.get("symbol"):
+            raise missing("symbol")
+        return self.market(parameters["symbol"])
+
     def of(self, instrument_id: int) -> str:
-        return symbol_of(self._market_data.instrument(instrument_id))
+        return symbol_of(self.instrument(instrument_id))
+
+    def instrument(self, instrument_id: int) -> Instrument:
+        return self._market_data.instrument(instrument_id)
+
+    def units(self, instrument_id: int) -> tuple[Instrument, int]:
+        """The instrument and the decimals of its currency: what an order's numbers are shown by."""
+        instrument = self.instrument(instrument_id)
+        return instrument, self.decimals_of(instrument.currency)
+
+    def decimals(self, market: Market) -> int:
+        return self.decimals_of(market.instrument.currency)
 
 
 def symbol_view(market: Market, decimals: int) -> dict[str, Any]:
@@ -133,12 +151,12 @@ def commission_rate(ppm: int) -> str:
 
 
 def exchange_information(
-    markets: list[Market], decimals_of: Callable[[str], int], time: int, limits: list[dict[str, Any]]
+    markets: list[Market], symbols: Symbols, time: int, limits: list[dict[str, Any]]
 ) -> dict[str, Any]:
     return {
         "timezone": "UTC",
         "serverTime": time,
         "rateLimits": limits,
         "exchangeFilters": EXCHANGE_FILTERS,
-        "symbols": [symbol_view(market, decimals_of(market.instrument.currency)) for market in markets],
+        "symbols": [symbol_view(market, symbols.decimals(market)) for market in markets],
     }

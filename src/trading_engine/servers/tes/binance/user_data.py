@@ -9,7 +9,7 @@ from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.binance.errors import BAD_LISTEN_KEY, BinanceError
 from trading_engine.servers.tes.binance.order_lists import list_fields
 from trading_engine.servers.tes.binance.requests import Parameters, required
-from trading_engine.servers.tes.binance.symbols import symbol_of
+from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
 from trading_engine.servers.tes.binance.times import MILLISECOND_NS, timestamp, told_in
 from trading_engine.servers.tes.binance.views import (
     NO_LIST,
@@ -27,7 +27,7 @@ from trading_engine.servers.tes.binance.views import (
 from trading_engine.servers.tes.connections import text_frame
 from trading_engine.servers.tes.models.views import encode
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.market_data import MarketData, Subscriber
+from trading_engine.servers.tes.services.market_data import Subscriber
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
 from trading_engine.venue.events import CashChanged, EventBatch, PositionChanged
 from trading_engine.venue.instrument import Instrument
@@ -147,10 +147,9 @@ class Following(NamedTuple):
 class UserDataStreams:
     """Who follows which account, and the messages that follow from a batch."""
 
-    def __init__(self, market_data: MarketData, lists: OpenLists, decimals_of: Callable[[str], int]) -> None:
-        self._market_data = market_data
+    def __init__(self, symbols: Symbols, lists: OpenLists) -> None:
+        self._symbols = symbols
         self._lists = lists
-        self._decimals_of = decimals_of
         self._followers: dict[int, dict[tuple[Subscriber, str], Following]] = {}
 
     def follow(self, account_id: int, subscriber: Subscriber, name: str, following: Following) -> None:
@@ -193,11 +192,10 @@ class UserDataStreams:
             subscriber.send(text_frame(encode(following.wrap(told))))
 
     def _execution_report(self, report: OrderReport, time_ns: int) -> dict[str, Any]:
-        instrument = self._market_data.instrument(report.order.instrument_id)
-        return execution_report(report, instrument, self._decimals_of(instrument.currency), time_ns)
+        return execution_report(report, *self._symbols.units(report.order.instrument_id), time_ns)
 
     def _list_status(self, orders: Sequence[OrderState], time_ns: int) -> dict[str, Any]:
-        fields = list_fields(orders, self._market_data.instrument(orders[0].instrument_id))
+        fields = list_fields(orders, self._symbols.instrument(orders[0].instrument_id))
         return {
             "e": "listStatus",
             "E": timestamp(time_ns),
@@ -215,10 +213,10 @@ class UserDataStreams:
 
     def _balance(self, event: CashChanged | PositionChanged) -> dict[str, str]:
         if isinstance(event, CashChanged):
-            decimals = self._decimals_of(event.currency)
+            decimals = self._symbols.decimals_of(event.currency)
             free, locked = (minor_to_amount(n, decimals) for n in (event.balance - event.held, event.held))
             return {"a": event.currency, "f": free, "l": locked}
-        instrument = self._market_data.instrument(event.instrument_id)
+        instrument = self._symbols.instrument(event.instrument_id)
         lots = (event.quantity_lots - event.held_lots, event.held_lots)
         free, locked = (lots_to_quantity(n, instrument) for n in lots)
         return {"a": instrument.symbol, "f": free, "l": locked}

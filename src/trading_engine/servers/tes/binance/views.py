@@ -5,9 +5,8 @@ from fractions import Fraction
 from typing import Any
 
 from trading_engine.database.transactional.records import AccountState, Trade
-from trading_engine.servers.tes.binance.symbols import commission_rate, symbol_of
+from trading_engine.servers.tes.binance.symbols import Symbols, commission_rate, symbol_of
 from trading_engine.servers.tes.binance.times import timestamp
-from trading_engine.servers.tes.services.market_data import MarketData
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
 from trading_engine.venue.events import TradeExecuted
 from trading_engine.venue.instrument import Instrument
@@ -228,18 +227,18 @@ def trade_of_event(event: TradeExecuted, time_ns: int) -> Trade:
     )
 
 
-def balances(state: AccountState, market_data: MarketData, decimals: dict[str, int]) -> list[dict[str, str]]:
+def balances(state: AccountState, symbols: Symbols) -> list[dict[str, str]]:
     """Currencies, then what is owned of each instrument as an asset of its own."""
     rows = [
         {
             "asset": cash.currency,
-            "free": minor_to_amount(cash.available, decimals[cash.currency]),
-            "locked": minor_to_amount(cash.held, decimals[cash.currency]),
+            "free": minor_to_amount(cash.available, symbols.decimals_of(cash.currency)),
+            "locked": minor_to_amount(cash.held, symbols.decimals_of(cash.currency)),
         }
         for cash in state.cash
     ]
     for position in state.positions:
-        instrument = market_data.instrument(position.instrument_id)
+        instrument = symbols.instrument(position.instrument_id)
         rows.append(
             {
                 "asset": instrument.symbol,
