@@ -113,11 +113,19 @@ async def test_documented_program_places_an_order(venue: Venue, gateway: FixGate
 
 
 @pytest.mark.parametrize(
-    ("begin_string", "partial", "replaced", "away"),
-    [("FIX.4.4", "F", "1", "F"), ("FIX.4.2", "1", "1", "1")],
+    ("begin_string", "partial", "replaced", "away", "transaction", "asked"),
+    [("FIX.4.4", "F", "1", "F", "-", ["-", "I", "4"]), ("FIX.4.2", "1", "1", "1", "0", ["3", "4", "4"])],
 )
 async def test_quickfix_initiator_trades_and_misses_nothing(
-    venue: Venue, gateway: FixGateway, tmp_path: Path, begin_string: str, partial: str, replaced: str, away: str
+    venue: Venue,
+    gateway: FixGateway,
+    tmp_path: Path,
+    begin_string: str,
+    partial: str,
+    replaced: str,
+    away: str,
+    transaction: str,
+    asked: list[str],
 ) -> None:
     assert await run_session(venue, gateway, tmp_path, begin_string) == {
         "snapshot": "0",
@@ -128,5 +136,9 @@ async def test_quickfix_initiator_trades_and_misses_nothing(
         "while away": [["t2", away, "1", "10", "4", "6"], ["t2", away, "1", "10", "3", "7"]],
         "canceled": ["t3", "4", "4", "10", "0", "7", "t2"],
         "too late": ["9", "t4", "t2", "0", "1"],
+        "transactions": [transaction],
+        "asked": asked,
+        "security": "17",
+        "session": "2",
         "refused": [],
     }

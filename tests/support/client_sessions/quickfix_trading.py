@@ -28,6 +28,8 @@ class Application(quickfix.Application):  # type: ignore[misc]
         self.logons: dict[str, queue.Queue[bool]] = {TRADER: queue.Queue(), RIVAL: queue.Queue()}
         self.sessions: dict[str, Any] = {}
         self.refused: list[str] = []
+        self.transactions: set[str] = set()
+        """ExecTransTypes of reports."""
 
     def onCreate(self, session_id: Any) -> None:  # noqa: N802 - QuickFIX's names
         self.sessions[session_id.getSenderCompID().getValue()] = session_id
@@ -56,6 +58,8 @@ class Application(quickfix.Application):  # type: ignore[misc]
     def fromApp(self, message: Any, session_id: Any) -> None:  # noqa: N802
         pairs = [field.partition("=") for field in message.toString().split("\x01") if field]
         fields = {int(tag): value for tag, _, value in reversed(pairs)}
+        if fields[35] == "8":
+            self.transactions.add(fields.get(20, "-"))
         if fields[35] in ("j", "Y"):
             self.refused.append(message.toString())
         self.came[session_id.getSenderCompID().getValue()].put(fields)
@@ -130,6 +134,13 @@ def trade(application: Application) -> dict[str, Any]:
     seen["canceled"] = application.report(TRADER, *ORDER, 41)
     application.send(TRADER, "F", (11, "t4"), (41, "t2"), (55, "AAPL"), (54, "1"), (38, "10"))
     seen["too late"] = application.report(TRADER, 35, 11, 41, 102, 434)
+    seen["transactions"] = sorted(application.transactions)
+    application.send(TRADER, "H", (11, "t2"), (55, "AAPL"), (54, "1"))
+    seen["asked"] = application.report(TRADER, 20, 150, 39)
+    application.send(TRADER, "e", (324, "s1"), (55, "AAPL"), (263, "0"))
+    seen["security"] = application.next(TRADER, "f").get(326)
+    application.send(TRADER, "g", (335, "g1"), (263, "0"))
+    seen["session"] = application.next(TRADER, "h").get(340)
     return seen
 
 
