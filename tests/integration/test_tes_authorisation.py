@@ -78,6 +78,8 @@ GET    /v1/analytics                                 x x x x x | x - x - -
 GET    /v1/analytics/days                            x x x x x | x - x - -
 GET    /v1/analytics/leaderboard                     x x x x x | x - x - -
 GET    /v1/analytics/latencies                       - - x x x | - - x - -
+GET    /v1/model-parameters/{model}/{name}           x x x x x | x - x - -
+PUT    /v1/model-parameters/{model}/{name}           - - x - x | - - - x -
 GET    /v1/users                                     - - - - x | - - - x -
 POST   /v1/users                                     - - - - x | - - - x -
 PATCH  /v1/users/{username}                          - - - - x | - - - x -
@@ -104,6 +106,7 @@ BODIES: dict[str, Any] = {
     "PATCH /v1/users/{username}": {"disabled": False},
     "PUT /v1/accounts/{portfolio_id}/suspension": {"suspended": False},
     "POST /v1/accounts/{portfolio_id}/reset": {"cash": {"NONE": "1"}},
+    "PUT /v1/model-parameters/{model}/{name}": {"parameters": {"none": 1}},
     "PUT /v1/kill-switch": {"active": False, "portfolio_id": "1"},
 }
 """Of requests that are understood, and change nothing that matters: most are refused for another reason, which is as good."""

@@ -92,6 +92,11 @@ def test_change_of_an_entry_that_has_another_version_is_refused(operate: Operato
             "there is no flag 'colour'; there are alpaca_api, binance_api, chart_feed, logins, new_orders, scenarios",
         ),
         ("set model maker spread 3", "parameters are a JSON object"),
+        ('set model simulated_traders default {"volatility":-1}', ">= 0"),
+        (
+            'set model simulated_traders default {"speed":2}',
+            "unknown field `speed`; the parameters are orders_per_second",
+        ),
         ("set model maker spread {} --from noon", "--from noon: a time like"),
         ("unset instrument IBM", "an instrument stays listed"),
         ("unset limits venue", "'limits' cannot be unset"),

@@ -3,10 +3,12 @@
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 
 from trading_engine.clients.sdk import views
 from trading_engine.clients.simulated.crowd import Crowd, Endowment, Submission
 from trading_engine.clients.simulated.market_state import BUY, Account, Cancel, Place, Replace, market_of
+from trading_engine.shared.model_parameters import SimulatedTraders
 from trading_engine.venue import commands as c
 from trading_engine.venue import events as e
 from trading_engine.venue.conversion import lots_to_quantity, tick_value, ticks_to_price, to_steps
@@ -42,6 +44,7 @@ class SimulatedVenue:
         self.refusals: Counter[str] = Counter()
         self.now = 0.0
         self.sent = 0
+        self.entered = 0
         self._begun = 0.0
         self._producer_sequence = 0
         self._bids: dict[str, dict[int, int]] = {symbol: {} for symbol in prices}
@@ -204,6 +207,8 @@ class SimulatedVenue:
                 symbol = self.venue.instruments[event.instrument_id].symbol
                 quantity, available = Decimal(event.quantity_lots), Decimal(event.quantity_lots - event.held_lots)
                 self.crowd.on_position(event.account_id - 1, symbol, quantity, available)
+            case e.OrderAccepted():
+                self.entered += 1
             case _:
                 """Nothing that the crowd would see."""
 
@@ -393,3 +398,52 @@ def test_simulated_market_of_one_maker_alone_quotes() -> None:
     assert simulated.trades == []
     assert len(simulated.bids("AAPL")) >= 8
     assert len(simulated.asks("AAPL")) >= 8
+
+
+# Parameters that change while it goes on
+
+
+def moves(simulated: SimulatedVenue, seconds: int) -> float:
+    """How far prices went, in all."""
+    middles = []
+    for _ in range(seconds):
+        simulated.run(1.0)
+        bids, asks = simulated.bids("AAPL"), simulated.asks("AAPL")
+        if bids and asks:
+            middles.append((bids[0][0] + asks[0][0]) / 2)
+    return sum(abs(after - before) for before, after in pairwise(middles))
+
+
+def test_traders_at_a_rate_of_nothing_enter_nothing_and_go_on_at_another() -> None:
+    simulated = SimulatedVenue()
+    assert simulated.crowd is not None
+    simulated.run(10.0)
+    simulated.crowd.follow(SimulatedTraders(orders_per_second=0))
+    entered = simulated.entered
+    simulated.run(30.0)
+    assert simulated.entered == entered
+    simulated.crowd.follow(SimulatedTraders(orders_per_second=30.0))
+    simulated.run(10.0)
+    assert simulated.entered > entered
+
+
+def test_more_volatility_moves_prices_further() -> None:
+    usual, wild = SimulatedVenue(orders_per_second=30.0), SimulatedVenue(orders_per_second=30.0)
+    assert wild.crowd is not None
+    wild.crowd.follow(SimulatedTraders(volatility=4))
+    assert moves(wild, 60) > 1.5 * moves(usual, 60)
+
+
+def test_order_size_is_that_of_new_orders() -> None:
+    simulated = SimulatedVenue()
+    assert simulated.crowd is not None
+    before = {symbol: market.ordinary_lots for symbol, market in simulated.crowd.markets.items()}
+    simulated.crowd.follow(SimulatedTraders(order_size=3))
+    simulated.run(5.0)
+    lots = [lots for symbol in PRICES for _, lots in simulated.bids(symbol) + simulated.asks(symbol)]
+    assert {symbol: market.ordinary_lots for symbol, market in simulated.crowd.markets.items()} == {
+        symbol: 3 * ordinary for symbol, ordinary in before.items()
+    }
+    assert sum(lots) / len(lots) > 2 * sum(before.values()) / len(before)
+    simulated.crowd.follow(SimulatedTraders())
+    assert {symbol: market.ordinary_lots for symbol, market in simulated.crowd.markets.items()} == before

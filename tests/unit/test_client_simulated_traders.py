@@ -129,6 +129,27 @@ def test_value_speed_is_bounded_by_the_price() -> None:
 # Makers
 
 
+def best_quotes(of: Maker) -> tuple[int, int]:
+    places = [action for action in of.decide(market(), account(), 0.1, Random(1), 100) if isinstance(action, Place)]
+    bids, asks = ([action.ticks or 0 for action in places if action.side == side] for side in (BUY, SELL))
+    return max(bids), min(asks)
+
+
+def test_maker_with_another_half_spread_quotes_as_much_wider() -> None:
+    usual, wide = maker(), maker()
+    wide.set_half_spread(10.25)
+    bid, ask = best_quotes(usual)
+    assert best_quotes(wide) == (bid - 10, ask + 10)
+
+
+def test_maker_told_another_half_spread_moves_quotes_that_were_right_before() -> None:
+    told, holder = maker(), account()
+    carry_out(holder, told.decide(market(), holder, 0.1, Random(1), 100))
+    assert told.decide(market(), holder, 0.0, Random(1), 100) == []
+    told.set_half_spread(10.25)
+    assert told.decide(market(), holder, 0.0, Random(1), 100)
+
+
 def test_maker_with_an_empty_book_quotes_all_levels_on_both_sides_uncrossed() -> None:
     actions = maker().decide(market(), account(), 0.1, Random(1), 100)
     places = [action for action in actions if isinstance(action, Place)]

@@ -270,6 +270,8 @@ class BotsConfig(Section, frozen=True):
     noise: int = 2
     orders_per_second: float = 30.0
     """Of all bots and instruments together, about."""
+    parameters: str = "default"
+    """Name of the set of model parameters that they follow, if there is one (model `simulated_traders`)."""
     cash: dict[str, str] = {}
     quantity_each: str = "0"
 

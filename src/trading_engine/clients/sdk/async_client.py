@@ -39,6 +39,7 @@ from trading_engine.clients.sdk.views import (
     Interval,
     MarketSession,
     Me,
+    ModelParameters,
     Order,
     OrderGroup,
     OrderPage,
@@ -280,6 +281,10 @@ class AsyncClient:
 
     async def tickers(self) -> list[Ticker]:
         return await self._run(self._session.perform(calls.tickers()))
+
+    async def model_parameters(self, model: str, name: str) -> ModelParameters:
+        """Raises `NotFound` while there is none of this name."""
+        return await self._run(self._session.perform(calls.model_parameters(model, name)))
 
     async def time(self) -> datetime:
         return await self._run(self._session.perform(calls.server_time()))

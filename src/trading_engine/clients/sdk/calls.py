@@ -25,6 +25,7 @@ from trading_engine.clients.sdk.views import (
     Interval,
     MarketSession,
     Me,
+    ModelParameters,
     Order,
     OrderGroup,
     OrderPage,
@@ -140,6 +141,7 @@ _read_queue_position = _reader(QueuePosition)
 _read_trades = _reader(TradePage)
 _read_candles = _reader(Candles)
 _read_tickers = _reader(_Tickers)
+_read_model_parameters = _reader(ModelParameters)
 _read_time = _reader(_Time)
 _read_health = _reader(Health)
 _read_canceled = _reader(_Canceled)
@@ -395,6 +397,10 @@ def candles(symbol: str, interval: Interval, start: int | None, end: int | None,
 
 def tickers() -> Call[list[Ticker]]:
     return Call("GET", "/v1/tickers", lambda content: _read_tickers(content).tickers, needs_login=False)
+
+
+def model_parameters(model: str, name: str) -> Call[ModelParameters]:
+    return Call("GET", f"/v1/model-parameters/{_segment(model)}/{_segment(name)}", _read_model_parameters)
 
 
 def server_time() -> Call[datetime]:

@@ -48,6 +48,7 @@ from trading_engine.clients.sdk.views import (
     Interval,
     MarketSession,
     Me,
+    ModelParameters,
     Order,
     OrderGroup,
     OrderPage,
@@ -298,6 +299,10 @@ class Client:
 
     def tickers(self) -> list[Ticker]:
         return self._run(self._session.perform(calls.tickers()))
+
+    def model_parameters(self, model: str, name: str) -> ModelParameters:
+        """Raises `NotFound` while there is none of this name."""
+        return self._run(self._session.perform(calls.model_parameters(model, name)))
 
     def time(self) -> datetime:
         return self._run(self._session.perform(calls.server_time()))

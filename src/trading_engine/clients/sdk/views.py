@@ -7,7 +7,7 @@ are ignored.
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -385,6 +385,16 @@ class Ticker(View, frozen=True, kw_only=True):
     change: Decimal | None = None
     change_percent: Decimal | None = None
     time: datetime | None = None
+
+
+class ModelParameters(View, frozen=True, kw_only=True):
+    """The set of parameters of a model that is active."""
+
+    model: str
+    name: str
+    version: int
+    active_from: datetime
+    parameters: dict[str, Any]
 
 
 class Health(View, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from trading_engine.clients.simulated.market_state import (
 from trading_engine.clients.simulated.noise import LIFETIME_S, NoiseTrader
 from trading_engine.clients.simulated.takers import Excitement, Taker
 from trading_engine.clients.simulated.value import Values
+from trading_engine.shared.model_parameters import SimulatedTraders
 
 POPULARITY_EXPONENT = 0.45
 MAKERS_SHARE = 0.55
@@ -105,13 +106,31 @@ class Crowd:
         self._takers = [Taker(number, lots, reserve) for number in range(takers)]
         self._noise = [NoiseTrader(lots, reserve) for _ in accounts[makers + takers :]]
         self._chances = {market.symbol: Random(f"{seed}:{market.symbol}") for market in markets}  # noqa: S311 - a simulation
-        rates = market_rates(len(markets), orders_per_second)
-        self._maker_rates = [MAKERS_SHARE * rate for rate in rates]
+        self._orders_per_second = orders_per_second
+        self._ordinary_lots = [market.ordinary_lots for market in markets]
         self._tokens = [2.0 * sum(len(maker.offsets) for maker in self._makers)] * len(markets)
-        self._excitement = [Excitement(TAKERS_SHARE * rate) for rate in rates]
+        self._excitement = [Excitement(0.0) for _ in markets]
+        self._values = Values(markets, [0.0] * len(markets), seed)
+        self.follow(SimulatedTraders())
+
+    def follow(self, parameters: SimulatedTraders) -> None:
+        """Trade by these from now on."""
+        per_second = parameters.orders_per_second
+        rates = market_rates(len(self.markets), self._orders_per_second if per_second is None else per_second)
+        self._maker_rates = [MAKERS_SHARE * rate for rate in rates]
         self._births = [NOISE_SHARE / 2 * rate for rate in rates]
-        speeds = [value_speed(market, rate) for market, rate in zip(markets, self._maker_rates, strict=True)]
-        self._values = Values(markets, speeds, seed)
+        for excitement, rate in zip(self._excitement, rates, strict=True):
+            excitement.set_rate(TAKERS_SHARE * rate)
+        for maker in self._makers:
+            maker.set_half_spread(parameters.half_spread)
+        for market, ordinary in zip(self.markets.values(), self._ordinary_lots, strict=True):
+            market.ordinary_lots = min(max(round(ordinary * parameters.order_size), market.lots_min), market.lots_max)
+        self._values.set_speeds(
+            [
+                parameters.volatility * value_speed(market, rate)
+                for market, rate in zip(self.markets.values(), self._maker_rates, strict=True)
+            ]
+        )
 
     # What they do
 
@@ -123,7 +142,7 @@ class Crowd:
             self._values.step(dt)
         actions: list[Submission] = []
         for index, market in enumerate(self.markets.values()):
-            if market.is_open:
+            if market.is_open and self._maker_rates[index] > 0:
                 self._make(index, market, dt, actions)
                 self._take(index, market, dt, actions)
                 self._leave_orders(index, market, dt, actions)

@@ -25,6 +25,7 @@ from trading_engine.clients.simulated.market_state import (
     Place,
     Replace,
 )
+from trading_engine.shared.model_parameters import SimulatedTraders
 
 LADDERS: tuple[tuple[int, ...], ...] = (
     (0, 1, 3, 5, 7, 9, 12, 15, 19, 24),
@@ -36,7 +37,6 @@ TOLERANCE = 3
 """A level at distance d may be off by (d + 1) // TOLERANCE steps, and too deep by one at least."""
 MOVE_THRESHOLD = 0.6
 """Grid steps that the value moves before the quotes do."""
-HALF_SPREAD = 0.25
 HALF_SPREAD_BY_SWING = 0.35
 OPINION_DEVIATION = 0.3
 OPINION_HALF_LIFE_S = 20.0
@@ -72,8 +72,15 @@ class Maker:
 
     def __init__(self, number: int, endowment_lots: dict[str, int], cash_reserve: dict[str, float]) -> None:
         self.offsets = LADDERS[number % len(LADDERS)]
+        self._half_spread = SimulatedTraders().half_spread
         self._cash_reserve = cash_reserve
         self._quotes = {symbol: Quotes(float(lots), lots) for symbol, lots in endowment_lots.items()}
+
+    def set_half_spread(self, grid_steps: float) -> None:
+        """From the value to the best quote, while the market is quiet."""
+        self._half_spread = grid_steps
+        for quotes in self._quotes.values():
+            quotes.needs_work = True
 
     def note_change(self, symbol: str) -> None:
         """An order of this maker changed: look at the market again."""
@@ -89,7 +96,7 @@ class Maker:
             return []
         if moved:
             quotes.anchor = price
-        half = market.grid * (HALF_SPREAD + HALF_SPREAD_BY_SWING * max(0.0, market.swing - 0.8))
+        half = market.grid * (self._half_spread + HALF_SPREAD_BY_SWING * max(0.0, market.swing - 0.8))
         orders = account.orders_in(market.symbol)
         work = _Work(market, account, self._cash_reserve.get(market.currency, 0.0), chance)
         crossed_before = quotes.crossed_steps

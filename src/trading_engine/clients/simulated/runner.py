@@ -14,6 +14,7 @@ import secrets
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from trading_engine.clients.sdk.async_client import AsyncClient
 from trading_engine.clients.sdk.async_stream import AsyncStream
 from trading_engine.clients.sdk.errors import (
     NotAuthenticated,
+    NotFound,
     OutcomeUnknown,
     RateLimited,
     Refused,
@@ -34,6 +36,7 @@ from trading_engine.clients.simulated.crowd import Crowd, Endowment, Submission
 from trading_engine.clients.simulated.market_state import BUY, Account, Cancel, Place, Replace, market_of
 from trading_engine.shared.config import BotsConfig, Config
 from trading_engine.shared.log import fields, setup_logging
+from trading_engine.shared.model_parameters import SIMULATED_TRADERS, SimulatedTraders
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ READY_PATIENCE_S = 5.0
 PAUSE_AFTER_TROUBLE_S = 1.0
 REPORT_EVERY_S = 60.0
 CLOSED_POLL_S = 5.0
+PARAMETERS_POLL_S = 0.4
+"""With what the server takes to see a change of them, it is in effect within a second."""
 EXIT_CANNOT_START = 2
 CHATTY_LOGGERS = ("httpx", "httpcore", "websockets")
 CLOSED_CODES = frozenset({"MARKET_CLOSED", "TRADING_HALTED", "INSTRUMENT_SUSPENDED"})
@@ -184,6 +189,7 @@ class Floor:
             log.info("simulated traders are trading", extra=fields(traders=len(self._bots), open_orders=open_orders))
             group.create_task(self._report())
             group.create_task(self._watch_closed_markets())
+            group.create_task(self._follow_parameters())
             await self._keep_stepping(group)
 
     async def _adopt(self, number: int) -> tuple[int, ...]:
@@ -306,6 +312,31 @@ class Floor:
             log.info("simulated traders at work", extra=fields(**_counts(self._sent), refused=_words(self._refused)))
             self._sent.clear()
             self._refused.clear()
+
+    async def _follow_parameters(self) -> None:
+        """Trade by the set of parameters that is active. While it cannot be had, or not be read, things stay as they were."""
+        version = 0
+        while True:
+            try:
+                active = await self._active_parameters()
+                if active.version != version:
+                    version = active.version
+                    self._crowd.follow(msgspec.convert(active.parameters, SimulatedTraders))
+                    log.info("trading by other parameters", extra=fields(version=version, **active.parameters))
+            except msgspec.ValidationError as error:
+                log.warning("parameters cannot be read", extra=fields(version=version, reason=error))
+            except (Unavailable, OutcomeUnknown, RateLimited, ServerFailed) as error:
+                log.debug("parameters cannot be had now", extra=fields(reason=error))
+            await asyncio.sleep(PARAMETERS_POLL_S)
+
+    async def _active_parameters(self) -> views.ModelParameters:
+        name = self._config.bots.parameters
+        try:
+            return await self._clients[0].model_parameters(SIMULATED_TRADERS, name)
+        except NotFound:
+            return views.ModelParameters(
+                model=SIMULATED_TRADERS, name=name, version=0, active_from=datetime.now(UTC), parameters={}
+            )
 
     async def _watch_closed_markets(self) -> None:
         while True:

@@ -33,9 +33,12 @@ class Excitement:
     """How likely a trade is at the moment, for one market."""
 
     def __init__(self, trades_per_second: float) -> None:
-        self._base = trades_per_second * (1.0 - BRANCHING)
+        self.set_rate(trades_per_second)
         self._decay = math.log(2.0) / EXCITEMENT_HALF_LIFE_S
         self._extra = 0.0
+
+    def set_rate(self, trades_per_second: float) -> None:
+        self._base = trades_per_second * (1.0 - BRANCHING)
 
     def strikes(self, dt: float, swing: float, chance: Random) -> bool:
         """Whether somebody trades within the next `dt` seconds."""

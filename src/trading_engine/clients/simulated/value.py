@@ -44,6 +44,10 @@ class Values:
         self.outside_shift = [0.0] * len(markets)
         """Ticks, by market."""
 
+    def set_speeds(self, grid_steps_per_root_second: Sequence[float]) -> None:
+        """How fast the value of each market moves from now on."""
+        self._speeds = grid_steps_per_root_second
+
     def start_at(self, index: int, ticks: float) -> None:
         """Go on from a price that was seen."""
         self._markets[index].value = self._slow[index] = ticks

@@ -45,6 +45,7 @@ from trading_engine.database.utilities.records import (
 from trading_engine.shared.addresses import server_url
 from trading_engine.shared.config import Config, ConfigError, InstrumentConfig
 from trading_engine.shared.log import fields
+from trading_engine.shared.model_parameters import fault_of
 from trading_engine.venue.risk_limits import RiskLimits, RiskScope
 
 if TYPE_CHECKING:
@@ -304,6 +305,9 @@ class UtilitiesDatabase(SqlDatabase):
     ) -> int:
         """Returns the version of the new set; `expected` is that of the newest one before. Raises `InvalidEntry`."""
         check_names("model parameters", model, name)
+        fault = fault_of(model, parameters)
+        if fault:
+            raise InvalidEntry(f"{model} {name}: {fault}")
         text = msgspec.json.encode(parameters).decode()
         if len(text) > PARAMETERS_BYTES_MAX:
             raise InvalidEntry(f"{model} {name}: {len(text)} bytes of parameters, {PARAMETERS_BYTES_MAX} are allowed")

@@ -88,6 +88,7 @@ from trading_engine.servers.tes.services.health import Health
 from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.margin import Margin
 from trading_engine.servers.tes.services.market_data import MINUTE_NS, WINDOW_MINUTES, Market, MarketData, MinuteBar
+from trading_engine.servers.tes.services.model_parameters import ModelParametersService
 from trading_engine.servers.tes.services.order_entry import OrderEntry
 from trading_engine.servers.tes.services.order_groups import OrderGroups
 from trading_engine.servers.tes.services.private_streams import NativeFrames, PrivateStreams
@@ -278,6 +279,7 @@ class TradingEngineServer:
                 self.health,
                 control,
                 Transfers(self.gateway, self.decimals_of),
+                ModelParametersService(self._utilities, self._audit, time.time_ns),
                 self.decimals_of,
                 time.time_ns,
                 self._scenarios(),

@@ -131,6 +131,12 @@ class KillSwitchRequest(Request, frozen=True, kw_only=True):
     """None: everybody's."""
 
 
+class ModelParametersRequest(Request, frozen=True, kw_only=True):
+    parameters: dict[str, Any]
+    active_from: str | None = None
+    """None: now."""
+
+
 class ResetRequest(Request, frozen=True, kw_only=True):
     cash: dict[str, str] = {}
     positions: dict[str, str] = {}

@@ -18,6 +18,7 @@ from trading_engine.servers.tes.routes.analytics import analytics_router
 from trading_engine.servers.tes.routes.auth import auth_router
 from trading_engine.servers.tes.routes.history import history_router
 from trading_engine.servers.tes.routes.market_data import market_data_router
+from trading_engine.servers.tes.routes.model_parameters import model_parameters_router
 from trading_engine.servers.tes.routes.order_control import OrderControl, order_control_router
 from trading_engine.servers.tes.routes.order_documentation import order_documentation_router
 from trading_engine.servers.tes.routes.scenarios import scenario_router
@@ -29,6 +30,7 @@ from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.health import Health
 from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.market_data import MarketData
+from trading_engine.servers.tes.services.model_parameters import ModelParametersService
 from trading_engine.servers.tes.services.queue_positions import QueuePositions
 from trading_engine.servers.tes.services.readings import Readings, database_unavailable
 from trading_engine.servers.tes.services.scenarios import Scenarios
@@ -51,6 +53,7 @@ class ApiServices(msgspec.Struct, frozen=True):
     health: Health
     order_control: OrderControl
     transfers: Transfers
+    model_parameters: ModelParametersService
     decimals_of: Callable[[str], int]
     now_ns: Callable[[], int]
     scenarios: Scenarios | None = None
@@ -81,6 +84,7 @@ def build_api(services: ApiServices) -> FastAPI:
     )
     app.include_router(history_router(services.history, services.market_data.market))
     app.include_router(analytics_router(services.analytics))
+    app.include_router(model_parameters_router(services.model_parameters))
     if services.scenarios is not None:
         app.include_router(scenario_router(services.scenarios))
     openapi.install(app)
