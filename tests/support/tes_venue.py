@@ -48,6 +48,7 @@ def venue_config(folder: Path, **tes: Any) -> Config:
     tes.setdefault("rate_limits", RateLimits(PLENTY, PLENTY, PLENTY, PLENTY, PLENTY))
     tes.setdefault("market_data_interval_ms", 20)
     tes.setdefault("connections_per_address_max", PLENTY)
+    tes.setdefault("projection_process", False)  # a second of CPU for each venue; tests of whole processes have it
     return Config(
         data_dir=str(folder),
         venue=VenueConfig(

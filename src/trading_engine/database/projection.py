@@ -75,11 +75,12 @@ AnyFold = TypeVar("AnyFold", bound=Fold)
 class SqlProjection(ABC, Generic[AnyFold]):
     """A `Projection` into tables."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, *, follows_another: bool = False) -> None:
+        """`follows_another`: a process that was here before may have a transaction under way."""
         self._connections = connections
         self._fold: AnyFold | None = None
-        self._is_uncertain = False
-        """Whether the last transaction ended with the connection, so that it may be committed yet."""
+        self._is_uncertain = follows_another
+        """Whether a transaction may be committed yet that nobody waits for: the last one ended with its connection."""
 
     @abstractmethod
     def reached(self, connection: Connection) -> int:

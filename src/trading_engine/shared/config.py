@@ -181,6 +181,8 @@ class TesConfig(Section, frozen=True):
     websocket_connections_max: int = 5000
     connections_per_address_max: int = 2000
     order_timeout_s: float = 5.0
+    projection_process: bool = True
+    """Whether the rows of orders, trades and balances are written by a process of its own, which the server starts."""
     scenarios: bool = False
     """For venues under test: administrators make things happen over `/v1/scenarios`."""
     rate_limits: RateLimits = RateLimits()

@@ -28,8 +28,8 @@ from trading_engine.database.transactional.trading import (
 class TransactionalProjection(SqlProjection[ProjectionFold]):
     """Keeps live orders, holdings, accounts and instruments between transactions."""
 
-    def __init__(self, database: TransactionalDatabase) -> None:
-        super().__init__(database.connections)
+    def __init__(self, database: TransactionalDatabase, *, follows_another: bool = False) -> None:
+        super().__init__(database.connections, follows_another=follows_another)
 
     def reached(self, connection: Connection) -> int:
         event_sequence, _ = read_reached(connection)

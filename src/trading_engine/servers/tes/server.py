@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -25,9 +24,10 @@ from trading_engine.database.analytics.latency import Stage
 from trading_engine.database.analytics.performance import Performance, performance_kept
 from trading_engine.database.errors import DatabaseError, DatabaseUnavailable, MigrationFailed
 from trading_engine.database.historical.opening import open_history
-from trading_engine.database.projection import ProjectionWriter
+from trading_engine.database.projection import Projection, ProjectionWriter
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.projection import TransactionalProjection
+from trading_engine.database.transactional.projection_process import ProjectionProcess
 from trading_engine.database.transactional.records import Candle, CashBalance, StartState
 from trading_engine.database.transactional.venue_activity import VenueActivity
 from trading_engine.database.transactional.venue_trading import VenueTrading
@@ -120,9 +120,6 @@ OPEN_FILES = 2 * CONNECTIONS_MAX
 EXIT_FAILED = 1
 EXIT_CANNOT_START = 2
 SET_UP_RETRY_SECONDS = 0.2
-THREAD_TURN_SECONDS = 0.0005
-"""After so long the database's thread gives the interpreter back to the event loop, where clients wait for it. Python's own 5 ms are longer
-than an order takes."""
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 3
 WEBSOCKET_PING_SECONDS = 20.0
@@ -526,27 +523,46 @@ async def trading_engine_server(
 @asynccontextmanager
 async def opened_shard(config: Config, broker: MessageBroker) -> AsyncIterator[Shard]:
     config.obs_path.mkdir(parents=True, exist_ok=True)
-    database = await TransactionalDatabase.open(transactional_url(config))
-    try:
-        await database.migrate()
+    async with transactional_database(config) as database, transactional_projection(config, database) as projection:
         performance = Performance(has_real_stamps=not config.obs.virtual_clock)
         projected = performance.of(Stage.SEQUENCED_TO_TRANSACTIONAL)
-        projection = ProjectionWriter(
-            TransactionalProjection(database),
+        writer = ProjectionWriter(
+            projection,
             batch_max=config.database.projection_batch_max,
             interval_s=config.database.projection_interval_ms / 1000,
             written=lambda batches: performance.count_since_stamps(projected, (batch.time_ns for batch in batches)),
         )
         start = await database.trading.start_state()
         cash = await database.trading.cash_balances() if len(config.shards) > 1 else ()
-        await projection.start()
+        await writer.start()
         try:
             async with performance_kept(config, performance):
-                yield Shard(config.obs.shard, broker, database, projection, start, cash, performance)
+                yield Shard(config.obs.shard, broker, database, writer, start, cash, performance)
         finally:
-            await projection.stop()
+            await writer.stop()
+
+
+@asynccontextmanager
+async def transactional_database(config: Config) -> AsyncIterator[TransactionalDatabase]:
+    """With the schema of this release."""
+    database = await TransactionalDatabase.open(transactional_url(config))
+    try:
+        await database.migrate()
+        yield database
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def transactional_projection(config: Config, database: TransactionalDatabase) -> AsyncIterator[Projection]:
+    if not config.tes.projection_process:
+        yield TransactionalProjection(database)
+        return
+    process = ProjectionProcess(transactional_url(config), config.log.level, config.log.format)
+    try:
+        yield process
+    finally:
+        await process.close()
 
 
 @asynccontextmanager
@@ -569,7 +585,6 @@ async def utilities_of(config: Config) -> AsyncIterator[UtilitiesDatabase]:
 async def run_tes(config: Config, mounts: Sequence[tuple[str, ASGIApp]] = ()) -> None:
     """Serve until SIGTERM or SIGINT. Exits with 1 when it cannot go on, with 2 when starting again will not mend it."""
     setup_logging(config.log.level, config.log.format)
-    sys.setswitchinterval(THREAD_TURN_SECONDS)
     for name, level in CHATTY_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
     stop = asyncio.Event()
