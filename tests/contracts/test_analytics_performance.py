@@ -95,6 +95,22 @@ async def test_measurements_wait_for_a_database_and_the_oldest_are_let_go(tmp_pa
     await database.close()
 
 
+async def test_measurements_go_into_the_database_that_there_is_now(tmp_path: Path) -> None:
+    """Also where the one that was open has been deleted."""
+    file = tmp_path / "analytics.db"
+    performance, writer = measuring(f"sqlite:///{file}", HeldClock())
+    for _ in range(2):
+        for old in (file, file.with_name("analytics.db-wal"), file.with_name("analytics.db-shm")):
+            old.unlink(missing_ok=True)
+        database = await AnalyticsDatabase.open(f"sqlite:///{file}")
+        await database.migrate()
+        performance.of(JOURNALED).add(10)
+        await writer.write()
+        assert await counts(database) == {JOURNALED: (1, 10)}
+        await database.close()
+    await writer.close()
+
+
 async def tables_of(database: AnalyticsDatabase) -> list[str]:
     return await database.connections.run(Use.READ, lambda connection: inspect(connection).get_table_names())
 

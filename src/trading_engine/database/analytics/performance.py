@@ -89,6 +89,8 @@ class PerformanceWriter:
         self._begun_ns = performance.now_ns()
         self._pending: dict[tuple[int, Stage], Histogram] = {}
         self._database: AnalyticsDatabase | None = None
+        self._file: tuple[int, int] | None = None
+        """Which one is open, where the database is a file."""
         self._is_away = False
 
     async def keep(self) -> None:
@@ -105,7 +107,7 @@ class PerformanceWriter:
             if self._pending and await self._write():
                 self._pending = {}
             self._is_away = False
-        except (DatabaseUnavailable, SQLAlchemyError) as error:  # no reason for a venue to stop
+        except (DatabaseUnavailable, SQLAlchemyError, OSError) as error:  # no reason for a venue to stop
             if not self._is_away:
                 log.warning("measurements cannot be written now", extra=fields(reason=error))
             self._is_away = True
@@ -120,19 +122,40 @@ class PerformanceWriter:
         oldest_ns = minute_ns - MINUTES_KEPT * MINUTE_NS
         self._pending = {key: histogram for key, histogram in self._pending.items() if key[0] > oldest_ns}
 
-    async def _write(self) -> bool:
+    async def _opened(self) -> AnalyticsDatabase:
+        """Anew where the file has become another one: the analytics may be deleted, and are written again."""
+        file = identity_of(self._url)
+        if self._database is not None and file != self._file:
+            await self._database.close()
+            self._database = None
         if self._database is None:
-            if not may_exist(self._url):
-                return False
-            self._database = await AnalyticsDatabase.open(self._url)
+            self._database, self._file = await AnalyticsDatabase.open(self._url), file
+        return self._database
+
+    async def _write(self) -> bool:
+        if not may_exist(self._url):
+            return False
+        database = await self._opened()
         pending = self._pending
-        return await self._database.connections.run(Use.PROJECT, lambda connection: add_measured(connection, pending))
+        return await database.connections.run(Use.PROJECT, lambda connection: add_measured(connection, pending))
+
+
+def file_of(url: str) -> Path | None:
+    """None for a database that is no file."""
+    parsed = parse_url(url)
+    return Path(parsed.database or "") if parsed.drivername == "sqlite" else None
 
 
 def may_exist(url: str) -> bool:
     """Whether there is anything to connect to: an SQLite file is made by connecting."""
-    parsed = parse_url(url)
-    return parsed.drivername != "sqlite" or Path(parsed.database or "").exists()
+    file = file_of(url)
+    return file is None or file.exists()
+
+
+def identity_of(url: str) -> tuple[int, int] | None:
+    """Device and inode of a database that is a file, which exists."""
+    file = file_of(url)
+    return None if file is None else (file.stat().st_dev, file.stat().st_ino)
 
 
 def add_measured(connection: Connection, measured: Measured) -> bool:
