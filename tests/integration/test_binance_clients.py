@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from support.binance_account import signing_account_of
 from support.client_programs import run_session, run_snippet, snippets_of
 from support.tes_venue import Venue, running_venue, venue_config
 
@@ -66,6 +69,25 @@ async def test_client_has_an_answer_to_every_method(
     venue: Venue, environment: str, session: str, calls: int, refused: dict[str, int]
 ) -> None:
     assert await run_session(venue, environment, session) == {"codes": refused, "not called": [], "calls": calls}
+
+
+@pytest.mark.parametrize(
+    ("environment", "session", "seen"),
+    [
+        (
+            "clients",
+            "private_keys",
+            {"python-binance": ["CANCELED", "CANCELED"], "ccxt": "canceled", "ccxt.pro": "canceled"},
+        ),
+        ("binance-connector", "connector_private_key", {"canceled": "CANCELED"}),
+    ],
+)
+async def test_client_whose_owner_signs_with_a_private_key_trades(
+    venue: Venue, environment: str, session: str, seen: dict[str, Any]
+) -> None:
+    ann = await signing_account_of(venue, "ann")
+    pem = ann.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    assert await run_session(venue, environment, session, SIGNING_KEY=ann.key_id, PRIVATE_KEY=pem) == seen
 
 
 async def test_every_path_that_ccxt_knows_is_served(venue: Venue) -> None:
