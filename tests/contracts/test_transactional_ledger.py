@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, select, text
 from support.random_market import ACCOUNTS, random_market
 from support.venue_driver import AAPL, ALICE, BOB, BUY, MSFT, SELL, VenueDriver, open_venue
 from trading_engine.database.connections import Use
+from trading_engine.database.transactional import audit
 from trading_engine.database.transactional.audit import Act, venue_acts
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.ledger import (
@@ -202,13 +203,46 @@ async def test_audit_log_holds_acts_newest_first_with_what_a_name_may_not_hold_r
     assert await database.audit.acts(before=first.next, limit=4) == Page(tuple(acts[1::-1]), None)
 
 
+async def assert_is_refused(database: TransactionalDatabase, statement: str) -> None:
+    with pytest.raises(Exception, match="only appended to"):
+        await database.connections.run(Use.WRITE, lambda connection: connection.execute(text(statement)))
+
+
 @pytest.mark.parametrize("statement", ["UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log"])
 async def test_audit_log_is_only_appended_to(database: TransactionalDatabase, statement: str) -> None:
     act = Act(NOW, "olga", "login", "olga")
     await database.audit.record(act)
-    with pytest.raises(Exception, match="only appended to"):
-        await database.connections.run(Use.WRITE, lambda connection: connection.execute(text(statement)))
+    await assert_is_refused(database, statement)
     assert (await database.audit.acts()).items == (act,)
+
+
+async def test_audit_log_lets_go_what_its_own_row_says_is_going_and_nothing_else(
+    database: TransactionalDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PURGED_AT_ONCE", 2)
+    acts = [Act(NOW + n, "olga", "login", "olga") for n in range(8)]
+    for act in acts:
+        await database.audit.record(act)
+    assert await database.audit.purge(NOW, NOW + 100) == 0
+    assert (await database.audit.acts()).items == tuple(reversed(acts)), "nothing is said where nothing goes"
+    assert await database.audit.purge(NOW + 5, NOW + 100) == 5
+    said = [Act(NOW + 100, "audit-retention", "audit.purge", str(NOW + 5), detail={"acts": n}) for n in (1, 2, 2)]
+    left = (*said, *reversed(acts[5:]))
+    assert (await database.audit.acts()).items == left
+    for statement in ("DELETE FROM audit_log", f"DELETE FROM audit_log WHERE time_ns >= {NOW + 5}"):
+        await assert_is_refused(database, statement)
+    assert (await database.audit.acts()).items == left
+
+
+async def test_act_that_asks_for_no_purge_lets_nothing_go(database: TransactionalDatabase) -> None:
+    acts = [
+        Act(NOW, "audit-retention", "login", str(NOW + 10)),
+        Act(NOW, "olga", "audit.purge", str(NOW + 10)),
+    ]
+    for act in acts:
+        await database.audit.record(act)
+    await assert_is_refused(database, "DELETE FROM audit_log")
+    assert (await database.audit.acts()).items == tuple(reversed(acts))
 
 
 async def test_act_is_recorded_with_the_change_or_not_at_all(database: TransactionalDatabase) -> None:

@@ -39,7 +39,7 @@ async def test_migrations_make_the_schema_of_the_models(transactional_url: str) 
 
 
 async def test_migrating_twice_changes_nothing(database: TransactionalDatabase) -> None:
-    assert await database.migrate() == ("0007", "0007")
+    assert await database.migrate() == ("0008", "0008")
 
 
 async def test_migrating_a_database_of_a_later_release_is_refused(transactional_url: str) -> None:
@@ -146,8 +146,8 @@ async def test_set_up_creates_then_finds_the_database_and_says_so(tmp_path: Path
     await set_up(config, said.append)
     await set_up(config, said_again.append)
     file = tmp_path / "data" / "transactional.db"
-    assert said[1] == "  created, schema 0007"
-    assert said_again[1] == "  up to date, schema 0007"
+    assert said[1] == "  created, schema 0008"
+    assert said_again[1] == "  up to date, schema 0008"
     assert str(file) in said[0]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 

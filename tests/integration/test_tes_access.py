@@ -1,6 +1,7 @@
 """Who may do what: logins, tokens, API keys, roles, and every path without the right to it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ import httpx
 import jwt
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
-from support.tes_venue import PASSWORD, Venue, order, running_venue, venue_config
+from support.raw_websocket import handshake
+from support.tes_venue import PASSWORD, Venue, eventually, order, running_venue, venue_config
+from trading_engine.database.transactional.audit import Act
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.servers.tes.server import run_until
 from trading_engine.servers.tes.services.accounts import UnsafeDemoUsers
@@ -19,6 +23,7 @@ from trading_engine.shared.config import BotsConfig, RateLimits
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ADMIN_PASSWORD = "the-administrator-1"
+DAY_NS = 24 * 3600 * 10**9
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -177,6 +182,58 @@ async def test_secrets_are_readable_by_their_owner_only(venue: Venue) -> None:
     for path in venue.config.data_path.iterdir():
         if path.name in ("secret", "bots.json", "transactional.db"):
             assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("password", ["password1", "12345678", "eric2026"])
+async def test_password_that_anybody_would_guess_is_not_given(venue: Venue, password: str) -> None:
+    admin = await venue.log_in("admin", ADMIN_PASSWORD)
+    made = await admin.request("POST", "/v1/users", json={"username": "eric", "password": password})
+    assert (code_of(made), made.json()["error"]["field"]) == ((400, "INVALID_REQUEST"), "password")
+    change = {"current_password": ADMIN_PASSWORD, "new_password": "Password1!"}
+    assert code_of(await admin.request("PUT", "/v1/me/password", json=change)) == (400, "INVALID_REQUEST")
+    await venue.log_in("admin", ADMIN_PASSWORD)
+
+
+async def test_request_by_a_foreign_name_is_refused_wherever_it_goes(venue: Venue) -> None:
+    """As a page sends it whose own name leads to this machine."""
+    foreign = {"Host": "evil.example"}
+    for method, path in [
+        ("GET", "/v1/time"),
+        ("POST", "/v1/auth/login"),
+        ("POST", "/v1/orders"),
+        ("GET", "/openapi.json"),
+    ]:
+        assert code_of(await venue.http.request(method, path, headers=foreign)) == (421, "HOST_NOT_ALLOWED")
+    for path in ("/v2/clock", "/api/v3/time", "/udf/config", "/portal/", "/"):
+        assert code_of(await venue.http.get(path, headers=foreign)) == (421, "HOST_NOT_ALLOWED")
+    for path in ("/v1/ws", "/ws", "/stream", "/v2/iex", "/ws-api/v3"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", venue.tes.port)
+        writer.write(handshake(path).replace(b"Host: localhost", b"Host: evil.example"))
+        assert (await reader.readline()).split()[1] == b"421", path
+        writer.transport.abort()
+    assert (await venue.http.get("/v1/time", headers={"Host": "localhost:1"})).status_code == 200
+
+
+@pytest.mark.parametrize(("days", "kept"), [(30, 1), (0, 2)])
+async def test_acts_that_are_old_enough_go_when_the_server_starts(tmp_path: Path, days: int, kept: int) -> None:
+    config = venue_config(tmp_path)
+    config = replace(config, database=replace(config.database, audit_days=days))
+    database = await TransactionalDatabase.open(transactional_url(config))
+    await database.migrate()
+    acts = [Act(time.time_ns() - age * DAY_NS, "ann", "login", "ann") for age in (40, 20)]
+    for act in acts:
+        await database.audit.record(act)
+    async with running_venue(config) as venue:
+        await venue.log_in("ann")
+
+        async def is_purged() -> bool:
+            told = (await database.audit.acts(actor="audit-retention")).items
+            return bool(told) == bool(days)
+
+        await eventually(is_purged)
+        of_ann = (await database.audit.acts(actor="ann")).items
+    await database.close()
+    assert [act for act in reversed(of_ann) if act in acts] == acts[-kept:]
 
 
 # With limits of their own

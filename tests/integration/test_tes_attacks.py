@@ -68,7 +68,7 @@ async def ends(reader: asyncio.StreamReader) -> bytes:
 
 @pytest.mark.parametrize(
     "first",
-    [b"", b"\r\n", b"GET /v1/time HTTP/1.1\r\nX-A: 1\r\n", b"GET /v1/time HTTP/1.1\r\nHost: x\r\n\r\n\r\n"],
+    [b"", b"\r\n", b"GET /v1/time HTTP/1.1\r\nX-A: 1\r\n", b"GET /v1/time HTTP/1.1\r\nHost: localhost\r\n\r\n\r\n"],
     ids=["nothing", "line end", "half a head", "line end after a request"],
 )
 async def test_client_that_drips_is_ended_all_the_same(
@@ -92,7 +92,7 @@ async def test_body_that_drips_after_its_request_was_refused_is_ended(
 ) -> None:
     monkeypatch.setattr(connections, "REQUEST_HEAD_SECONDS_MAX", 0.3)
     async with raw(venue) as (reader, writer):
-        writer.write(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
+        writer.write(b"POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n{")
         answer = asyncio.create_task(ends(reader))
         while not answer.done():
             writer.write(b" ")
@@ -103,10 +103,10 @@ async def test_body_that_drips_after_its_request_was_refused_is_ended(
 
 async def test_connection_is_kept_after_a_refused_body_that_arrived_in_time(venue: Venue) -> None:
     async with raw(venue) as (reader, writer):
-        writer.write(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{")
+        writer.write(b"POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n{")
         async with asyncio.timeout(DEADLINE_S):
             await reader.readuntil(b"}}")
-            writer.write(b"    GET /v1/time HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"    GET /v1/time HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
 
 
@@ -115,7 +115,7 @@ async def test_connection_is_kept_after_a_refused_body_that_arrived_in_time(venu
 
 async def test_client_that_does_not_read_an_answer_is_dropped(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "UNREAD_SECONDS_MAX", 0.3)
-    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with raw(venue) as (reader, writer):
         stop_reading(reader)
         writer.write(8 * request)
@@ -127,7 +127,7 @@ async def test_client_that_is_closed_and_does_not_read_is_dropped(
     venue: Venue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "UNREAD_SECONDS_MAX", 0.3)
-    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     async with raw(venue) as (reader, writer):
         stop_reading(reader)
         writer.write(request)
@@ -184,7 +184,7 @@ async def test_flood_on_one_websocket_leaves_others_their_turns(venue: Venue) ->
 
 
 async def test_requests_without_end_on_one_connection_end_it(venue: Venue) -> None:
-    request = b"GET /v1/time HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /v1/time HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with raw(venue) as (reader, writer):
         writer.write(20_000 * request)
         answered = (await ends(reader)).count(b"HTTP/1.1 200")
@@ -234,7 +234,7 @@ async def test_flood_of_requests_leaves_others_their_turns(venue: Venue) -> None
         nonlocal answered
         async with raw(venue) as (reader, writer):
             while not is_over.is_set():
-                writer.write(b"GET /v1/instruments HTTP/1.1\r\nHost: x\r\n\r\n")
+                writer.write(b"GET /v1/instruments HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 await reader.readuntil(b"}]}")
                 answered += 1
 
@@ -310,7 +310,7 @@ async def test_address_has_so_many_connections_and_no_more(tmp_path: Path) -> No
 
         async def is_let_in() -> bool:
             async with raw(venue) as (reader, writer):
-                writer.write(b"GET /v1/time HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                writer.write(b"GET /v1/time HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return (await ends(reader)).startswith(b"HTTP/1.1 200")
 
         assert await eventually(is_let_in)
@@ -338,7 +338,7 @@ async def keep_idle(venue: Venue, count: int) -> None:
         socket.writer.write(client_frame(TEXT, b'{"op":"subscribe","channel":"book","symbol":"AAPL"}'))
     plain = [await asyncio.open_connection("127.0.0.1", venue.tes.port) for _ in range(count // 2)]
     for reader, writer in plain:
-        writer.write(b"GET /v1/time HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /v1/time HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b'"}')
     for socket in sockets:
         await socket.read_messages(2)

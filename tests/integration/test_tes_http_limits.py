@@ -53,8 +53,8 @@ async def test_what_is_not_http_is_answered_and_closed(venue: Venue, raw: bytes)
 @pytest.mark.parametrize(
     "pieces",
     [
-        (b"GET /v1/time HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 40_000 + b"\r\n\r\n",),
-        (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",),
+        (b"GET /v1/time HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 40_000 + b"\r\n\r\n",),
+        (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",),
         (b"GET /v1/time HTTP/1.1\r\n", *(b"X-%d: value\r\n" % n for n in range(5_000))),
     ],
     ids=["one header", "path", "many headers"],
@@ -82,7 +82,7 @@ async def test_body_that_does_not_arrive_is_given_up(
     monkeypatch.setattr(asgi, "BODY_SECONDS_MAX", 0.1)
     ann = await venue.log_in("ann")
     token = ann.headers["Authorization"].encode()
-    head = b"POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 500\r\n\r\n{" % (path, token)
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nContent-Length: 500\r\n\r\n{" % (path, token)
     reader, writer = await asyncio.open_connection("127.0.0.1", venue.tes.port)
     writer.write(head)
     async with asyncio.timeout(DEADLINE_S):
@@ -98,7 +98,7 @@ async def test_client_that_goes_away_amid_its_body_leaves_nothing_behind(venue: 
     for _ in range(20):
         _, writer = await asyncio.open_connection("127.0.0.1", venue.tes.port)
         writer.write(
-            b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 500\r\n\r\n{" % token
+            b"POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nContent-Length: 500\r\n\r\n{" % token
         )
         await writer.drain()
         writer.transport.abort()
@@ -113,13 +113,13 @@ async def test_connections_beyond_the_limit_are_told_so(venue: Venue, monkeypatc
 
 async def test_endless_body_is_cut_off(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "DISCARDED_BODY_BYTES_MAX", 1_000_000)
-    head = b"POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /v1/auth/login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     with pytest.raises(ConnectionError):
         await exchange(venue, head, *(b"10000\r\n" + b"x" * 0x10000 + b"\r\n" for _ in range(2_000)))
     await is_well(venue)
 
 
 async def test_requests_in_one_packet_are_all_answered(venue: Venue) -> None:
-    request = b"GET /v1/time HTTP/1.1\r\nHost: x\r\n\r\n"
-    last = b"GET /v1/time HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = b"GET /v1/time HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = b"GET /v1/time HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     assert (await exchange(venue, 5 * request + last)).count(b"HTTP/1.1 200 OK") == 6

@@ -223,7 +223,7 @@ async def test_order_without_an_outcome_is_answered_unknown(tmp_path: Path) -> N
     async with trading_engine_server(config, [InMemoryBroker(silent.hub)]) as server:
         following = asyncio.create_task(server.follow_events())
         transport = httpx.ASGITransport(server.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
 
             async def is_ready() -> bool:
                 return server.gateway.is_ready

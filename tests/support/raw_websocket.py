@@ -28,7 +28,7 @@ def client_frame(opcode: int, payload: bytes, *, is_final: bool = True, mask: by
 
 def handshake(path: str) -> bytes:
     return (
-        b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n" % (path.encode(), KEY)
     )
 

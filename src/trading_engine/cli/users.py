@@ -19,8 +19,8 @@ from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.records import Role, User
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.accounts import check_username
-from trading_engine.servers.tes.services.authentication import check_password
 from trading_engine.servers.tes.services.credentials import Passwords
+from trading_engine.servers.tes.services.password_rules import check_password
 from trading_engine.shared.config import Config, ConfigError
 
 PASSWORD_VARIABLE = "TRADING_ENGINE_PASSWORD"  # noqa: S105 - the name of a variable
@@ -141,5 +141,5 @@ def new_password(name: str) -> str:
         password = getpass.getpass(f"New password of {name}: ")
         if getpass.getpass("Again: ") != password:
             raise ConfigError("the two are not the same: nothing was changed")
-    check_password(password)
+    check_password(password, name)
     return password

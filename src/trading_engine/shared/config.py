@@ -11,6 +11,8 @@ import msgspec
 import yaml
 
 SHARDS_MAX = 1_000
+AUDIT_DAYS_MIN = 30
+"""Who reads the log once a month misses nothing."""
 
 
 class ConfigError(ValueError):
@@ -173,6 +175,8 @@ class TesConfig(Section, frozen=True):
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that the server may be called by; `*`: any. None: on loopback those of this machine, elsewhere any."""
     access_token_minutes: int = 15
     refresh_token_days: int = 7
     request_bytes_max: int = 64 << 10
@@ -236,6 +240,8 @@ class DatabaseConfig(Section, frozen=True):
     """Rows of a table that the embedded history keeps in SQLite before they become a Parquet file."""
     utilities_url: str = ""
     redis_url: str = ""
+    audit_days: int = 2557
+    """So long acts are kept in the audit log: seven years; 0: for ever."""
     projection_batch_max: int = 500
     projection_interval_ms: int = 50
     performance_interval_s: float = 10.0
@@ -325,7 +331,11 @@ class Config(Section, frozen=True):
         return msgspec.structs.replace(self, venue=msgspec.structs.replace(venue, shards=shards)).checked()
 
     def checked(self) -> "Config":
-        """Raises `ConfigError` for a shard that there is not."""
+        """Raises `ConfigError` for a shard that there is not, or values out of range."""
+        if self.database.audit_days and self.database.audit_days < AUDIT_DAYS_MIN:
+            raise ConfigError(
+                f"database.audit_days: {self.database.audit_days} is less than {AUDIT_DAYS_MIN}; 0 keeps acts for ever"
+            )
         if not 0 < self.venue.shards <= SHARDS_MAX:
             raise ConfigError(f"venue.shards: {self.venue.shards} is not from 1 to {SHARDS_MAX}")
         known = f"venue.shards is {self.venue.shards}, so the last one is {self.venue.shards - 1}"

@@ -44,6 +44,7 @@ from trading_engine.servers.tes.asgi import (
 from trading_engine.servers.tes.binance.rest import BinanceRest
 from trading_engine.servers.tes.binance.sockets import BinanceSockets
 from trading_engine.servers.tes.errors import ApiError, switched_off
+from trading_engine.servers.tes.hosts import Hosts
 from trading_engine.servers.tes.routes.answers import PRINCIPAL_KEY
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
 from trading_engine.servers.tes.routes.websocket import WebSocketEndpoint, internal_error, refuse
@@ -97,6 +98,7 @@ class Edge:
         mounts: Sequence[tuple[str, ASGIApp]],
         authentication: Authentication,
         allowances: Allowances,
+        hosts: Hosts,
         request_bytes_max: int,
         is_on: IsOn,
     ) -> None:
@@ -113,6 +115,7 @@ class Edge:
         self._mounts = sorted(mounts, key=lambda mount: len(mount[0]), reverse=True)
         self._authentication = authentication
         self._allowances = allowances
+        self._hosts = hosts
         self._request_bytes_max = request_bytes_max
         self.common_headers = COMMON_HEADERS
         """Of every answer."""
@@ -129,6 +132,7 @@ class Edge:
     async def _open_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A handshake is a request of its address, whatever path it is for."""
         try:
+            self._hosts.check(scope["headers"])
             self._allowances.take_request(None, client_address(scope))
         except ApiError as error:
             await receive()
@@ -150,6 +154,7 @@ class Edge:
         headers: list[Header] = [(b"x-request-id", self._request_id(scope["headers"])), *self.common_headers]
         path = scope["path"]
         try:
+            self._hosts.check(scope["headers"])
             if OrdersFront.handles(scope["method"], path):
                 headers.extend(API_HEADERS)
                 await self._orders_front(scope, receive, send, headers)

@@ -64,6 +64,7 @@ from trading_engine.servers.tes.binance.symbols import Symbols
 from trading_engine.servers.tes.binance.user_data import ListenKeys, OpenLists, UserDataStreams
 from trading_engine.servers.tes.connections import CONNECTIONS_MAX, AddressCounts, limited_protocols
 from trading_engine.servers.tes.errors import ApiError
+from trading_engine.servers.tes.hosts import Hosts
 from trading_engine.servers.tes.routes.api import ApiServices, build_api
 from trading_engine.servers.tes.routes.order_control import OrderControl
 from trading_engine.servers.tes.routes.orders_front import OrdersFront
@@ -73,6 +74,7 @@ from trading_engine.servers.tes.services.accounts import Accounts, UnsafeDemoUse
 from trading_engine.servers.tes.services.administration import Administration
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.analytics import Analytics
+from trading_engine.servers.tes.services.audit_retention import AuditRetention
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.book_feed import BookFeed
 from trading_engine.servers.tes.services.credentials import (
@@ -209,6 +211,7 @@ class TradingEngineServer:
         urls = [analytics_url(config.of_shard(shard)) for shard in config.shards]
         self.analytics = Analytics(urls, self.decimals_of, time.time_ns)
         self.audit = database.audit
+        self.audit_retention = AuditRetention(database.audit, config.database.audit_days, time.time_ns)
         self.revocation = Revocation(database.access, self.authentication, time.time_ns)
         self._trading, self._activity = trading, VenueActivity([shard.database.activity for shard in shards])
         self.versions = Versions(trading, self.readings.barrier)
@@ -302,6 +305,7 @@ class TradingEngineServer:
             mounts,
             self.authentication,
             self._allowances,
+            Hosts(tes),
             tes.request_bytes_max,
             self._utilities.flag,
         )
@@ -432,6 +436,9 @@ class TradingEngineServer:
 
     async def follow_access_changes(self) -> None:
         await self.revocation.keep()
+
+    async def purge_audit_log(self) -> None:
+        await self.audit_retention.keep()
 
     async def share_limits(self) -> None:
         """Have the limits hold over all servers together, where there is a Redis."""
@@ -627,6 +634,7 @@ async def serve(
         asyncio.create_task(server.send_market_data(), name="market data"),
         asyncio.create_task(server.share_limits(), name="rate limits"),
         asyncio.create_task(server.follow_access_changes(), name="access"),
+        asyncio.create_task(server.purge_audit_log(), name="audit log"),
         asyncio.create_task(server.set_up(f"{scheme_of(config)}://{host}:{port}"), name="set-up"),
         asyncio.create_task(web.serve(sockets=[listener]), name="web"),
     ]

@@ -21,7 +21,7 @@ from trading_engine.database.transactional.records import Portfolio, Role, User
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.errors import ApiError, invalid_request, refusal, unlisted_symbol
 from trading_engine.servers.tes.models.requests import USERNAME, UserRequest
-from trading_engine.servers.tes.services.authentication import Authentication, check_password
+from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import (
     NO_PASSWORD,
     ApiKeySecrets,
@@ -29,6 +29,7 @@ from trading_engine.servers.tes.services.credentials import (
     write_private_file,
 )
 from trading_engine.servers.tes.services.market_data import MarketData
+from trading_engine.servers.tes.services.password_rules import check_password
 from trading_engine.servers.tes.services.venue_gateway import VenueGateway
 from trading_engine.shared.addresses import is_loopback
 from trading_engine.shared.config import BotsConfig, Config
@@ -104,7 +105,7 @@ class Accounts:
     async def create(self, request: UserRequest, actor: str) -> tuple[User, int]:
         """A user with a portfolio and its account at the venue; the same request again finishes what was interrupted."""
         check_username(request.username)
-        check_password(request.password)
+        check_password(request.password, request.username)
         opening = self.opening_command(0, Opening(request.cash, request.positions))
         self._gateway.require_ready()
         user, portfolio_id = await self._registered(request, actor)
@@ -179,7 +180,7 @@ class Accounts:
         """The first operator, if there is none of this name."""
         if await self._access.find_user(ADMIN_USERNAME) is not None:
             return
-        check_password(password)
+        check_password(password, ADMIN_USERNAME)
         now_ns = self._now_ns()
         act = _creation(now_ns, CONFIGURATION, ADMIN_USERNAME, Role.ADMIN)
         password_hash = await self._passwords.hash(password)

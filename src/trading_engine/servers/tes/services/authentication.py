@@ -15,8 +15,6 @@ from trading_engine.database.utilities.flags import LOGINS
 from trading_engine.servers.tes.errors import ApiError, invalid_request, not_allowed, not_authenticated, switched_off
 from trading_engine.servers.tes.models.requests import USERNAME, ApiKeyRequest
 from trading_engine.servers.tes.services.credentials import (
-    PASSWORD_CHARACTERS_MAX,
-    PASSWORD_CHARACTERS_MIN,
     AccessTokens,
     ApiKeySecrets,
     Passwords,
@@ -26,6 +24,7 @@ from trading_engine.servers.tes.services.credentials import (
 )
 from trading_engine.servers.tes.services.key_signatures import is_hmac, is_of_private_key, public_key_of
 from trading_engine.servers.tes.services.login_guard import LoginGuard
+from trading_engine.servers.tes.services.password_rules import PASSWORD_CHARACTERS_MAX, check_password
 from trading_engine.servers.tes.services.permissions import (
     DEFAULT_SCOPES,
     Permission,
@@ -225,7 +224,7 @@ class Authentication:
     async def change_password(self, principal: Principal, current: str, new: str, address: str) -> TokenPair:
         """All logins end, and a new one begins."""
         principal.require(Permission.MANAGE_ACCESS)
-        check_password(new, "new_password")
+        check_password(new, principal.username, "new_password")
         user = await self._checked_password(principal.username, current, address, "password.change")
         password_hash = await self._passwords.hash(new)
         act = self._act("password.change", user.username, address, OK)
@@ -381,14 +380,6 @@ def bearer_token(value: bytes) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise not_authenticated("The Authorization header has to be 'Bearer' and an access token.")
     return token.strip()
-
-
-def check_password(password: str, field: str = "password") -> None:
-    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
-        raise invalid_request(
-            f"A password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters; this one has {len(password)}.",
-            field,
-        )
 
 
 def checked_networks(addresses: Sequence[str]) -> list[str]:

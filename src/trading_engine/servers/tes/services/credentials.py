@@ -34,10 +34,8 @@ TOKEN_ISSUER = "py-trading-engine"  # noqa: S105
 TOKEN_CHARACTERS_MAX = 2048
 VERIFIED_TOKENS_MAX = 10_000
 PASSWORD_HASHES_AT_ONCE = 2
-PASSWORD_CHARACTERS_MIN = 8
 PASSWORDS_WAITING_MAX = 200
 """About five seconds of work; whoever comes then is asked to come again."""
-PASSWORD_CHARACTERS_MAX = 256
 """OWASP's second recommendation for argon2id: 19 MiB, two passes, one lane."""
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
