@@ -95,11 +95,14 @@ def serve() -> None:
 
 
 def import_everything() -> None:
-    """What any of the services imports, and the machine code of the matching core."""
+    """What any of the services imports, at once or when it is needed, and the machine code of the matching core."""
+    import asyncpg  # noqa: F401
+
     import trading_engine.cli.services
     import trading_engine.database.analytics.projection
     import trading_engine.database.historical.opening
-    import trading_engine.messaging.transports
+    import trading_engine.database.historical.tick_store
+    import trading_engine.messaging.transports.rabbitmq
     import trading_engine.servers.obs.server
     import trading_engine.servers.projections.server
     import trading_engine.servers.tes.server  # noqa: F401

@@ -84,7 +84,7 @@ def two_shards(folder: Path, **tes: Any) -> Config:
     return replace(config, venue=replace(config.venue, shards=2, instruments=(aapl, replace(coin, shard=1))))
 
 
-async def eventually(ask: Callable[[], Awaitable[T]], deadline_s: float = DEADLINE_S) -> T:
+async def eventually(ask: Callable[[], Awaitable[T]], deadline_s: float = DEADLINE_S, poll_s: float = 0.005) -> T:
     """What `ask` gives as soon as it gives something true."""
     until = time.monotonic() + deadline_s
     while True:
@@ -92,7 +92,7 @@ async def eventually(ask: Callable[[], Awaitable[T]], deadline_s: float = DEADLI
         if value:
             return value
         assert time.monotonic() < until, f"not within {deadline_s} s: {ask}"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(poll_s)
 
 
 class ObsHandle:

@@ -37,7 +37,7 @@ from trading_engine.venue.commands import AnyCommand, OpenAccount, SubmittedComm
 from trading_engine.venue.shards import INSTRUMENTS_PER_SHARD
 
 READY_TIMEOUT_S = 150.0
-SUPERVISION_S = 0.2
+POLL_S = 0.1
 EXIT_FAILED = 1
 """Of a service that is to be started again; any other status means that this would be in vain."""
 PAIR = ("obs", "standby")
@@ -152,7 +152,7 @@ class Life:
         """For ever: what has ended, and may, is started again."""
         while True:
             self.revive()
-            await asyncio.sleep(SUPERVISION_S)
+            await asyncio.sleep(POLL_S)
 
     def revive(self) -> None:
         for name in self.venue.running:
@@ -175,7 +175,7 @@ class Life:
                     if (await http.get(f"{self.venue.url}/v1/health")).json()["status"] == "ok":
                         break
                 assert time.monotonic() < deadline, self.logs
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(POLL_S)
 
     @property
     def logs(self) -> str:

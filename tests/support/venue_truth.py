@@ -38,6 +38,8 @@ from trading_engine.venue.events import EventBatch
 from trading_engine.venue.venue import Venue
 
 SETTLED_WITHIN_S = 120.0
+POLL_S = 0.1
+"""Asking takes time from those who are asked about."""
 ENDS = (e.TransferCompleted, e.TransferReturned)
 MEASURED = ("daily_pnl", "trader_metrics", "trade_analytics", "market_quality")
 
@@ -77,7 +79,7 @@ async def check_told(client: AsyncClient, record: Record) -> None:
     async def has_told_all() -> bool:
         return sum(record.fills.values()) >= len(fills)
 
-    await eventually(has_told_all, SETTLED_WITHIN_S)
+    await eventually(has_told_all, SETTLED_WITHIN_S, POLL_S)
     assert record.fills == Counter(fills)
 
 
@@ -91,7 +93,7 @@ async def until_shown(life: Life, books: dict[str, ShownBook]) -> None:
 
     async with client_of(life.venue, USERS[0]) as client:
         with contextlib.suppress(AssertionError):
-            await eventually(are_shown, SETTLED_WITHIN_S)
+            await eventually(are_shown, SETTLED_WITHIN_S, POLL_S)
     assert shown == books
 
 
@@ -126,7 +128,7 @@ async def until_projected(config: Config, event_sequence: int) -> None:
             return False
         return min((await database.progress()).event_sequence, in_history) >= event_sequence
 
-    await eventually(has_reached, SETTLED_WITHIN_S)
+    await eventually(has_reached, SETTLED_WITHIN_S, POLL_S)
     await database.close()
 
 
