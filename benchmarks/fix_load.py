@@ -1,6 +1,5 @@
-"""Clients of the FIX gateway: each is a session of its own, and keeps a window of orders under way, canceling every order that was
-reported and placing a new one; or places orders at fixed times (`per_second` of each), and then latencies are of these alone, counted
-from when each was due.
+"""Clients of the FIX gateway, each a session of its own: it cancels every order that was reported, and places new ones as
+`load_client` has it.
 
 Messages are made and read by hand, so that the generator costs little beside what it measures. Options on standard input: as those of
 `websocket_load`, with user names as tokens, and `password`.
@@ -8,16 +7,15 @@ Messages are made and read by hand, so that the generator costs little beside wh
 
 import asyncio
 import json
-import random
 import re
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 
-from benchmarks.websocket_load import run
+from benchmarks.load_client import LoadClient, run
 
 TRAILER = re.compile(rb"\x0110=[0-9]{3}\x01")
 ORDER = re.compile(rb"\x01(?:11|41)=o[^\x01]*-([0-9]+)\x01")
@@ -27,16 +25,9 @@ CLOCK_STEP_S = 0.2
 """So old SendingTime may be."""
 
 
-class FixClient(asyncio.Protocol):
+class FixClient(LoadClient):
     def __init__(self, number: int, options: dict[str, Any], results: dict[str, Any]) -> None:
-        loop = asyncio.get_running_loop()
-        self.opened: asyncio.Future[None] = loop.create_future()
-        self.closed: asyncio.Future[None] = loop.create_future()
-        self._results = results
-        self._window: int = options.get("window", 0)
-        self._interval_ns = round(1e9 / options["per_second"]) if options.get("per_second") else 0
-        self._due_ns = 0
-        self._username: str = options["tokens"][number]
+        super().__init__(number, options, results)
         self._password: str = options["password"]
         self._comp_id = f"BENCH-{time.time_ns()}-{number}"
         self._symbol: str = options["symbols"][number % len(options["symbols"])]
@@ -45,44 +36,11 @@ class FixClient(asyncio.Protocol):
         self._next_number = 1
         self._now = b""
         self._now_until = 0.0
-        self._is_stopping = False
-        self._in_flight = 0
-        self._last_order = 0
-        self._sent_ns: dict[int, int] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        logon = f"98=0\x01108=3600\x01553={self._username}\x01554={self._password}\x01"
+        super().connection_made(transport)
+        logon = f"98=0\x01108=3600\x01553={self._token}\x01554={self._password}\x01"
         self._transport.write(self._message(b"A", logon.encode()))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        error = exc or ConnectionError(f"the gateway closed the connection: {bytes(self._received[-500:])!r}")
-        for waiting in (self.opened, self.closed):
-            if not waiting.done():
-                waiting.set_exception(error)
-
-    def start(self) -> None:
-        if self._interval_ns:
-            self._due_ns = time.perf_counter_ns() + random.Random(self._username).randrange(self._interval_ns)
-            self._keep_pace()
-            return
-        self._in_flight = self._window
-        self._transport.write(b"".join(self._place() for _ in range(self._window)))
-
-    def _keep_pace(self) -> None:
-        """Send what is due, and come back for the next."""
-        if self._is_stopping:
-            return
-        while self._due_ns <= time.perf_counter_ns():
-            self._in_flight += 1
-            self._transport.write(self._place())
-            self._sent_ns[self._last_order] = self._due_ns
-            self._due_ns += self._interval_ns
-        asyncio.get_running_loop().call_later((self._due_ns - time.perf_counter_ns()) / 1e9, self._keep_pace)
-
-    def stop(self) -> None:
-        """Send nothing new; `closed` is done when the last order is canceled."""
-        self._is_stopping = True
 
     def data_received(self, data: bytes) -> None:
         received, offset, out = self._received, 0, []
@@ -125,7 +83,7 @@ class FixClient(asyncio.Protocol):
         self._results[what] += 1
 
     def _place(self) -> bytes:
-        self._last_order = number = self._last_order + 1
+        self._last_id = number = self._last_id + 1
         self._sent_ns[number] = time.perf_counter_ns()
         terms = f"38=10\x0140=2\x0144={self._price}\x0159=1\x01"
         return self._message(b"D", f"11=o{self._comp_id}-{number}\x01{self._head()}{terms}".encode())

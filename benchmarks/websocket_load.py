@@ -1,5 +1,4 @@
-"""Clients of the WebSocket: each keeps a window of requests under way, canceling every order that was acknowledged and placing a new one;
-or places orders at fixed times (`per_second` of each), and then latencies are of these alone, counted from when each was due.
+"""Clients of the WebSocket: each cancels every order that was acknowledged, and places new ones as `load_client` has it.
 
 Frames are made and read by hand (a mask of zeros leaves a payload as it is), so that the generator costs little beside what it measures.
 Options on standard input: port, tokens (one per client), symbols, seconds, window or per_second.
@@ -9,17 +8,14 @@ import asyncio
 import base64
 import json
 import os
-import random
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any
 
 import msgspec
 import uvloop
 
-from benchmarks.cpu import CpuMeter
+from benchmarks.load_client import LoadClient, run
 
 MASKED = 0x80
 TEXT = 0x81
@@ -61,15 +57,9 @@ def pong(payload: bytes) -> bytes:
     return bytes((PONG, MASKED | len(payload))) + NO_MASK + payload
 
 
-class Client(asyncio.Protocol):
+class Client(LoadClient):
     def __init__(self, number: int, options: dict[str, Any], results: dict[str, Any]) -> None:
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._results = results
-        self._window: int = options.get("window", 0)
-        self._interval_ns = round(1e9 / options["per_second"]) if options.get("per_second") else 0
-        self._due_ns = 0
-        self._token: str = options["tokens"][number]
+        super().__init__(number, options, results)
         self._port: int = options["port"]
         order = {
             "op": "place",
@@ -84,49 +74,16 @@ class Client(asyncio.Protocol):
         self._place_head, self._place_tail = json.dumps(order).encode().split(b'"id": 0')
         self._received = bytearray()
         self._is_open = False
-        self._is_stopping = False
-        self._in_flight = 0
-        self._last_id = 0
-        self._sent_ns: dict[int, int] = {}
         self._canceling: dict[int, bytes] = {}
         """Order ids, of cancels at a fixed pace: one that is refused is sent again, or open orders would pile up to the venue's limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         key = base64.b64encode(os.urandom(16)).decode()
         self._transport.write(
             f"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        error = exc or ConnectionError("the server closed the connection")
-        for waiting in (self.opened, self.closed):
-            if not waiting.done():
-                waiting.set_exception(error)
-
-    def start(self) -> None:
-        if self._interval_ns:
-            self._due_ns = time.perf_counter_ns() + random.Random(self._token).randrange(self._interval_ns)
-            self._keep_pace()
-            return
-        self._in_flight = self._window
-        self._transport.write(b"".join(self._place() for _ in range(self._window)))
-
-    def _keep_pace(self) -> None:
-        """Send what is due, and come back for the next."""
-        if self._is_stopping:
-            return
-        while self._due_ns <= time.perf_counter_ns():
-            self._in_flight += 1
-            self._transport.write(self._place())
-            self._sent_ns[self._last_id] = self._due_ns
-            self._due_ns += self._interval_ns
-        asyncio.get_running_loop().call_later((self._due_ns - time.perf_counter_ns()) / 1e9, self._keep_pace)
-
-    def stop(self) -> None:
-        """Send nothing new; `closed` is done when the last answer is there."""
-        self._is_stopping = True
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -225,53 +182,5 @@ class Client(asyncio.Protocol):
         return self._last_id
 
 
-class LoadClient(Protocol):
-    opened: "asyncio.Future[None]"
-    closed: "asyncio.Future[None]"
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-
-async def run(options: dict[str, Any], client_type: Callable[..., Any] = Client) -> dict[str, Any]:
-    """What clients of this type, one for each token, had done in the time that is measured."""
-    loop = asyncio.get_running_loop()
-    failed: asyncio.Future[None] = loop.create_future()
-
-    def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if not failed.done():
-            failed.set_exception(context.get("exception") or RuntimeError(context["message"]))
-
-    loop.set_exception_handler(fail)
-    results: dict[str, Any] = {"latencies_ns": [], "place": 0, "cancel": 0, "refused": 0}
-    clients: list[LoadClient] = []
-    for number in range(len(options["tokens"])):
-        _, client = await loop.create_connection(
-            partial(client_type, number, options, results), "127.0.0.1", options["port"]
-        )
-        clients.append(client)
-    await first_of(failed, asyncio.gather(*(client.opened for client in clients)))
-    for client in clients:
-        client.start()
-    await asyncio.wait([failed], timeout=options["warm_up_s"])
-    results |= {"latencies_ns": [], "place": 0, "cancel": 0, "refused": 0}
-    meter = CpuMeter(options["pids"])
-    await asyncio.wait([failed], timeout=options["seconds"])
-    measured = dict(results, cpu=meter.read())
-    measured["latencies_ns"] = list(results["latencies_ns"])
-    for client in clients:
-        client.stop()
-    await first_of(failed, asyncio.gather(*(client.closed for client in clients)))
-    return measured
-
-
-async def first_of(failed: "asyncio.Future[None]", done: "asyncio.Future[Any]") -> None:
-    await asyncio.wait({failed, done}, return_when=asyncio.FIRST_COMPLETED)
-    if failed.done():
-        failed.result()
-    await done
-
-
 if __name__ == "__main__":
-    json.dump(uvloop.run(run(json.load(sys.stdin))), sys.stdout)
+    json.dump(uvloop.run(run(json.load(sys.stdin), Client)), sys.stdout)

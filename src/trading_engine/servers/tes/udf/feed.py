@@ -1,6 +1,6 @@
 """`/udf`: a table of paths, and their parameters. All of it is public; errors are told as charts expect them, in the answer's body."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from trading_engine.database.errors import DatabaseError
+from trading_engine.servers.schedule import TradingSession
 from trading_engine.servers.tes.asgi import Header, Scope, Send, client_address, respond
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.allowances import Allowances
@@ -15,7 +16,7 @@ from trading_engine.servers.tes.services.market_data import Market, MarketData
 from trading_engine.servers.tes.services.readings import database_unavailable
 from trading_engine.servers.tes.services.sessions import TradingSessions
 from trading_engine.servers.tes.udf.charts import SECOND_NS, Charts, quote
-from trading_engine.servers.tes.udf.sessions import chart_hours
+from trading_engine.servers.tes.udf.sessions import ChartHours, chart_hours
 from trading_engine.servers.tes.udf.symbols import (
     EXCHANGE,
     MINUTES,
@@ -60,6 +61,8 @@ class FeedServices(NamedTuple):
 class Feed:
     def __init__(self, services: FeedServices) -> None:
         self._services = services
+        self._hours: tuple[Sequence[TradingSession], ChartHours] | None = None
+        """Worked out of these sessions; others are another sequence."""
         self._answers: dict[str, Callable[[Parameters], Any]] = {
             "config": lambda _: configuration(),
             "symbols": self._symbol,
@@ -113,7 +116,9 @@ class Feed:
     async def _symbol(self, parameters: Parameters) -> dict[str, Any]:
         instrument = self._market(parameters).instrument
         sessions = await self._services.sessions.all()
-        return symbol_info(instrument, chart_hours(sessions, self._services.auctions, MINUTES))
+        if self._hours is None or self._hours[0] is not sessions:
+            self._hours = sessions, chart_hours(sessions, self._services.auctions, MINUTES)
+        return symbol_info(instrument, self._hours[1])
 
     def _search(self, parameters: Parameters) -> list[dict[str, Any]]:
         limit = whole_number(parameters, "limit", SEARCH_LIMIT, SEARCH_LIMIT_MAX)
