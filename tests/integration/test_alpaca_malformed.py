@@ -1,10 +1,12 @@
 """Requests and messages of chance: none brings a server error, and the next one is answered as if nothing had been."""
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 import websockets
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SEED = 20_261_130
 REQUESTS = 400
-MESSAGES = 300
+MESSAGES, MESSAGES_IN_THE_SOAK = 300, 20_000
 HUGE = "9" * 60
 VALUES = [
     "",
@@ -118,15 +120,46 @@ def message_of(random: Random, account: Account) -> str | bytes:
     return json.dumps(message)
 
 
-@pytest.mark.parametrize("path", ["/v2/iex", "/stream"])
-async def test_message_of_chance_ends_no_more_than_its_connection(venue: Venue, ann: Account, path: str) -> None:
+def packed(random: Random, message: str | bytes) -> bytes:
+    """The same in MessagePack, every other time with a byte that is another one, or without its end."""
+    try:
+        data = bytearray(msgspec.msgpack.encode(json.loads(message)))
+    except ValueError:
+        return random.randbytes(random.randrange(40))
+    if random.random() < 0.5:
+        data[random.randrange(len(data))] = random.randrange(256)
+    return bytes(data if random.random() < 0.8 else data[: random.randrange(len(data))])
+
+
+@pytest.mark.parametrize(("path", "is_packed"), [("/v2/iex", False), ("/v2/iex", True), ("/stream", False)])
+async def test_message_of_chance_ends_no_more_than_its_connection(
+    venue: Venue, ann: Account, path: str, is_packed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send_by_chance(venue, ann, path, is_packed, MESSAGES)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("path", "is_packed"), [("/v2/iex", False), ("/v2/iex", True), ("/stream", False)])
+async def test_messages_of_chance_by_the_thousand_end_no_more_than_their_connections(
+    venue: Venue, ann: Account, path: str, is_packed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send_by_chance(venue, ann, path, is_packed, MESSAGES_IN_THE_SOAK)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def send_by_chance(venue: Venue, ann: Account, path: str, is_packed: bool, count: int) -> None:
     random, sent, codes = Random(SEED), 0, set()
     url = venue.tes.url.replace("http", "ws") + path
-    while sent < MESSAGES:
-        async with websockets.connect(url, compression=None, proxy=None, max_queue=None) as connection:
+    headers = {"Content-Type": "application/msgpack"} if is_packed else {}
+    while sent < count:
+        async with websockets.connect(
+            url, compression=None, proxy=None, max_queue=None, additional_headers=headers
+        ) as connection:
             try:
                 for _ in range(30):
-                    await connection.send(message_of(random, ann))
+                    message = message_of(random, ann)
+                    await connection.send(packed(random, message) if is_packed else message)
                     sent += 1
             except websockets.ConnectionClosed as closed:
                 codes.add(None if closed.rcvd is None else closed.rcvd.code)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from trading_engine.clients.sdk.errors import Disconnected
 from trading_engine.servers.tes import server
 from trading_engine.servers.tes.server import run_until
 from trading_engine.servers.tes.tls import UnsafePlainHttp
-from trading_engine.shared.config import Config, ConfigError, DemoConfig
+from trading_engine.shared.config import Config, ConfigError, DemoConfig, load_config
 
 AUTHORITY = trustme.CA()
 
@@ -132,6 +133,29 @@ async def test_listening_for_others_without_tls_is_refused_unless_told(tmp_path:
     stop = asyncio.Event()
     stop.set()
     await run_until(stop, told)
+
+
+async def test_certificate_that_was_made_to_try_is_served_and_trusted(tmp_path: Path) -> None:
+    folder = tmp_path / "tls"
+    made = [run_script("127.0.0.1", folder) for _ in range(2)]
+    assert [process.returncode for process in made] == [0, 1], made
+    assert "is there already" in made[1].stderr
+    assert (folder / "tls.key").stat().st_mode & 0o077 == 0
+    config = venue_config(tmp_path, tls_certificate=str(folder / "tls.crt"), tls_key=str(folder / "tls.key"))
+    async with running_venue(config, verify=ssl.create_default_context(cafile=folder / "tls.crt")) as venue:
+        await venue.log_in("ann")
+
+
+def run_script(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).parents[2] / "scripts" / "make_certificate.sh"
+    return subprocess.run([script, name, folder], capture_output=True, text=True, check=False, timeout=60)
+
+
+async def test_production_without_its_certificate_is_told_what_to_do() -> None:
+    config = load_config(Path(__file__).parents[2] / "config" / "prod.yaml")
+    missing = replace(config, tes=replace(config.tes, tls_certificate="/nowhere/tls.crt"))
+    with pytest.raises(ConfigError, match=r"tes\.tls_certificate: there is no /nowhere/tls\.crt.*make_certificate\.sh"):
+        await run_until(asyncio.Event(), missing)
 
 
 async def test_certificate_that_cannot_be_used_is_said_at_the_start(tmp_path: Path) -> None:

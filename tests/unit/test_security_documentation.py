@@ -1,5 +1,6 @@
 """docs/security.md says of roles and scopes what the table in the code says."""
 
+import re
 from pathlib import Path
 
 from trading_engine.database.transactional.records import Role
@@ -30,6 +31,13 @@ def test_document_says_what_each_role_may_do() -> None:
         permission.value: {role for role in Role if permission in PERMISSIONS_OF_ROLE[role]}
         for permission in Permission
     }
+
+
+def test_tests_that_the_document_names_are_there() -> None:
+    named = set(re.findall(r"test_\w+\.py", DOCUMENT))
+    known = {path.name for path in Path(__file__).parents[1].glob("*/test_*.py")}
+    assert named
+    assert named <= known
 
 
 def test_document_says_what_each_scope_carries() -> None:

@@ -612,6 +612,7 @@ async def run_until(stop: asyncio.Event, config: Config, mounts: Sequence[tuple[
     """Serve until `stop`. Raises what kept it from starting or going on."""
     check_demo_host(config)
     check_plain_http(config)
+    tls_context(config.tes)  # What is wrong with it is told before anything is waited for.
     brokers = [broker_for(config.of_shard(shard)) for shard in config.shards]
     try:
         async with trading_engine_server(config, brokers, mounts) as server:

@@ -1,6 +1,7 @@
 """TLS of the TES and the FIX gateway: the certificate, and what is refused without one."""
 
 import ssl
+from pathlib import Path
 
 from trading_engine.shared.addresses import is_loopback
 from trading_engine.shared.config import Config, ConfigError, FixConfig, TesConfig
@@ -30,6 +31,12 @@ def tls_context(section: TesConfig | FixConfig, name: str = "tes") -> ssl.SSLCon
     """TLS 1.2 and later, with Python's choice of ciphers. Raises `ConfigError`."""
     if not section.tls_certificate:
         return None
+    for key, file in ((f"{name}.tls_certificate", section.tls_certificate), (f"{name}.tls_key", section.tls_key)):
+        if file and not Path(file).exists():
+            raise ConfigError(
+                f"{key}: there is no {file}. Put the PEM file there that an authority gave you, or name another one; to try, "
+                "scripts/make_certificate.sh makes one that signs itself (docs/security.md#tls)."
+            )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
