@@ -41,6 +41,8 @@ from trading_engine.venue.commands import AnyCommand, SubmittedCommand
 
 TICK_S = 0.002
 SAMPLE_S = 0.025
+SAMPLES_MIN = 8
+"""Of a step."""
 GROWTH_MS_MAX = 100.0
 """Twice what a projection lets gather before it writes."""
 RAISE = 1.5
@@ -90,6 +92,9 @@ class Marks:
 
 
 def keeps_up(lags_ms: list[float]) -> bool:
+    """A machine that is too busy to look is too busy to keep up."""
+    if len(lags_ms) < SAMPLES_MIN:
+        return False
     quarter = len(lags_ms) // 4
     early, late = lags_ms[quarter : 2 * quarter], lags_ms[3 * quarter :]
     return median(late) - median(early) <= GROWTH_MS_MAX

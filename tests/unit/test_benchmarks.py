@@ -137,6 +137,7 @@ def test_a_load_is_kept_up_with_when_the_lag_does_not_grow() -> None:
     steady = [50.0, 0.0] * 100
     assert keeps_up(steady)
     assert keeps_up([1_000.0] * 200), "behind from the beginning, and no further"
+    assert not keeps_up([0.0] * 3), "too few to tell"
     growing = [25.0 * sample * 0.04 for sample in range(200)]
     assert keeps_up(growing), "4 % of shortfall in five seconds are 100 ms in half of it"
     assert not keeps_up([25.0 * sample * 0.06 for sample in range(200)])
