@@ -270,8 +270,9 @@ async def test_mass_cancel_and_mass_status_count_what_they_concern(gateway: FixG
         ann.send("q", (11, "q2"), (60, ann.now()), (530, "7"))
         assert shown(await ann.report(), 11, 150, 58) == ["m2", "4", "MASS_CANCELED"]
         assert shown(dict((await ann.next("r")).fields), 531, 533) == ["7", "1"]
-        ann.send("q", (11, "q3"), (60, ann.now()), (530, "3"))
-        assert shown(dict((await ann.next("r")).fields), 531, 532) == ["0", "99"]
+        for number, cannot in enumerate(([(530, "3")], [(530, "1")], [(530, "7"), (54, "7")]), start=3):
+            ann.send("q", (11, f"q{number}"), (60, ann.now()), *cannot)
+            assert shown(dict((await ann.next("r")).fields), 531, 532) == ["0", "99"]
         ann.send("AF", (584, "S2"), (585, "7"))
         assert shown(await ann.report(), 584, 911, 39) == ["S2", "0", "8"]
         for number, (asked, reason) in enumerate((({585: "3"}, "0"), ({585: "1"}, "5"), ({585: "7", 1: "999"}, "0"))):

@@ -151,8 +151,9 @@ def replace_terms(asked: Mapping[int, str], order: Order) -> dict[str, str]:
     return terms
 
 
-def side_of(value: str) -> Side:
-    return SIDES_ASKED[value]
+def side_of(asked: Mapping[int, str]) -> Side | None:
+    """Of a request about orders of one side, or of both. Raises `Unsupported`."""
+    return _of(SIDES_ASKED, asked, Tag.SIDE, "Side") if Tag.SIDE in asked else None
 
 
 def plain(text: str) -> str:

@@ -431,12 +431,11 @@ class Trading:
             (Tag.ORDER_ID, reports.refusal_id()),
             (Tag.MASS_CANCEL_REQUEST_TYPE, kind),
         ]
-        side = asked.get(Tag.SIDE)
         try:
             if kind not in (OF_SECURITY, OF_ALL) or (kind == OF_SECURITY and symbol is None) or not self._is_own(asked):
                 raise Unsupported("all orders (7), or those in a Symbol (1), of one's own account can be canceled")
             await self._in_turn()
-            count = await self._stream.cancel_all(symbol, None if side is None else side_of(side))
+            count = await self._stream.cancel_all(symbol, side_of(asked))
             answer += [(Tag.MASS_CANCEL_RESPONSE, kind), (Tag.TOTAL_AFFECTED_ORDERS, str(count))]
         except (OutcomeUnknown, ServerFailed):
             raise
