@@ -5,7 +5,8 @@
 #   TEST_RABBITMQ_SERVER=/srv/rabbitmq-4.0/rabbitmq-server make test ARGS="-k rabbitmq"
 #
 # The packages are those of the release, its C library among them, unpacked and not installed: none of their scripts is run. The program
-# that is made starts the server in them (chroot) in a mount namespace of its own, where /tmp, /proc and /dev are those of this machine.
+# that is made starts the server in them (chroot) in a mount namespace of its own, where /tmp, /proc and /dev are those of this machine;
+# tests start this machine's epmd beside it (Debian: erlang-base), which serves nodes of any version.
 # Both need root, on Debian or Ubuntu with the package debian-archive-keyring. APT_OPTIONS="…" goes to apt-get.
 set -eu
 
