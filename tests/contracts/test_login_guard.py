@@ -91,7 +91,7 @@ async def test_wrong_passwords_for_one_user_are_bounded_and_do_not_keep_the_owne
     assert await exhaust(guard, "alice") == USER_FAILURES_MAX
     assert not await is_let_in(guard, "alice", "203.0.113.1")
     assert await is_let_in(guard, "alice", HOME)
-    guard.succeeded("alice", HOME)
+    guard.give_back("alice", HOME)
     clock.now += USER_FORGOTTEN_SECONDS
     assert await is_let_in(guard, "alice", "203.0.113.1")
 
@@ -100,7 +100,7 @@ async def test_right_passwords_count_as_nothing(database: TransactionalDatabase)
     guard, _ = guard_of(database)
     for _ in range(3 * ADDRESS_FAILURES_MAX):
         await guard.begin("alice", HOME)
-        guard.succeeded("alice", HOME)
+        guard.give_back("alice", HOME)
 
 
 async def test_attempts_at_once_are_all_counted(database: TransactionalDatabase) -> None:

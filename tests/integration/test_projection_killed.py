@@ -21,7 +21,7 @@ from private_servers import PostgreSQL, PrivateServer, ServerFailed
 
 from support.postgresql import new_database
 from support.random_market import random_market
-from support.tes_venue import eventually, running_venue, venue_config
+from support.tes_venue import PASSWORD, eventually, running_venue, venue_config
 from trading_engine.cli.check import DERIVED, read_contents
 from trading_engine.database import projection as projection_module
 from trading_engine.database.connections import Use
@@ -29,6 +29,7 @@ from trading_engine.database.projection import ProjectionWriter
 from trading_engine.database.transactional.database import TransactionalDatabase
 from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transfer import Contents
+from trading_engine.servers.tes.services.login_guard import PAIR_FAILURES_MAX
 from trading_engine.shared.config import DatabaseConfig
 from trading_engine.venue.events import EventBatch
 
@@ -197,3 +198,18 @@ async def test_venue_whose_postgresql_is_killed_trades_on_and_shows_all_of_it_af
         await eventually(is_back)
         orders = (await ann.get("/v1/orders"))["orders"]
         assert [order["order_id"] for order in orders] == [during["order_id"], first["order_id"]]
+
+
+async def test_login_that_no_database_could_check_is_no_wrong_password(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server(PostgreSQL)
+    database = DatabaseConfig(transactional_url=server.url)
+    async with running_venue(replace(venue_config(tmp_path / "data"), database=database)) as venue:
+        server.kill()
+        for _ in range(PAIR_FAILURES_MAX + 1):
+            body = {"username": "ann", "password": PASSWORD}
+            refused = await venue.http.post("/v1/auth/login", json=body)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "DATABASE_UNAVAILABLE")
+        await asyncio.to_thread(start_again, server)
+        await venue.log_in("ann")

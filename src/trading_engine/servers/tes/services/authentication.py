@@ -238,15 +238,19 @@ class Authentication:
         network = address_key(address)
         self._logins.take(network)
         await self._guard.begin(username, network)
-        user = await self.find_user(username)
-        is_right = len(password) <= PASSWORD_CHARACTERS_MAX and await self._passwords.verify(
-            None if user is None else user.password_hash, password
-        )
+        try:
+            user = await self.find_user(username)
+            is_right = len(password) <= PASSWORD_CHARACTERS_MAX and await self._passwords.verify(
+                None if user is None else user.password_hash, password
+            )
+        except BaseException:  # Nobody has learned whether it is right.
+            self._guard.give_back(username, network)
+            raise
         if user is None or not is_right:
             refusal = ApiError("INVALID_CREDENTIALS", "The user name or the password is wrong.")
             await self._audit.record(self._act(action, username, address, refusal.code))
             raise refusal
-        self._guard.succeeded(username, network)
+        self._guard.give_back(username, network)
         if self._passwords.is_outdated(user.password_hash):
             new_hash = await self._passwords.hash(password)
             await self._access.replace_password_hash(user.user_id, user.password_hash, new_hash)

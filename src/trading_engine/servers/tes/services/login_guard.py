@@ -8,8 +8,9 @@ Wrong passwords are counted three ways, each in a bucket that empties with them 
   in from before go on as if nothing were, so that those who attack an account do not keep its owner out. API keys and logins that there
   are already are never touched.
 
-An attempt is counted before the password is looked at, and given back when it was right: so a thousand attempts at once are counted as a
-thousand. Names that nobody has are counted like all others, and tell nothing.
+An attempt is counted before the password is looked at, and given back when it was right, or could not be looked at: so a thousand
+attempts at once are counted as a thousand, and a database that was away keeps nobody out. Names that nobody has are counted like all
+others, and tell nothing.
 """
 
 from collections.abc import Callable
@@ -55,7 +56,7 @@ class LoginGuard:
         if counts_for_user:
             self._users.take(name)
 
-    def succeeded(self, username: str, address: str) -> None:
+    def give_back(self, username: str, address: str) -> None:
         name = username[:NAME_CHARACTERS_MAX]
         self._pairs.give_back((name, address))
         self._addresses.give_back(address)
