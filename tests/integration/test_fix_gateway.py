@@ -223,6 +223,15 @@ async def test_requests_that_follow_each_other_at_once_refer_to_each_other(gatew
         ]
 
 
+async def test_replace_that_says_nothing_new_is_refused(gateway: FixGateway) -> None:
+    async with gateway.client(comp_id="NOTHING-NEW") as ann:
+        await ann.log_on()
+        ann.order("same1", "1", "10", "230.00")
+        await ann.report()
+        ann.send("G", (11, "same2"), (41, "same1"), (55, "AAPL"), (54, "1"), (60, ann.now()), (40, "2"))
+        assert shown(dict((await ann.next("9")).fields), 11, 39, 434, 102) == ["same2", "0", "2", "2"]
+
+
 CHANGES = {
     "of an order that there is not": ("F", [(41, "nothing")], ["NONE", "8", "1", "1"]),
     "that has the name of what it changes": ("F", [(11, "x1"), (41, "x1")], ["NONE", "8", "1", "6"]),

@@ -140,7 +140,10 @@ def check_replace(asked: Mapping[int, str], order: Order) -> None:
 
 
 def replace_terms(asked: Mapping[int, str], order: Order) -> dict[str, str]:
-    """The arguments of `AsyncStream.replace`. OrderQty is the new total; what self-trade prevention took off counts for the venue."""
+    """The arguments of `AsyncStream.replace`. OrderQty is the new total; what self-trade prevention took off counts for the venue.
+
+    Raises `Unsupported` where nothing would change.
+    """
     terms: dict[str, str] = {}
     if Tag.ORDER_QTY in asked:
         terms["quantity"] = number(Decimal(asked[Tag.ORDER_QTY]) + order.prevented_quantity)
@@ -148,6 +151,8 @@ def replace_terms(asked: Mapping[int, str], order: Order) -> dict[str, str]:
         terms["price"] = plain(asked[Tag.PRICE])
     if Tag.STOP_PX in asked and not order.is_triggered:
         terms["stop_price"] = plain(asked[Tag.STOP_PX])
+    if not terms:
+        raise Unsupported("a replace needs a new OrderQty(38), Price(44) or StopPx(99)")
     return terms
 
 
