@@ -10,16 +10,21 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy import Connection, inspect, text
 
+from support.venue_driver import ALICE, BUY, GTC, SELL, open_venue
 from trading_engine.database.connections import Use
 from trading_engine.database.errors import DatabaseUnavailable, MigrationFailed
 from trading_engine.database.setup import set_up
 from trading_engine.database.transactional.database import TransactionalDatabase, transactional_url
 from trading_engine.database.transactional.models import Base, OrderRow, table_of
+from trading_engine.database.transactional.projection import TransactionalProjection
 from trading_engine.database.transactional.records import Role
 from trading_engine.shared.config import Config, ConfigError, DatabaseConfig
+from trading_engine.venue import commands as c
 from trading_engine.venue.order_state import OrderState
+from trading_engine.venue.terms import OrderType, SelfTradePrevention
 
 
 async def execute(database: TransactionalDatabase, use: Use, statement: str) -> None:
@@ -39,7 +44,39 @@ async def test_migrations_make_the_schema_of_the_models(transactional_url: str) 
 
 
 async def test_migrating_twice_changes_nothing(database: TransactionalDatabase) -> None:
-    assert await database.migrate() == ("0008", "0008")
+    assert await database.migrate() == ("0009", "0009")
+
+
+async def test_makers_of_preventions_from_before_are_found_by_who_entered_last(transactional_url: str) -> None:
+    database = await TransactionalDatabase.open(transactional_url)
+    await database.migrate()
+    driver = open_venue()
+    older = c.PlaceOrder(
+        ALICE, "", 1, SELL, OrderType.LIMIT, GTC, 1, 110, self_trade_prevention=SelfTradePrevention.CANCEL_INCOMING
+    )
+    driver.do(older)
+    driver.rest(ALICE, BUY, 1, 100)
+    driver.do(replace(older, price_ticks=100))
+    driver.do(c.ReplaceOrder(ALICE, 1, "", 1, 100))
+    await TransactionalProjection(database).apply(driver.batches)
+
+    def preventions(connection: Connection) -> list[Any]:
+        columns = "event_sequence, order_id, is_maker"
+        return list(
+            connection.execute(text(f"SELECT {columns} FROM order_events WHERE kind = 'prevented' ORDER BY 1, 2"))
+        )
+
+    written = await database.connections.run(Use.READ, preventions)
+    assert {bool(row.is_maker) for row in written[::2]} == {True, False}, "the older order is not always the maker"
+    for statement in (
+        "UPDATE order_events SET is_maker = NULL WHERE kind = 'prevented'",
+        "DROP INDEX ix_order_events_prevented",
+        "UPDATE alembic_version SET version_num = '0008'",
+    ):
+        await execute(database, Use.WRITE, statement)
+    assert await database.migrate() == ("0008", "0009")
+    assert await database.connections.run(Use.READ, preventions) == written
+    await database.close()
 
 
 async def test_migrating_a_database_of_a_later_release_is_refused(transactional_url: str) -> None:
@@ -146,8 +183,8 @@ async def test_set_up_creates_then_finds_the_database_and_says_so(tmp_path: Path
     await set_up(config, said.append)
     await set_up(config, said_again.append)
     file = tmp_path / "data" / "transactional.db"
-    assert said[1] == "  created, schema 0008"
-    assert said_again[1] == "  up to date, schema 0008"
+    assert said[1] == "  created, schema 0009"
+    assert said_again[1] == "  up to date, schema 0009"
     assert str(file) in said[0]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 

@@ -17,16 +17,17 @@ from trading_engine.database.transactional.records import (
     InstrumentState,
     Page,
     Position,
+    Prevention,
     StartState,
     Statistics,
     Trade,
 )
 from trading_engine.database.transactional.trading import OrderSelection
 from trading_engine.venue import commands as c
-from trading_engine.venue.events import EventBatch, OrderAccepted, OrderCanceled, TradeExecuted
+from trading_engine.venue.events import EventBatch, OrderAccepted, OrderCanceled, SelfTradePrevented, TradeExecuted
 from trading_engine.venue.order_state import Fill, LiveOrders, OrderReport, OrderState
 from trading_engine.venue.reasons import EndReason
-from trading_engine.venue.terms import Contingency, OrderType, Side, TimeInForce, TradingPhase
+from trading_engine.venue.terms import Contingency, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase
 
 SEED = 20_260_108
 COMMANDS = 600
@@ -191,7 +192,63 @@ async def test_order_reports_replay_each_change_once_and_in_order(
     pages = await all_pages(
         lambda key: filled.trading.order_reports(account_id, after=after if key is None else key, limit=7), 7
     )
-    assert pages == [msgspec.structs.replace(report, before=None) for report in mine if report.event_sequence > after]
+    expected = [
+        msgspec.structs.replace(report, before=None, prevention=None)
+        for report in mine
+        if report.event_sequence > after
+    ]
+    assert pages == expected
+
+
+def preventions_of(batches: Sequence[EventBatch], account_id: int) -> dict[Prevention, SelfTradePrevented]:
+    """With the events that they are told from."""
+    found = {}
+    for batch in batches:
+        for sequence, event in enumerate(batch.events, batch.first_event_sequence):
+            if isinstance(event, SelfTradePrevented) and event.maker_account_id == account_id:
+                prevention = Prevention(
+                    sequence,
+                    batch.time_ns,
+                    event.mode,
+                    event.price_ticks,
+                    event.maker_order_id,
+                    event.maker_leaves_lots,
+                    event.taker_order_id,
+                    event.taker_leaves_lots,
+                    event.prevented_lots if event.mode is SelfTradePrevention.DECREMENT else 0,
+                )
+                found[prevention] = event
+    return found
+
+
+async def test_preventions_are_those_of_the_events_by_order_and_by_event(
+    filled: TransactionalDatabase, market: Market
+) -> None:
+    ask = filled.trading.preventions
+    last: dict[int, int] = {}
+    modes = set()
+    for account_id in ACCOUNTS:
+        expected = preventions_of(market.driver.batches, account_id)
+        for prevention, event in expected.items():
+            modes.add(prevention.mode)
+            found = await ask(account_id, event.instrument_id, event_sequence=prevention.event_sequence)
+            assert found == (prevention,)
+            for order_id in (event.maker_order_id, event.taker_order_id):
+                of_order = [each for each in expected if order_id in (each.maker_order_id, each.taker_order_id)]
+                assert await ask(account_id, event.instrument_id, order_id=order_id) == tuple(of_order)
+                later = await ask(
+                    account_id,
+                    event.instrument_id,
+                    order_id=order_id,
+                    from_event_sequence=prevention.event_sequence,
+                    limit=2,
+                )
+                assert later == tuple(of_order[of_order.index(prevention) :][:2])
+                last[order_id] = prevention.event_sequence
+            strangers = [each for each in ACCOUNTS if each != account_id]
+            assert await ask(strangers[0], event.instrument_id, event_sequence=prevention.event_sequence) == ()
+    assert modes == set(SelfTradePrevention) - {SelfTradePrevention.NONE}
+    assert await filled.trading.last_preventions(list(market.orders)) == last
 
 
 async def test_replaced_orders_are_told_with_what_they_were(filled: TransactionalDatabase, market: Market) -> None:

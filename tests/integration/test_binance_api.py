@@ -1,5 +1,6 @@
 """Binance's API as it is spoken: signatures, errors, headers, streams and the WebSocket API, byte for byte where that matters."""
 
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -107,6 +108,144 @@ async def test_immediate_order_expires_and_own_orders_expire_in_match(ann: Accou
     await ann.place("SELL", "2", "230.00")
     prevented = await ann.place("BUY", "2", "230.00", selfTradePreventionMode="EXPIRE_TAKER")
     assert (prevented["status"], prevented["selfTradePreventionMode"]) == ("EXPIRED_IN_MATCH", "EXPIRE_TAKER")
+
+
+# Self-trade prevention
+
+
+async def prevented(
+    account: Account, mode: str, quantity: str, price: str = "230.00"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An own order for 2 that rests, and one that would take it."""
+    resting = await account.place("SELL", "2", price)
+    return resting, await account.place("BUY", quantity, price, selfTradePreventionMode=mode)
+
+
+LEFT_BY_MODE: list[tuple[str, str | None, str | None, str, str]] = [
+    ("EXPIRE_TAKER", "3", None, "NEW", "EXPIRED_IN_MATCH"),
+    ("EXPIRE_MAKER", None, "2", "EXPIRED_IN_MATCH", "NEW"),
+    ("EXPIRE_BOTH", "3", "2", "EXPIRED_IN_MATCH", "EXPIRED_IN_MATCH"),
+    ("DECREMENT", "2", "2", "EXPIRED_IN_MATCH", "NEW"),
+]
+
+
+@pytest.mark.parametrize(
+    ("mode", "taken", "made", "maker", "taker"), LEFT_BY_MODE, ids=[row[0] for row in LEFT_BY_MODE]
+)
+async def test_prevented_match_is_told_with_what_it_cost_each_order(
+    ann: Account, mode: str, taken: str | None, made: str | None, maker: str, taker: str
+) -> None:
+    resting, incoming = await prevented(ann, mode, "3")
+    [match] = incoming["preventedMatches"]
+    quantities = {"takerPreventedQuantity": taken, "makerPreventedQuantity": made}
+    assert match == {
+        "preventedMatchId": match["preventedMatchId"],
+        "makerSymbol": SYMBOL,
+        "makerOrderId": resting["orderId"],
+        "price": "230.00",
+        **{name: quantity for name, quantity in quantities.items() if quantity},
+    }
+    [found] = await ann.ok("GET", "myPreventedMatches", symbol=SYMBOL, orderId=resting["orderId"])
+    assert found == {
+        "symbol": SYMBOL,
+        "takerOrderId": incoming["orderId"],
+        "tradeGroupId": -1,
+        "selfTradePreventionMode": mode,
+        "transactTime": incoming["transactTime"],
+        **match,
+    }
+    number = match["preventedMatchId"]
+    assert await ann.ok("GET", "myPreventedMatches", symbol=SYMBOL, preventedMatchId=number) == [found]
+    for placed, status, quantity in ((resting, maker, made), (incoming, taker, taken)):
+        order = await ann.ok("GET", "order", symbol=SYMBOL, orderId=placed["orderId"])
+        assert order["status"] == status
+        assert (order.get("preventedMatchId"), order.get("preventedQuantity")) == (quantity and number, quantity)
+
+
+async def test_prevented_matches_of_an_order_are_listed_from_one_on_and_to_their_owner_only(
+    ann: Account, bob: Account
+) -> None:
+    makers = [(await ann.place("SELL", "1", price))["orderId"] for price in ("230.00", "230.01", "230.02")]
+    taker = await ann.place("BUY", "5", "230.02", selfTradePreventionMode="DECREMENT")
+    ask = {"symbol": SYMBOL, "orderId": taker["orderId"]}
+    found = await ann.ok("GET", "myPreventedMatches", **ask)
+    assert [(match["makerOrderId"], match["makerPreventedQuantity"]) for match in found] == [(n, "1") for n in makers]
+    assert [match["preventedMatchId"] for match in taker["preventedMatches"]] == [
+        match["preventedMatchId"] for match in found
+    ]
+    second = found[1]["preventedMatchId"]
+    assert await ann.ok("GET", "myPreventedMatches", **ask, fromPreventedMatchId=second) == found[1:]
+    assert await ann.ok("GET", "myPreventedMatches", **ask, fromPreventedMatchId=second, limit=1) == found[1:2]
+    async with socket(ann.venue, "/ws-api/v3") as api:
+        assert (await ask_for_matches(api, ann, preventedMatchId=second))["result"] == found[1:2]
+    [shown] = await ann.ok("GET", "openOrders", symbol=SYMBOL)
+    assert (shown["preventedMatchId"], shown["preventedQuantity"]) == (found[2]["preventedMatchId"], "3")
+    assert await bob.ok("GET", "myPreventedMatches", **ask) == []
+    assert await bob.ok("GET", "myPreventedMatches", symbol=SYMBOL, preventedMatchId=second) == []
+    assert await ann.ok("GET", "myPreventedMatches", symbol="COINUSD", preventedMatchId=second) == []
+
+
+async def ask_for_matches(api: websockets.ClientConnection, account: Account, **parameters: Any) -> Any:
+    return await ask(api, "myPreventedMatches", account.signed(symbol=SYMBOL, **parameters))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [
+        ({}, (400, -1128)),
+        ({"orderId": 1, "preventedMatchId": 1}, (400, -1128)),
+        ({"fromPreventedMatchId": 1}, (400, -1128)),
+        ({"preventedMatchId": 1, "fromPreventedMatchId": 1}, (400, -1128)),
+        ({"orderId": "x"}, (400, -1100)),
+        ({"orderId": 1, "limit": "many"}, (400, -1100)),
+        ({"orderId": 1, "symbol": "NOPE"}, (400, -1121)),
+    ],
+)
+async def test_prevented_matches_asked_for_in_no_offered_way_are_refused(
+    ann: Account, parameters: dict[str, Any], error: tuple[int, int]
+) -> None:
+    assert await ann.error("GET", "myPreventedMatches", **{"symbol": SYMBOL, **parameters}) == error
+
+
+async def test_prevented_matches_weigh_more_by_order_than_by_number(ann: Account) -> None:
+    async def weight(**parameters: Any) -> int:
+        response = await ann.send("GET", "myPreventedMatches", **{"symbol": SYMBOL, **parameters})
+        return int(response.headers["x-mbx-used-weight-1m"])
+
+    used = [
+        await weight(**asked) for asked in ({"preventedMatchId": 1}, {"orderId": 1}, {"orderId": 1, "symbol": "NOPE"})
+    ]
+    if used == sorted(used):  # Otherwise a new minute has begun.
+        assert [later - earlier for earlier, later in itertools.pairwise(used)] == [20, 2]
+
+
+async def test_own_stream_tells_what_was_prevented_once_for_each_order_that_it_cost_something(ann: Account) -> None:
+    async with socket(ann.venue, "/ws-api/v3") as api:
+        await ask(api, "userDataStream.subscribe.signature", ann.signed())
+        resting, incoming = await prevented(ann, "DECREMENT", "3")
+        [match] = incoming["preventedMatches"]
+        _, taker_only = await prevented(ann, "EXPIRE_TAKER", "1", "231.00")
+        reports: list[dict[str, Any]] = []
+        while not reports or reports[-1]["i"] != taker_only["orderId"] or reports[-1]["x"] == "NEW":
+            event = (await receive(api))["event"]
+            if event["e"] == "executionReport":
+                reports.append(event)
+    assert [(r["i"], r["x"], r["X"]) for r in reports if r["x"] != "NEW"] == [
+        (resting["orderId"], "TRADE_PREVENTION", "EXPIRED_IN_MATCH"),
+        (incoming["orderId"], "TRADE_PREVENTION", "NEW"),
+        (taker_only["orderId"], "TRADE_PREVENTION", "EXPIRED_IN_MATCH"),
+    ]
+    told = next(r for r in reports if r["i"] == incoming["orderId"] and r["x"] != "NEW")
+    assert {name: told[name] for name in ("v", "A", "B", "U", "Cs", "pl", "pL", "pY")} == {
+        "v": match["preventedMatchId"],
+        "A": "2",
+        "B": "2",
+        "U": resting["orderId"],
+        "Cs": SYMBOL,
+        "pl": "2",
+        "pL": "230.00",
+        "pY": "460.00",
+    }
 
 
 REFUSED: list[tuple[dict[str, Any], int, str]] = [

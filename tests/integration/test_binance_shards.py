@@ -51,6 +51,22 @@ async def test_orders_and_trades_of_each_are_listed(ann: Account) -> None:
         assert await ann.ok("GET", "myTrades", symbol=symbol, fromId=trade["id"]) == [trade]
 
 
+async def test_prevented_matches_of_each_are_found_by_numbers_that_differ(ann: Account) -> None:
+    numbers = {}
+    for symbol, quantity, price in ((SYMBOL, "1", "232.00"), (COIN, "0.02", "60100")):
+        await ann.place("SELL", quantity, price, symbol=symbol)
+        placed = await ann.place("BUY", quantity, price, symbol=symbol, selfTradePreventionMode="EXPIRE_BOTH")
+        [match] = placed["preventedMatches"]
+        [found] = await ann.ok("GET", "myPreventedMatches", symbol=symbol, orderId=placed["orderId"])
+        numbers[symbol] = found["preventedMatchId"]
+        assert found.items() >= match.items()
+        order = await ann.ok("GET", "order", symbol=symbol, orderId=placed["orderId"])
+        assert (order["preventedMatchId"], order["preventedQuantity"]) == (numbers[symbol], quantity)
+        assert await ann.ok("GET", "myPreventedMatches", symbol=symbol, preventedMatchId=numbers[symbol]) == [found]
+    assert numbers[SYMBOL] != numbers[COIN] < SAFE_INTEGER_MAX
+    assert await ann.ok("GET", "myPreventedMatches", symbol=SYMBOL, preventedMatchId=numbers[COIN]) == []
+
+
 async def test_order_lists_of_both_are_found_told_and_canceled(venue: Venue, ann: Account) -> None:
     async with socket(venue, "/ws-api/v3") as api:
         await ask(api, "userDataStream.subscribe.signature", ann.signed())

@@ -147,6 +147,8 @@ class OrderReport(msgspec.Struct, frozen=True, gc=False):
     fill: Fill | None = None
     before: OrderState | None = None
     """Of a replace: the order as it was."""
+    prevention: SelfTradePrevented | None = None
+    """What there was instead of a trade."""
 
 
 class LiveOrders:
@@ -299,7 +301,7 @@ class LiveOrders:
                 event_sequence=sequence,
             )
             self._store(order)
-            reports.append(OrderReport(sequence, "prevented", order))
+            reports.append(OrderReport(sequence, "prevented", order, prevention=event))
         return reports
 
     def _cancel(self, event: OrderCanceled, sequence: int, time_ns: int) -> tuple[OrderReport]:

@@ -331,7 +331,7 @@ def _order_row(order: OrderState) -> Row:
 
 
 def _order_event_row(report: OrderReport) -> Row:
-    order, fill = report.order, report.fill
+    order = report.order
     return (
         report.event_sequence,
         order.order_id,
@@ -345,11 +345,15 @@ def _order_event_row(report: OrderReport) -> Row:
         int(order.status),
         None if order.end_reason is None else int(order.end_reason),
         order.updated_ns,
-        *(
-            (None,) * 5
-            if fill is None
-            else (fill.trade_id, fill.price_ticks, fill.quantity_lots, fill.fee, fill.is_maker)
-        ),
+        *_fill_columns(report),
         order.prevented_lots,
         order.stop_price_ticks,
     )
+
+
+def _fill_columns(report: OrderReport) -> Row:
+    fill, prevention = report.fill, report.prevention
+    if fill is not None:
+        return (fill.trade_id, fill.price_ticks, fill.quantity_lots, fill.fee, fill.is_maker)
+    is_maker = None if prevention is None else prevention.maker_order_id == report.order.order_id
+    return (None, None, None, None, is_maker)

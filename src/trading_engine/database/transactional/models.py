@@ -288,6 +288,13 @@ class OrderEventRow(Base):
             sqlite_where=text("kind = 'replaced'"),
             postgresql_where=text("kind = 'replaced'"),
         ),
+        Index(
+            "ix_order_events_prevented",
+            "order_id",
+            "event_sequence",
+            sqlite_where=text("kind = 'prevented'"),
+            postgresql_where=text("kind = 'prevented'"),
+        ),
         {"sqlite_with_rowid": False},
     )
 
@@ -308,6 +315,7 @@ class OrderEventRow(Base):
     fill_quantity_lots: Mapped[int | None]
     fee: Mapped[int | None]
     is_maker: Mapped[bool | None]
+    """Of a fill, or of one that was prevented."""
     prevented_lots: Mapped[int]
     stop_price_ticks: Mapped[int]
 

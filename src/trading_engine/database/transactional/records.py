@@ -11,9 +11,12 @@ import msgspec
 
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import OrderState, average_ticks
-from trading_engine.venue.terms import Side, TradingPhase
+from trading_engine.venue.terms import SelfTradePrevention, Side, TradingPhase
 
 Item = TypeVar("Item")
+
+ENDS_MAKER = (SelfTradePrevention.CANCEL_RESTING, SelfTradePrevention.CANCEL_BOTH)
+ENDS_TAKER = (SelfTradePrevention.CANCEL_INCOMING, SelfTradePrevention.CANCEL_BOTH)
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True):
@@ -142,6 +145,31 @@ class StatementLine(msgspec.Struct, frozen=True, gc=False):
     debits: int
     entries: int
     """How many within it."""
+
+
+class Prevention(msgspec.Struct, frozen=True, gc=False):
+    """Two orders of one owner met, and the taker's mode kept them from trading (`venue.events.SelfTradePrevented`)."""
+
+    event_sequence: int
+    time_ns: int
+    mode: SelfTradePrevention
+    price_ticks: int
+    maker_order_id: int
+    maker_leaves_lots: int
+    taker_order_id: int
+    taker_leaves_lots: int
+    decremented_lots: int
+    """Taken off both in mode DECREMENT; the leaves are those after that."""
+
+    @property
+    def maker_lots(self) -> int:
+        """What prevention cost the maker."""
+        return self.decremented_lots or (self.maker_leaves_lots if self.mode in ENDS_MAKER else 0)
+
+    @property
+    def taker_lots(self) -> int:
+        """What it cost the taker."""
+        return self.decremented_lots or (self.taker_leaves_lots if self.mode in ENDS_TAKER else 0)
 
 
 class PhaseChange(msgspec.Struct, frozen=True, gc=False):

@@ -38,6 +38,7 @@ from trading_engine.database.transactional.models import (
     VenueActRow,
     table_of,
 )
+from trading_engine.database.transactional.preventions import read_last_preventions, read_preventions
 from trading_engine.database.transactional.records import (
     AccountState,
     Candle,
@@ -46,6 +47,7 @@ from trading_engine.database.transactional.records import (
     Page,
     PhaseChange,
     Position,
+    Prevention,
     StartState,
     StatementLine,
     Statistics,
@@ -219,6 +221,32 @@ class TradingRepository:
             order_events.c.event_sequence < event_sequence,
         )
         return await self._first_order(query.order_by(desc(order_events.c.event_sequence)).limit(1))
+
+    async def preventions(
+        self,
+        account_id: int,
+        instrument_id: int,
+        *,
+        order_id: int | None = None,
+        event_sequence: int | None = None,
+        from_event_sequence: int = 0,
+        limit: int = PAGE_ROWS_MAX,
+    ) -> tuple[Prevention, ...]:
+        """Trades of the account's orders in a market that were prevented, from an event on, oldest first: of an order, or by an event."""
+        conditions = [order_events.c.event_sequence >= from_event_sequence]
+        if order_id is not None:
+            conditions.append(order_events.c.order_id == order_id)
+        if event_sequence is not None:
+            conditions.append(order_events.c.event_sequence == event_sequence)
+        limit = max(1, min(limit, PAGE_ROWS_MAX))
+        return await self._connections.run(
+            Use.READ,
+            lambda connection: read_preventions(connection, account_id, instrument_id, *conditions, limit=limit),
+        )
+
+    async def last_preventions(self, order_ids: Collection[int]) -> dict[int, int]:
+        """Of those orders that were ever kept from a trade, the last event that did it."""
+        return await self._connections.run(Use.READ, lambda connection: read_last_preventions(connection, order_ids))
 
     async def fills(
         self,

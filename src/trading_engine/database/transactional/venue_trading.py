@@ -20,6 +20,7 @@ from trading_engine.database.transactional.records import (
     CashBalance,
     Page,
     PhaseChange,
+    Prevention,
     StatementLine,
     Trade,
 )
@@ -125,6 +126,37 @@ class VenueTrading:
             for shard in range(len(self._shards))
             if (numbers := [order_id for order_id in order_ids if shard_of_number(order_id) == shard])
         ]
+
+    async def preventions(
+        self,
+        account_id: int,
+        instrument_id: int,
+        *,
+        order_id: int | None = None,
+        event_sequence: int | None = None,
+        from_event_sequence: int = 0,
+        limit: int = PAGE_ROWS_MAX,
+    ) -> tuple[Prevention, ...]:
+        """As `TradingRepository.preventions`."""
+        shard = shard_of_instrument(instrument_id)
+        base = number_before(shard)
+        found = await self._shards[shard].preventions(
+            account_id,
+            instrument_id,
+            order_id=order_id,
+            event_sequence=None if event_sequence is None else event_sequence - base,
+            from_event_sequence=from_event_sequence - base,
+            limit=limit,
+        )
+        return tuple(replace(each, event_sequence=each.event_sequence + base) for each in found)
+
+    async def last_preventions(self, order_ids: Collection[int]) -> dict[int, int]:
+        """Of those orders that were ever kept from a trade, the last event that did it."""
+        found: dict[int, int] = {}
+        for shard, numbers in self._by_shard(order_ids):
+            for order_id, sequence in (await self._shards[shard].last_preventions(numbers)).items():
+                found[order_id] = sequence + number_before(shard)
+        return found
 
     async def fills(
         self,

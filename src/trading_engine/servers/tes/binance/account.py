@@ -1,6 +1,6 @@
 """What is an account's own in `/api/v3`: orders, trades, balances."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from trading_engine.database.transactional.venue_trading import VenueTrading
@@ -9,6 +9,7 @@ from trading_engine.servers.tes.binance.errors import (
     CANCEL_REJECTED,
     NEW_ORDER_REJECTED,
     BinanceError,
+    bad_combination,
     illegal,
     no_such_order,
     refusing,
@@ -38,6 +39,8 @@ from trading_engine.servers.tes.binance.views import (
     commission_rates,
     own_trade,
     placed_order,
+    prevented_lots,
+    queried_match,
     queried_order,
     trade_fee,
 )
@@ -79,7 +82,7 @@ class AccountRequests:
         placed = await refusing(self._order_entry.place(principal, request), NEW_ORDER_REJECTED)
         if not placed.is_new or placed.state is None:
             raise BinanceError(NEW_ORDER_REJECTED, "Duplicate order sent.")
-        return placed_order(placed.state, placed.fills, market.instrument, decimals, kind)
+        return placed_order(placed.state, placed.reports, market.instrument, decimals, kind)
 
     async def test(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         """Whether the order can be said here; the venue is not asked."""
@@ -168,7 +171,7 @@ class AccountRequests:
     async def order(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         self._symbols.named(parameters)
         order = await self._own(principal, parameters, NEW_ORDER_REJECTED)
-        return queried_order(order, *self._symbols.units(order.instrument_id))
+        return (await self._queried([order]))[0]
 
     async def open_orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         market = self._symbols.market(parameters["symbol"]) if "symbol" in parameters else None
@@ -176,7 +179,7 @@ class AccountRequests:
         found = await self._trading.open_orders(
             principal.account_id, None if market is None else market.instrument.instrument_id
         )
-        return [queried_order(order, *self._symbols.units(order.instrument_id)) for order in found]
+        return await self._queried(found)
 
     async def all_orders(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         """The newest, or those from an id or a time on; oldest first."""
@@ -190,8 +193,7 @@ class AccountRequests:
             only=only,
             limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
         )
-        ordered = sorted(page.items, key=lambda order: order.order_id)
-        return [queried_order(order, *self._symbols.units(order.instrument_id)) for order in ordered]
+        return await self._queried(sorted(page.items, key=lambda order: order.order_id))
 
     async def trades(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         """The newest, or those from an id or a time on; oldest first."""
@@ -212,6 +214,24 @@ class AccountRequests:
         ordered = sorted(page.items, key=lambda fill: (fill.trade_id, fill.order_id))
         decimals = self._symbols.decimals(market)
         return [own_trade(fill, instrument, decimals) for fill in ordered]
+
+    async def prevented_matches(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
+        """One by its number, or those of an order, oldest first."""
+        instrument = self._symbols.named(parameters).instrument
+        names = ("preventedMatchId", "orderId", "fromPreventedMatchId")
+        number, order_id, first = (integer(parameters, name) for name in names)
+        if (number is None) == (order_id is None) or (first is not None and order_id is None):
+            raise bad_combination()
+        await self._readings.barrier()
+        found = await self._trading.preventions(
+            principal.account_id,
+            instrument.instrument_id,
+            order_id=order_id,
+            event_sequence=number,
+            from_event_sequence=first or 0,
+            limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
+        )
+        return [queried_match(prevention, instrument) for prevention in found]
 
     async def account(self, principal: Principal, parameters: Parameters) -> dict[str, Any]:
         require_portfolio(principal, Permission.READ)
@@ -257,6 +277,16 @@ class AccountRequests:
         return [trade_fee(market.instrument) for market in markets]
 
     # Parts
+
+    async def _queried(self, orders: Sequence[OrderState]) -> list[dict[str, Any]]:
+        """What prevention has diminished or ended is told with the last match that it prevented."""
+        prevented = [order.order_id for order in orders if prevented_lots(order)]
+        numbers = await self._trading.last_preventions(prevented) if prevented else {}
+        return [
+            queried_order(order, *self._symbols.units(order.instrument_id))
+            | ({"preventedMatchId": numbers[order.order_id]} if order.order_id in numbers else {})
+            for order in orders
+        ]
 
     def _canceled(self, order: OrderState) -> dict[str, Any]:
         return canceled_order(order, *self._symbols.units(order.instrument_id))

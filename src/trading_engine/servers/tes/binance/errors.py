@@ -106,6 +106,10 @@ def both_missing(one: str, other: str) -> BinanceError:
     return BinanceError(MISSING_PARAMETER, f"Param '{one}' or '{other}' must be sent, but both were empty/null!")
 
 
+def bad_combination() -> BinanceError:
+    return BinanceError(BAD_COMBINATION, "Combination of optional parameters invalid.")
+
+
 def bad_symbol() -> BinanceError:
     return BinanceError(BAD_SYMBOL, "Invalid symbol.")
 

@@ -36,7 +36,6 @@ from trading_engine.servers.tes.binance.views import canceled_order, client_orde
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.models.requests import CLIENT_ORDER_ID, ContingencyName, OrderGroupRequest
 from trading_engine.servers.tes.services.credentials import Principal
-from trading_engine.servers.tes.services.order_entry import fills_of
 from trading_engine.servers.tes.services.order_groups import EnteredGroup, OrderGroups
 from trading_engine.servers.tes.services.readings import Readings
 from trading_engine.venue.instrument import Instrument
@@ -113,10 +112,7 @@ class OrderLists:
         entered = await self._enter(principal, OrderGroupRequest(contingency=contingency, orders=requests))
         if not entered.is_new:
             raise BinanceError(NEW_ORDER_REJECTED, "Duplicate order sent.")
-        reports = [
-            placed_order(order, fills_of(entered.reports, order.order_id), market.instrument, decimals, kind)
-            for order in entered.orders
-        ]
+        reports = [placed_order(order, entered.reports, market.instrument, decimals, kind) for order in entered.orders]
         return {**list_fields(entered.orders, market.instrument), "orderReports": reports}
 
     async def _enter(self, principal: Principal, request: OrderGroupRequest) -> EnteredGroup:

@@ -70,6 +70,11 @@ class Route(NamedTuple):
     """What the sender has to have, where there is one."""
     orders: int = 0
     """How many it enters, for the limit on them."""
+    weight_of: Callable[[Parameters], int] | None = None
+    """Where the weight depends on what is asked."""
+
+    def weighed(self, parameters: Parameters) -> int:
+        return self.weight if self.weight_of is None else self.weight_of(parameters)
 
 
 class BinanceServices(NamedTuple):
@@ -140,6 +145,9 @@ class BinanceRest:
             ("GET", "openOrderList"): Route(signed, 6, lambda s: lists.open(*s)),
             ("GET", "allOrderList"): Route(signed, 20, lambda s: lists.all(*s)),
             ("GET", "myTrades"): Route(signed, 20, lambda s: account.trades(*s)),
+            ("GET", "myPreventedMatches"): Route(
+                signed, 20, lambda s: account.prevented_matches(*s), weight_of=self._weight_of_matches
+            ),
             ("GET", "account"): Route(signed, 20, lambda s: account.account(*s)),
             ("GET", "account/commission"): Route(signed, 20, lambda s: account.commission(s.parameters)),
             ("GET", "myFilters"): Route(signed, 40, lambda s: self._filters(s.parameters)),
@@ -151,6 +159,10 @@ class BinanceRest:
             ("PUT", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.keep(*s)),
             ("DELETE", "userDataStream"): Route(Security.KEY, 2, lambda s: keys.close(*s)),
         }
+
+    def _weight_of_matches(self, parameters: Parameters) -> int:
+        is_by_order = "orderId" in parameters and parameters.get("symbol") in self._services.symbols.all
+        return 20 if is_by_order else 2
 
     def _absent_routes(self) -> dict[tuple[str, str], Route]:
         """Of what this venue has none of; a symbol that there is not is still told to be none."""
@@ -224,20 +236,17 @@ class BinanceRest:
         try:
             check_content_length(scope["headers"], self._services.request_bytes_max)
             body = await read_body(receive, self._services.request_bytes_max)
+            query: bytes = scope["query_string"]
+            parameters = read_parameters(query, body)
             address = client_address(scope)
-            headers.extend(self._services.used.count_request(address, route.weight))
-            answer = route.answer(await self._argument(route, scope, body, headers))
+            headers.extend(self._services.used.count_request(address, route.weighed(parameters)))
+            asked = Asked(header_of(scope, KEY_HEADER), parameters, signed_bytes(query, body), address)
+            answer = route.answer(await self.argument(route, asked, headers))
             return await answer if isinstance(answer, Awaitable) else answer
         except ApiError as error:
             raise translated(error) from error
         except DatabaseError as error:
             raise translated(database_unavailable()) from error
-
-    async def _argument(self, route: Route, scope: Scope, body: bytes, headers: list[Header]) -> Parameters | Sender:
-        query: bytes = scope["query_string"]
-        parameters = read_parameters(query, body)
-        asked = Asked(header_of(scope, KEY_HEADER), parameters, signed_bytes(query, body), client_address(scope))
-        return await self.argument(route, asked, headers)
 
     async def argument(self, route: Route, asked: Asked, headers: list[Header]) -> Parameters | Sender:
         """What the route answers, if it may be asked and is not too much. Raises `BinanceError` or `ApiError`."""

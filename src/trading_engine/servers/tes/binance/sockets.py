@@ -65,6 +65,7 @@ METHODS: dict[str, tuple[str, str]] = {
     "openOrderLists.status": ("GET", "openOrderList"),
     "allOrderLists": ("GET", "allOrderList"),
     "myTrades": ("GET", "myTrades"),
+    "myPreventedMatches": ("GET", "myPreventedMatches"),
     "account.status": ("GET", "account"),
     "account.commission": ("GET", "account/commission"),
     "account.rateLimits.orders": ("GET", "rateLimit/order"),
@@ -279,7 +280,7 @@ class ApiSession(Session):
         route = self.services.rest.route(*METHODS.get(method, ("", "")))
         if route is None:
             raise BinanceError(-1000, f"There is no method {method[:100]!r} here.", 404)
-        services.used.count_request(self.address, route.weight)
+        services.used.count_request(self.address, route.weighed(parameters))
         return route.answer(await self.services.rest.argument(route, self._asked(parameters), []))
 
     def _asked(self, parameters: dict[str, str]) -> Asked:

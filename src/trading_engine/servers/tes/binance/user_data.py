@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from trading_engine.database.transactional.venue_trading import VenueTrading
 from trading_engine.servers.tes.binance.errors import BAD_LISTEN_KEY, BinanceError
 from trading_engine.servers.tes.binance.order_lists import list_fields
@@ -18,6 +20,8 @@ from trading_engine.servers.tes.binance.views import (
     TIMES_IN_FORCE,
     client_order_id_of,
     is_working,
+    prevented_lots,
+    prevention_of,
     quote_amount,
     shown_price,
     status_of,
@@ -32,6 +36,7 @@ from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, t
 from trading_engine.venue.events import CashChanged, EventBatch, PositionChanged
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.order_state import OrderReport, OrderState
+from trading_engine.venue.reasons import EndReason
 
 LISTEN_KEY_SECONDS = 3600.0
 LISTEN_KEYS_MAX = 10_000
@@ -223,13 +228,53 @@ class UserDataStreams:
 
 
 def told(reports: Sequence[OrderReport]) -> list[OrderReport]:
-    """Those that Binance tells. An order of a list that becomes active as it is entered is new once."""
+    """Those that Binance tells. An order of a list that becomes active as it is entered is new once.
+
+    That a trade was prevented is told of those orders that it cost something; where it ended one, that is no report of its own.
+    """
     active = {report.order.order_id for report in reports if report.kind == "activated"}
-    return [
-        report
-        for report in reports
-        if report.kind in EXECUTION_TYPES and not (report.kind == "new" and report.order.order_id in active)
-    ]
+    ended = {report.order.order_id: report.order for report in reports if is_end_by_prevention(report)}
+    last = {report.order.order_id: report.event_sequence for report in reports if report.kind == "prevented"}
+    found = []
+    for report in reports:
+        order_id = report.order.order_id
+        if report.kind == "prevented":
+            if order_id in ended and report.event_sequence == last[order_id]:
+                found.append(replace(report, order=ended[order_id]))
+            elif lots_prevented_by(report):
+                found.append(report)
+        elif report.kind in EXECUTION_TYPES and not (
+            is_end_by_prevention(report) or (report.kind == "new" and order_id in active)
+        ):
+            found.append(report)
+    return found
+
+
+def is_end_by_prevention(report: OrderReport) -> bool:
+    return report.order.end_reason is EndReason.SELF_TRADE_PREVENTED
+
+
+def lots_prevented_by(report: OrderReport) -> int:
+    """What this prevention cost this order."""
+    prevention = prevention_of(report)
+    return prevention.maker_lots if prevention.maker_order_id == report.order.order_id else prevention.taker_lots
+
+
+def prevention_fields(report: OrderReport, instrument: Instrument, decimals: int) -> dict[str, Any]:
+    event, order = report.prevention, report.order
+    if event is None:
+        return {}
+    counter_order_id = event.taker_order_id if event.maker_order_id == order.order_id else event.maker_order_id
+    return {
+        "v": report.event_sequence,
+        "A": lots_to_quantity(prevented_lots(order), instrument),
+        "B": lots_to_quantity(lots_prevented_by(report), instrument),
+        "U": counter_order_id,
+        "Cs": symbol_of(instrument),
+        "pl": lots_to_quantity(event.prevented_lots, instrument),
+        "pL": ticks_to_price(event.price_ticks, instrument),
+        "pY": quote_amount(event.price_ticks * event.prevented_lots, instrument, decimals),
+    }
 
 
 def execution_report(report: OrderReport, instrument: Instrument, decimals: int, time_ns: int) -> dict[str, Any]:
@@ -275,4 +320,5 @@ def execution_report(report: OrderReport, instrument: Instrument, decimals: int,
         "Q": minor_to_amount(0, decimals),
         **({"W": timestamp(order.created_ns)} if is_working(order) else {}),
         "V": PREVENTION_MODES[order.self_trade_prevention],
+        **prevention_fields(report, instrument, decimals),
     }

@@ -1,21 +1,24 @@
 """Orders, fills, trades and balances as Binance shows them: decimal strings, times as numbers (`times.py`), ids as numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from trading_engine.database.transactional.records import AccountState, Trade
+from trading_engine.database.transactional.records import AccountState, Prevention, Trade
 from trading_engine.servers.tes.binance.symbols import Symbols, commission_rate, symbol_of
 from trading_engine.servers.tes.binance.times import timestamp
+from trading_engine.servers.tes.services.order_entry import fills_of
 from trading_engine.venue.conversion import lots_to_quantity, minor_to_amount, ticks_to_price
 from trading_engine.venue.events import TradeExecuted
 from trading_engine.venue.instrument import Instrument
-from trading_engine.venue.order_state import Fill, OrderState, OrderStatus
+from trading_engine.venue.order_state import Fill, OrderReport, OrderState, OrderStatus
 from trading_engine.venue.reasons import EndReason
 from trading_engine.venue.terms import OrderType, SelfTradePrevention, Side, TimeInForce
 
 NO_LIST = -1
 NOT_WORKING = -1
+NO_TRADE_GROUP = -1
+"""Accounts are opened without one."""
 BASIS_POINTS = 10_000
 PPM_PER_BASIS_POINT = 100
 
@@ -106,9 +109,17 @@ def order_fields(order: OrderState, instrument: Instrument, decimals: int) -> di
         fields["trailingDelta"] = delta
     if terms is not None and terms.display_lots:
         fields["icebergQty"] = lots_to_quantity(terms.display_lots, instrument)
-    if order.prevented_lots:
-        fields["preventedQuantity"] = lots_to_quantity(order.prevented_lots, instrument)
+    prevented = prevented_lots(order)
+    if prevented:
+        fields["preventedQuantity"] = lots_to_quantity(prevented, instrument)
     return fields
+
+
+def prevented_lots(order: OrderState) -> int:
+    """There, what self-trade prevention canceled counts like what it took off."""
+    if order.end_reason is EndReason.SELF_TRADE_PREVENTED:
+        return order.quantity_lots - order.filled_lots
+    return order.prevented_lots
 
 
 def is_working(order: OrderState) -> bool:
@@ -147,16 +158,67 @@ def canceled_order(order: OrderState, instrument: Instrument, decimals: int) -> 
 
 
 def placed_order(
-    order: OrderState, fills: Iterable[Fill], instrument: Instrument, decimals: int, kind: str
+    order: OrderState, reports: Sequence[OrderReport], instrument: Instrument, decimals: int, kind: str
 ) -> dict[str, Any]:
-    """The answer to a new order, as short as the client asked for."""
+    """The answer to a new order, as short as the client asked for. `reports`: what its entry brought about, of all orders."""
     fields = order_fields(order, instrument, decimals)
     fields["transactTime"] = timestamp(order.updated_ns)
     if kind == "ACK":
         return {name: fields[name] for name in ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")}
     if kind == "RESULT":
         return fields
-    return {**fields, "fills": [fill_of_order(fill, instrument, decimals) for fill in fills]}
+    matches = [
+        prevented_match(prevention_of(report), instrument)
+        for report in reports
+        if report.prevention is not None and report.prevention.taker_order_id == report.order.order_id == order.order_id
+    ]
+    return {
+        **fields,
+        "fills": [fill_of_order(fill, instrument, decimals) for fill in fills_of(reports, order.order_id)],
+        **({"preventedMatches": matches} if matches else {}),
+    }
+
+
+def prevention_of(report: OrderReport) -> Prevention:
+    event = report.prevention
+    assert event is not None, report
+    return Prevention(
+        event_sequence=report.event_sequence,
+        time_ns=report.order.updated_ns,
+        mode=event.mode,
+        price_ticks=event.price_ticks,
+        maker_order_id=event.maker_order_id,
+        maker_leaves_lots=event.maker_leaves_lots,
+        taker_order_id=event.taker_order_id,
+        taker_leaves_lots=event.taker_leaves_lots,
+        decremented_lots=event.prevented_lots if event.mode is SelfTradePrevention.DECREMENT else 0,
+    )
+
+
+def prevented_match(prevention: Prevention, instrument: Instrument) -> dict[str, Any]:
+    """As the order's answer has it; quantities of what expired by it."""
+    match = {
+        "preventedMatchId": prevention.event_sequence,
+        "makerSymbol": symbol_of(instrument),
+        "makerOrderId": prevention.maker_order_id,
+        "price": ticks_to_price(prevention.price_ticks, instrument),
+    }
+    if prevention.taker_lots:
+        match["takerPreventedQuantity"] = lots_to_quantity(prevention.taker_lots, instrument)
+    if prevention.maker_lots:
+        match["makerPreventedQuantity"] = lots_to_quantity(prevention.maker_lots, instrument)
+    return match
+
+
+def queried_match(prevention: Prevention, instrument: Instrument) -> dict[str, Any]:
+    return {
+        "symbol": symbol_of(instrument),
+        "takerOrderId": prevention.taker_order_id,
+        "tradeGroupId": NO_TRADE_GROUP,
+        "selfTradePreventionMode": PREVENTION_MODES[prevention.mode],
+        **prevented_match(prevention, instrument),
+        "transactTime": timestamp(prevention.time_ns),
+    }
 
 
 def fill_of_order(fill: Fill, instrument: Instrument, decimals: int) -> dict[str, Any]:

@@ -85,11 +85,6 @@ class Placed(msgspec.Struct, frozen=True):
     reports: Sequence[OrderReport] = ()
     """What the command brought about, of this order and others."""
 
-    @property
-    def fills(self) -> list[Fill]:
-        """Those of this order that came at once."""
-        return fills_of(self.reports, self.order_id)
-
 
 T = TypeVar("T")
 
