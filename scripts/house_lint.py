@@ -1,10 +1,11 @@
 """The rules of this house that no general tool knows: `make check`, or `python scripts/house_lint.py`.
 
-Three kinds of rule, each a function that yields findings:
+Four kinds of rule, each a function that yields findings:
 
 - Of the package `venue`, which is a pure function of its log: nothing of the clock, chance, the outside world, or binary floating point.
   `conversion.py`, where decimal strings become integers, may divide: it divides decimals.
 - Of all sources: no bare `except`, no `print` outside the command line, no leftover markers, no package named for nothing, no dead module.
+- Of the migrations of each database: one chain without gaps.
 - Of every file of the repository: no host of a package index. Lists and locks then install the same from any mirror.
 
 A module is dead when no entry point reaches it: `main.py`, a script, a benchmark, a module that can be run with `-m`, the entry points of
@@ -270,6 +271,46 @@ def _package_imported_from(node: ast.ImportFrom, module: str, *, is_package: boo
     return ".".join([*parts, node.module] if node.module else parts)
 
 
+# --- Migrations ----------------------------------------------------------------------------------------------------------------------
+
+MIGRATION_NAME = re.compile(r"v(\d{4})_\w+\.py")
+
+
+def find_broken_chains(root: Path) -> list[Finding]:
+    """The migrations of each database are one chain: numbered from 0001 without gaps, each after the one before it.
+
+    Two branches that each add the next one merge without a conflict, and the database then has two heads.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for path in repository_files(root):
+        if path.parts[-3:-1] == ("migrations", "versions") and path.name != "__init__.py" and path.suffix == ".py":
+            folders.setdefault(path.parent, []).append(path)
+    return [finding for paths in folders.values() for finding in _lint_chain(root, paths)]
+
+
+def _lint_chain(root: Path, paths: list[Path]) -> Iterator[Finding]:
+    for number, path in enumerate(paths, 1):
+        expected = f"{number:04}"
+        name = MIGRATION_NAME.fullmatch(path.name)
+        if name is None or name[1] != expected:
+            yield Finding(path, 1, "migration-chain", f"not v{expected}_….py: numbers are given once and without gaps")
+        said = _assigned_constants(ast.parse((root / path).read_text(encoding="utf-8")))
+        before = f"{number - 1:04}" if number > 1 else None
+        for variable, value in (("revision", expected), ("down_revision", before)):
+            if said.get(variable, "") != value:
+                yield Finding(path, 1, "migration-chain", f"{variable} is not {value!r}")
+
+
+def _assigned_constants(tree: ast.Module) -> dict[str, object]:
+    return {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
 # --- Every file of the repository ----------------------------------------------------------------------------------------------------
 
 INDEX_HOSTS = [
@@ -309,7 +350,7 @@ def lint_repository(root: Path) -> list[Finding]:
             findings += lint_name(path)
             findings += lint_text(path, text) if path.suffix in SOURCE_SUFFIXES else ()
             findings += lint_python(path, text) if path.suffix == ".py" else ()
-    return sorted([*findings, *find_dead_modules(root)])
+    return sorted([*findings, *find_dead_modules(root), *find_broken_chains(root)])
 
 
 def lint_python(path: Path, text: str) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from house_lint import (
     INDEX_HOSTS,
     ROOT,
     Finding,
+    find_broken_chains,
     find_dead_modules,
     lint_hosts,
     lint_name,
@@ -225,6 +226,37 @@ def test_dead_module_rule_finds_what_no_entry_point_reaches(
 ) -> None:
     findings = list(find_dead_modules(make_project(tmp_path, files)))
     assert [(finding.rule, str(finding.path)) for finding in findings] == [("dead-module", path) for path in dead]
+
+
+FIRST, SECOND = ("v0001_a.py", "0001", None), ("v0002_b.py", "0002", "0001")
+
+
+@pytest.mark.parametrize(
+    ("migrations", "found"),
+    [
+        ([FIRST, SECOND], []),
+        ([FIRST, SECOND, ("v0002_c.py", "0002", "0001")], ["not v0003", "revision is not '0003'", "down_revision is not '0002'"]),
+        ([FIRST, SECOND, ("v0003_c.py", "0003", "0001")], ["down_revision is not '0002'"]),
+        ([FIRST, ("v0002_b.py", "0003", "0001")], ["revision is not '0002'"]),
+        ([("v0001_a.py", "0001", "0000")], ["down_revision is not None"]),
+        ([("a.py", "0001", None)], ["not v0001"]),
+    ],
+    ids=["one chain", "one number twice", "two heads", "another number inside", "no beginning", "no number"],
+)  # fmt: skip
+def test_migration_rule_finds_what_is_no_chain(
+    tmp_path: Path, migrations: list[tuple[str, str, str | None]], found: list[str]
+) -> None:
+    """The last migration is the wrong one; the database beside is whole."""
+    for database, files in (("one", migrations), ("other", [FIRST])):
+        folder = tmp_path / "src" / database / "migrations" / "versions"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
+        for name, revision, before in files:
+            (folder / name).write_text(f"revision = {revision!r}\ndown_revision = {before!r}\n", encoding="utf-8")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    findings = find_broken_chains(tmp_path)
+    assert {(finding.path.name, finding.rule) for finding in findings} <= {(migrations[-1][0], "migration-chain")}
+    assert [finding.message[: len(words)] for finding, words in zip(findings, found, strict=True)] == found
 
 
 def test_repository_files_are_those_that_git_would_commit(tmp_path: Path) -> None:
