@@ -261,6 +261,13 @@ async def test_replaced_orders_are_told_with_what_they_were(filled: Transactiona
         before = await filled.trading.order_before(order.account_id, order.order_id, report.event_sequence)
         assert before == report.before
     assert await filled.trading.replaces(list(market.orders)) == expected
+    often = max(expected, key=lambda order_id: len(expected[order_id]))
+    states = [report.order for report in replaced if report.order.order_id == often]
+    assert len(states) > 1
+    ask, owner = filled.trading.replaced, states[0].account_id
+    assert await ask(owner, often) == tuple(states)
+    assert await ask(owner, often, from_event_sequence=states[1].event_sequence, limit=1) == (states[1],)
+    assert await ask(next(each for each in ACCOUNTS if each != owner), often) == ()
     assert await filled.trading.replaces() == {key: expected[key] for key in expected if key in market.live.live}
 
 

@@ -322,6 +322,40 @@ async def test_amend_takes_less_and_keeps_the_place(ann: Account, bob: Account) 
     assert await ann.error("PUT", "order/amend/keepPriority", **more) == (400, -2038)
 
 
+async def test_amendments_of_an_order_are_listed_from_one_on_and_to_its_owner_only(ann: Account, bob: Account) -> None:
+    placed = await ann.place("BUY", "5", "200.00", newClientOrderId="amended-1")
+    order = {"symbol": SYMBOL, "orderId": placed["orderId"]}
+    assert await ann.ok("GET", "order/amendments", **order) == []
+    answers = [await ann.ok("PUT", "order/amend/keepPriority", **order, newQty=quantity) for quantity in ("4", "2")]
+    amendments = await ann.ok("GET", "order/amendments", **order)
+    assert amendments == [
+        {
+            **order,
+            "executionId": answer["executionId"],
+            "origClientOrderId": "amended-1",
+            "newClientOrderId": "amended-1",
+            "origQty": before,
+            "newQty": after,
+            "time": answer["transactTime"],
+        }
+        for answer, before, after in zip(answers, ("5", "4"), ("4", "2"), strict=True)
+    ]
+    second = {**order, "fromExecutionId": answers[1]["executionId"]}
+    assert await ann.ok("GET", "order/amendments", **second) == amendments[1:]
+    assert await ann.ok("GET", "order/amendments", **order, limit=1) == amendments[:1]
+    async with socket(ann.venue, "/ws-api/v3") as api:
+        assert (await ask(api, "order.amendments", ann.signed(**order)))["result"] == amendments
+    assert await bob.ok("GET", "order/amendments", **order) == []
+    assert await ann.ok("GET", "order/amendments", **{**order, "symbol": "COINUSD"}) == []
+    assert await ann.error("GET", "order/amendments", symbol=SYMBOL) == (400, -1102)
+
+
+async def test_market_order_without_a_price_on_the_other_side_is_rejected(ann: Account) -> None:
+    order = {"symbol": "COINUSD", "side": "BUY", "type": "MARKET", "quantity": "0.02"}
+    assert await ann.error("POST", "order", **order, newClientOrderId="nothing-there") == (400, -2010)
+    assert await ann.error("GET", "order", symbol="COINUSD", origClientOrderId="nothing-there") == (400, -2013)
+
+
 async def test_orders_and_trades_are_listed_from_an_id_on(ann: Account, bob: Account) -> None:
     ids = [(await ann.place("BUY", "1", "200.00"))["orderId"] for _ in range(3)]
     listed = await ann.ok("GET", "allOrders", symbol=SYMBOL, orderId=ids[1])

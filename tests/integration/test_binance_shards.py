@@ -51,6 +51,16 @@ async def test_orders_and_trades_of_each_are_listed(ann: Account) -> None:
         assert await ann.ok("GET", "myTrades", symbol=symbol, fromId=trade["id"]) == [trade]
 
 
+async def test_amendments_are_numbered_as_the_answers_to_them(ann: Account) -> None:
+    for symbol, price, quantities in ((SYMBOL, "200.00", ("3", "2")), (COIN, "50000", ("0.06", "0.04"))):
+        placed = await ann.place("BUY", quantities[0], price, symbol=symbol)
+        order = {"symbol": symbol, "orderId": placed["orderId"]}
+        amended = await ann.ok("PUT", "order/amend/keepPriority", **order, newQty=quantities[1])
+        [told] = await ann.ok("GET", "order/amendments", **order, fromExecutionId=amended["executionId"])
+        assert (told["executionId"], told["origQty"], told["newQty"]) == (amended["executionId"], *quantities)
+        await ann.ok("DELETE", "order", **order)
+
+
 async def test_prevented_matches_of_each_are_found_by_numbers_that_differ(ann: Account) -> None:
     numbers = {}
     for symbol, quantity, price in ((SYMBOL, "1", "232.00"), (COIN, "0.02", "60100")):

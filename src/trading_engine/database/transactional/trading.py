@@ -213,6 +213,21 @@ class TradingRepository:
 
         return await self._connections.run(Use.READ, work)
 
+    async def replaced(
+        self, account_id: int, order_id: int, *, from_event_sequence: int = 0, limit: int = 100
+    ) -> tuple[OrderState, ...]:
+        """The account's order as each replace left it, from an event on, oldest first."""
+        query = select_reports().where(
+            IS_REPLACE,
+            order_events.c.order_id == order_id,
+            order_events.c.account_id == account_id,
+            order_events.c.event_sequence >= from_event_sequence,
+        )
+        query = query.order_by(order_events.c.event_sequence).limit(max(1, min(limit, PAGE_ROWS_MAX)))
+        return await self._connections.run(
+            Use.READ, lambda connection: tuple(_order(row) for row in connection.execute(query))
+        )
+
     async def order_before(self, account_id: int, order_id: int, event_sequence: int) -> OrderState | None:
         """The account's order as it was before that event."""
         query = select_reports().where(

@@ -111,6 +111,16 @@ class VenueTrading:
                 found[order_id] = tuple(sequence + number_before(shard) for sequence in sequences)
         return found
 
+    async def replaced(
+        self, account_id: int, order_id: int, *, from_event_sequence: int = 0, limit: int = 100
+    ) -> tuple[OrderState, ...]:
+        """The account's order as each replace left it, from an event on, oldest first."""
+        for shard, _ in self._by_shard([order_id]):
+            first = from_event_sequence - number_before(shard)
+            found = await self._shards[shard].replaced(account_id, order_id, from_event_sequence=first, limit=limit)
+            return tuple(in_venue(order, shard) for order in found)
+        return ()
+
     async def order_before(self, account_id: int, order_id: int, event_sequence: int) -> OrderState | None:
         """The account's order as it was before that event."""
         for shard, _ in self._by_shard([order_id]):

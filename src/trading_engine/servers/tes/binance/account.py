@@ -1,6 +1,7 @@
 """What is an account's own in `/api/v3`: orders, trades, balances."""
 
 from collections.abc import Awaitable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from trading_engine.database.transactional.venue_trading import VenueTrading
@@ -34,6 +35,7 @@ from trading_engine.servers.tes.binance.symbols import Symbols, symbol_of
 from trading_engine.servers.tes.binance.times import timestamp
 from trading_engine.servers.tes.binance.views import (
     account_commissions,
+    amendment,
     balances,
     canceled_order,
     commission_rates,
@@ -214,6 +216,25 @@ class AccountRequests:
         ordered = sorted(page.items, key=lambda fill: (fill.trade_id, fill.order_id))
         decimals = self._symbols.decimals(market)
         return [own_trade(fill, instrument, decimals) for fill in ordered]
+
+    async def amendments(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
+        """What the replaces of an order did to its quantity, oldest first."""
+        instrument = self._symbols.named(parameters).instrument
+        required(parameters, "orderId")
+        order_id, first = (integer(parameters, name) for name in ("orderId", "fromExecutionId"))
+        assert order_id is not None, parameters
+        await self._readings.barrier()
+        replaced = await self._trading.replaced(
+            principal.account_id,
+            order_id,
+            from_event_sequence=first or 0,
+            limit=limit_of(parameters, ROWS_DEFAULT, ROWS_MAX),
+        )
+        if not replaced or replaced[0].instrument_id != instrument.instrument_id:
+            return []
+        before = await self._trading.order_before(principal.account_id, order_id, replaced[0].event_sequence)
+        assert before is not None, replaced
+        return [amendment(*pair, instrument) for pair in pairwise([before, *replaced])]
 
     async def prevented_matches(self, principal: Principal, parameters: Parameters) -> list[dict[str, Any]]:
         """One by its number, or those of an order, oldest first."""

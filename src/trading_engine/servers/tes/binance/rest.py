@@ -133,6 +133,7 @@ class BinanceRest:
             ("GET", "order"): Route(signed, 4, lambda s: account.order(*s)),
             ("POST", "order/cancelReplace"): Route(signed, 1, lambda s: account.cancel_replace(*s), trade, orders=1),
             ("PUT", "order/amend/keepPriority"): Route(signed, 4, lambda s: account.amend(*s), trade),
+            ("GET", "order/amendments"): Route(signed, 4, lambda s: account.amendments(*s)),
             ("GET", "openOrders"): Route(signed, 6, lambda s: account.open_orders(*s)),
             ("DELETE", "openOrders"): Route(signed, 1, lambda s: account.cancel_all(*s), trade),
             ("GET", "allOrders"): Route(signed, 20, lambda s: account.all_orders(*s)),

@@ -152,6 +152,20 @@ def queried_order(order: OrderState, instrument: Instrument, decimals: int) -> d
     }
 
 
+def amendment(before: OrderState, after: OrderState, instrument: Instrument) -> dict[str, Any]:
+    """An order keeps its name here."""
+    return {
+        "symbol": symbol_of(instrument),
+        "orderId": after.order_id,
+        "executionId": after.event_sequence,
+        "origClientOrderId": client_order_id_of(before),
+        "newClientOrderId": client_order_id_of(after),
+        "origQty": lots_to_quantity(before.quantity_lots, instrument),
+        "newQty": lots_to_quantity(after.quantity_lots, instrument),
+        "time": timestamp(after.updated_ns),
+    }
+
+
 def canceled_order(order: OrderState, instrument: Instrument, decimals: int) -> dict[str, Any]:
     fields = order_fields(order, instrument, decimals)
     return {**fields, "origClientOrderId": fields["clientOrderId"], "transactTime": timestamp(order.updated_ns)}
