@@ -74,6 +74,8 @@ async def test_makers_of_preventions_from_before_are_found_by_who_entered_last(t
         "UPDATE alembic_version SET version_num = '0008'",
     ):
         await execute(database, Use.WRITE, statement)
+    [unmarked] = await database.trading.preventions(ALICE, 1, order_id=3)
+    assert (unmarked.maker_order_id, unmarked.taker_order_id) == (2, 3), "the older order is taken for the maker"
     assert await database.migrate() == ("0008", "0009")
     assert await database.connections.run(Use.READ, preventions) == written
     await database.close()

@@ -248,11 +248,11 @@ class TradingRepository:
         limit: int = PAGE_ROWS_MAX,
     ) -> tuple[Prevention, ...]:
         """Trades of the account's orders in a market that were prevented, from an event on, oldest first: of an order, or by an event."""
-        conditions = [order_events.c.event_sequence >= from_event_sequence]
+        sequence = order_events.c.event_sequence
+        # Not both conditions: SQLite would look through all that come after.
+        conditions = [sequence >= from_event_sequence if event_sequence is None else sequence == event_sequence]
         if order_id is not None:
             conditions.append(order_events.c.order_id == order_id)
-        if event_sequence is not None:
-            conditions.append(order_events.c.event_sequence == event_sequence)
         limit = max(1, min(limit, PAGE_ROWS_MAX))
         return await self._connections.run(
             Use.READ,

@@ -302,7 +302,10 @@ class AccountRequests:
     async def _queried(self, orders: Sequence[OrderState]) -> list[dict[str, Any]]:
         """What prevention has diminished or ended is told with the last match that it prevented."""
         prevented = [order.order_id for order in orders if prevented_lots(order)]
-        numbers = await self._trading.last_preventions(prevented) if prevented else {}
+        numbers: dict[int, int] = {}
+        if prevented:
+            await self._readings.barrier()
+            numbers = await self._trading.last_preventions(prevented)
         return [
             queried_order(order, *self._symbols.units(order.instrument_id))
             | ({"preventedMatchId": numbers[order.order_id]} if order.order_id in numbers else {})
