@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import asyncpg
-
 from benchmarks.figures import Figure, Section
 from benchmarks.processes import ROOT, BenchmarkFailed
 from benchmarks.workload import canonical
@@ -111,6 +109,8 @@ def postgresql() -> Iterator[str]:
 
 
 async def new_database(server_url: str, name: str) -> str:
+    import asyncpg  # Of the packages of production, which the other benchmarks do without.
+
     connection = await asyncpg.connect(server_url)
     await connection.execute(f"CREATE DATABASE {name}")
     await connection.close()

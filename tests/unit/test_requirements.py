@@ -94,7 +94,7 @@ def modules_of_commands() -> set[str]:
     return {node.module for node in imports if node.module and node.module.startswith("trading_engine.")}
 
 
-def test_every_command_starts_without_the_packages_of_production() -> None:
+def test_every_command_and_the_benchmarks_start_without_the_packages_of_production() -> None:
     absent = modules_of(DOCUMENT["project"]["optional-dependencies"]["prod"])
     assert {"aio_pika", "asyncpg", "redis"} <= absent
     commands = modules_of_commands()
@@ -103,8 +103,8 @@ def test_every_command_starts_without_the_packages_of_production() -> None:
 import sys
 from importlib import import_module
 sys.modules.update(dict.fromkeys({sorted(absent)}))
-for name in {sorted(commands)}:
+for name in {[*sorted(commands), "benchmarks.__main__"]}:
     import_module(name)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
