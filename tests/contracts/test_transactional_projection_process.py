@@ -85,8 +85,8 @@ async def test_process_killed_at_any_time_leaves_each_event_once(
 ) -> None:
     random = Random(5)
     kills = 0
-    while (reached := await projection.position()) < BATCHES[-1].last_event_sequence:
-        coming = [batch for batch in BATCHES if batch.last_event_sequence > reached][: random.randint(1, 60)]
+    while (reached := await position_at_last(projection)) < BATCHES[-1].last_event_sequence:
+        coming = [batch for batch in BATCHES if batch.last_event_sequence > reached][: random.randint(1, 20)]
         applying = asyncio.create_task(projection.apply(coming))
         if kills < 4:
             await asyncio.sleep(random.random() * 0.02)
@@ -97,6 +97,14 @@ async def test_process_killed_at_any_time_leaves_each_event_once(
             await applying
     assert kills == 4
     assert await contents_of(migrated_url) == expected
+
+
+async def position_at_last(projection: ProjectionProcess) -> int:
+    """Also where the process was killed after its answer, which the next request finds."""
+    try:
+        return await projection.position()
+    except DatabaseUnavailable:
+        return await projection.position()
 
 
 async def test_gap_is_told_and_the_process_goes_on(projection: ProjectionProcess) -> None:

@@ -19,6 +19,7 @@ well: a command line is for everybody to read.
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 LENGTH_BYTES = 4
 END_TIMEOUT_S = 5.0
+NICENESS = 5
+"""Where cores are scarce the server goes first: its clients wait."""
 ERRORS = {error.__name__: error for error in (DatabaseUnavailable, ProjectionConflict, ProjectionFailed, ProjectionGap)}
 
 
@@ -201,6 +204,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def main() -> None:
+    os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, for the server, which then ends this
     gc.freeze()
     serve(sys.stdin.buffer, sys.stdout.buffer)
