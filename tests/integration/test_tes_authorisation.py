@@ -142,7 +142,9 @@ PUT    order/amend/keepPriority  - x - - -
 GET    openOrders                x - x - -
 DELETE openOrders                - x - - -
 GET    allOrders                 x - x - -
+GET    order/amendments          x - x - -
 GET    myTrades                  x - x - -
+GET    myPreventedMatches        x - x - -
 GET    account                   x - x - -
 GET    account/commission        x - x - -
 POST   orderList/oco             - x - - -
