@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 LENGTH_BYTES = 4
 END_TIMEOUT_S = 5.0
-NICENESS = 5
+NICENESS = 10
 """Where cores are scarce the server goes first: its clients wait."""
 ERRORS = {error.__name__: error for error in (DatabaseUnavailable, ProjectionConflict, ProjectionFailed, ProjectionGap)}
 
