@@ -28,6 +28,7 @@ KINDS_OF_STATUS: dict[int, tuple[type[TradingError], ...]] = {
     408: (Unavailable,),
     409: (Refused,),
     413: (InvalidRequest,),
+    421: (InvalidRequest,),
     429: (RateLimited,),
     431: (InvalidRequest,),
     500: (ServerFailed,),
