@@ -22,6 +22,7 @@ from trading_engine.clients.sdk.errors import (
     NotFound,
     OutcomeUnknown,
     Refused,
+    TakenOver,
 )
 
 D = Decimal
@@ -355,6 +356,29 @@ async def test_stream_survives_a_restart_of_the_server_with_nothing_missed(venue
         await eventually(book_agrees)
 
 
+# Names
+
+
+async def test_stream_ends_when_another_of_its_name_is_entered(ann: AsyncClient) -> None:
+    async with ann.stream("bot") as first:
+        await first.subscribe_orders()
+        async with ann.stream("bot") as second:
+            with pytest.raises(TakenOver):
+                await until(first, views.Ticker)
+            with pytest.raises(TakenOver):
+                await first.place("AAPL", "buy", 1, price="141.00")
+            assert (await second.place("AAPL", "buy", 1, price="141.00")).is_open
+
+
+async def test_stream_with_a_name_on_a_breaking_line_takes_its_own_place(line: FaultyLine, ann: AsyncClient) -> None:
+    async with on_line(line) as client, client.stream("bot") as stream:
+        for _ in range(5):
+            line.cut()
+            await until(stream, views.ConnectionChanged, lambda change: change.connected)
+        placed = await stream.place("AAPL", "buy", 1, price="141.00")
+        assert await ann.order(placed.order_id) == placed
+
+
 # The blocking stream
 
 
@@ -398,6 +422,20 @@ def next_of(stream: Stream, kind: type[E]) -> E:
         assert event is not None
         if isinstance(event, kind):
             return event
+
+
+async def test_blocking_stream_ends_when_another_of_its_name_is_entered(venue: Venue) -> None:
+    def enter_twice() -> None:
+        with (
+            Client(venue.tes.url, username="ann", password=PASSWORD) as client,
+            client.stream("bot") as first,
+            client.stream("bot") as second,
+        ):
+            with pytest.raises(TakenOver):
+                list(first.events(DEADLINE_S))
+            assert second.ping() > 0
+
+    await asyncio.to_thread(enter_twice)
 
 
 async def test_blocking_stream_with_a_wrong_password_is_not_let_in(venue: Venue) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from support.fix_client import FixClient, FixGateway, fix_gateway, shown
+from support.fix_client import FixGateway, fix_gateway, shown
 from support.tes_venue import Venue, eventually, running_venue, venue_config
 from trading_engine.servers.fix.wire import Message
 
@@ -300,29 +300,17 @@ async def test_what_happens_while_nobody_is_there_is_told_once_at_the_next_logon
         ann.drop()
         for _ in range(3):
             await bob.place("sell", "5", "230.00")
-        await _log_on_again(ann)
+        await ann.log_on_again()
         fills = [await ann.report() for _ in range(3)]
         assert [report[14] for report in fills] == ["5", "10", "15"]
         assert [int(report[34]) for report in fills] == [4, 5, 6]
         ann.drop()
-        await _log_on_again(ann)
+        await ann.log_on_again()
         ann.send("2", (7, "4"), (16, "6"))
         again = [await ann.report() for _ in range(3)]
         assert [shown(report, 17, 43) for report in again] == [[report[17], "Y"] for report in fills]
         await bob.place("sell", "5", "230.00")
         assert shown(await ann.report(), 14, 43) == ["20", "-"]
-
-
-async def _log_on_again(client: FixClient) -> None:
-    """The gateway may not have noticed yet that the connection was lost."""
-
-    async def is_let_in() -> bool:
-        answer = await client.log_on()
-        if answer.msg_type == "5":
-            client.next_out -= 1
-        return answer.msg_type == "A"
-
-    await eventually(is_let_in)
 
 
 async def test_reset_of_the_numbers_does_not_lose_what_was_not_told(venue: Venue, gateway: FixGateway) -> None:
@@ -458,7 +446,7 @@ async def test_cancel_on_disconnect_that_a_logon_asks_for_cancels(venue: Venue, 
             return bool((await bob.get(f"/v1/orders/{order_id}"))["reason"] == "CONNECTION_LOST")
 
         await eventually(is_canceled)
-        await _log_on_again(client)
+        await client.log_on_again()
         assert shown(await client.report(), 37, 150, 58) == [order_id, "4", "CONNECTION_LOST"]
         await client.log_out()
         await client.log_on((9001, "N"))

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from support.tes_venue import DEADLINE_S, PASSWORD, Venue
+from support.tes_venue import DEADLINE_S, PASSWORD, Venue, eventually
 from trading_engine.servers.fix.clock import Clock, utc_timestamp
 from trading_engine.servers.fix.dictionary import HEADER
 from trading_engine.servers.fix.server import FixServer
@@ -126,6 +126,17 @@ class FixClient:
         await self.connect()
         self.send("A", (98, "0"), (108, str(heartbeat_s)), (553, self._username), (554, self._password), *more)
         return await self.next("A", "5")
+
+    async def log_on_again(self) -> None:
+        """After a connection that was lost, which the gateway may not have noticed yet."""
+
+        async def is_let_in() -> bool:
+            answer = await self.log_on()
+            if answer.msg_type == "5":
+                self.next_out -= 1
+            return answer.msg_type == "A"
+
+        await eventually(is_let_in)
 
     async def log_out(self) -> None:
         self.send("5")

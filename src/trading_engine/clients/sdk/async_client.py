@@ -313,9 +313,14 @@ class AsyncClient:
                 raise problem
             await asyncio.sleep(READY_POLL_S)
 
-    def stream(self) -> AsyncStream:
-        """A WebSocket of this client: `async with client.stream() as stream: …`."""
-        return AsyncStream(self.base_url, self._session, self._run, self._headers)
+    def stream(self, session_name: str = "") -> AsyncStream:
+        """A WebSocket of this client: `async with client.stream() as stream: …`.
+
+        With a `session_name` (up to 64 characters, of a client that logs in) it takes the place of the stream of this user that has the
+        name, and is in when each request sent over that one has taken effect or never will: for a program that was killed and starts
+        again. The one before ends with `TakenOver`.
+        """
+        return AsyncStream(self.base_url, self._session, self._run, self._headers, session_name=session_name)
 
     async def _run(self, steps: Steps[T]) -> T:
         answer: Reply | NoReply | None = None

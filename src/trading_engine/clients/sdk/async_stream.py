@@ -23,7 +23,7 @@ from trading_engine.clients.sdk.stream_session import (
     read_canceled,
     read_order,
 )
-from trading_engine.clients.sdk.transport import is_loopback, websocket_url
+from trading_engine.clients.sdk.transport import connection_problem, is_loopback, websocket_url
 from trading_engine.clients.sdk.views import Channel, Order, OrderType, Side, StreamEvent, TimeInForce
 
 T = TypeVar("T")
@@ -52,14 +52,22 @@ class AsyncStream:
     With `on_event` set before the stream is entered, events go to that function instead, straight from the reader.
     """
 
-    def __init__(self, base_url: str, session: Session, run: Runner, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        session: Session,
+        run: Runner,
+        headers: Mapping[str, str] | None = None,
+        *,
+        session_name: str = "",
+    ) -> None:
         self.on_event: Callable[[StreamEvent], None] | None = None
         self._url = websocket_url(base_url)
         self._proxy: Literal[True] | None = None if is_loopback(base_url) else True
         self._headers = headers
         self._rest = session
         self._run_rest = run
-        self._state = StreamSession()
+        self._state = StreamSession(name=session_name)
         self._events: deque[StreamEvent] = deque()
         self._arrived = asyncio.Event()
         self._reconnection = Reconnection(session.expire_token)
@@ -313,7 +321,7 @@ class AsyncStream:
         except TradingError as error:
             return error
         except (OSError, WebSocketException, TimeoutError) as error:
-            return Disconnected(f"{self._url}: {error or type(error).__name__}", code="DISCONNECTED")
+            return connection_problem(self._url, error)
         finally:
             self._connection = None
         return Disconnected(f"{self._url}: the venue closed the connection.", code="DISCONNECTED")

@@ -330,9 +330,14 @@ class Client:
                 raise problem
             time.sleep(READY_POLL_S)
 
-    def stream(self) -> Stream:
-        """A WebSocket of this client: `with client.stream() as stream: …`."""
-        return Stream(self.base_url, self._session, self._run)
+    def stream(self, session_name: str = "") -> Stream:
+        """A WebSocket of this client: `with client.stream() as stream: …`.
+
+        With a `session_name` (up to 64 characters, of a client that logs in) it takes the place of the stream of this user that has the
+        name, and is in when each request sent over that one has taken effect or never will: for a program that was killed and starts
+        again. The one before ends with `TakenOver`.
+        """
+        return Stream(self.base_url, self._session, self._run, session_name=session_name)
 
     def _run(self, steps: Steps[T]) -> T:
         answer: Reply | NoReply | None = None

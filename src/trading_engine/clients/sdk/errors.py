@@ -14,6 +14,7 @@
 | `OutcomeUnknown` | perhaps | ask for the order by `client_order_id`, or place the same again with it |
 | `ServerFailed` | perhaps | the venue failed: look at its log, `request_id` finds the place |
 | `FellBehind` | - | a stream's events were not read fast enough: read faster, open a new stream |
+| `TakenOver` | - | another stream has this one's `session_name`: nothing, unless the other should not be there |
 
 All are `TradingError`.
 """
@@ -103,6 +104,10 @@ class ServerFailed(TradingError):
 
 class FellBehind(TradingError):
     """More events are waiting than a stream keeps."""
+
+
+class TakenOver(TradingError):
+    """Another stream of this user has taken the place of the one with its `session_name`."""
 
 
 class ErrorBody(msgspec.Struct, frozen=True):

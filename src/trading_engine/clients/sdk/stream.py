@@ -25,7 +25,7 @@ from trading_engine.clients.sdk.stream_session import (
     read_canceled,
     read_order,
 )
-from trading_engine.clients.sdk.transport import is_loopback, websocket_url
+from trading_engine.clients.sdk.transport import connection_problem, is_loopback, websocket_url
 from trading_engine.clients.sdk.views import Channel, Order, OrderType, Side, StreamEvent, TimeInForce
 
 T = TypeVar("T")
@@ -55,12 +55,12 @@ class Stream:
     comes back by a reconnect.
     """
 
-    def __init__(self, base_url: str, session: Session, run: Runner) -> None:
+    def __init__(self, base_url: str, session: Session, run: Runner, *, session_name: str = "") -> None:
         self._url = websocket_url(base_url)
         self._proxy: Literal[True] | None = None if is_loopback(base_url) else True
         self._rest = session
         self._run_rest = run
-        self._state = StreamSession()
+        self._state = StreamSession(name=session_name)
         self._reconnection = Reconnection(session.expire_token)
         self._connect_after = 0.0
         self._events: deque[StreamEvent] = deque()
@@ -267,7 +267,7 @@ class Stream:
         except TradingError as problem:
             self._lose(problem)
         except (OSError, WebSocketException) as problem:
-            self._lose(Disconnected(f"{self._url}: {problem or type(problem).__name__}", code="DISCONNECTED"))
+            self._lose(connection_problem(self._url, problem))
 
     def _connect(self, deadline: float | None) -> None:
         pause = self._connect_after - time.monotonic()

@@ -10,7 +10,8 @@ connection is gone. All else is here, so that one set of rules holds for both:
   with itself), so a connection may break between two messages of one sequence: resuming starts one sequence earlier, and what had been
   seen is dropped. So every message comes exactly once.
 - *Commands* that were sent on a connection that broke are failed as `Disconnected` with `may_have_happened`; `command` decides by the rules
-  in `session` whether to send them again. Those not yet sent wait for the next connection.
+  in `session` whether to send them again. Those not yet sent wait for the next connection. With a name, the venue lets that one in when
+  nothing that was sent on those before it can take effect any more.
 """
 
 import random
@@ -197,6 +198,7 @@ class StreamSession:
     def __init__(
         self,
         *,
+        name: str = "",
         repeat_for_s: float = REPEAT_FOR_S,
         clock: Callable[[], float] = time.monotonic,
         seed: int | None = None,
@@ -211,6 +213,7 @@ class StreamSession:
         """Why there will be no further connection."""
         self.trouble: TradingError | None = None
         """This connection is of no use: it was not let in, or a channel could not be subscribed to again. The driver ends it."""
+        self._name = {"session": name} if name else {}
         self._orders_seen: dict[int, set[str]] = {}
         self._follows_all_accounts = False
         self._books: dict[str, LocalBook] = {}
@@ -245,7 +248,7 @@ class StreamSession:
         if credentials is None:
             return self._become_ready()
         self._authentication_id = self._next_id()
-        self._frames.append(_frame("auth", self._authentication_id, credentials))
+        self._frames.append(_frame("auth", self._authentication_id, {**credentials, **self._name}))
         return []
 
     def closed(self, reason: str) -> list[StreamEvent]:

@@ -1,4 +1,4 @@
-"""Between `Session`'s steps and httpx: a request out, a `Reply` or `NoReply` back."""
+"""Between `Session`'s steps and httpx: a request out, a `Reply` or `NoReply` back; and what streams need of their connections."""
 
 import os
 import ssl
@@ -7,13 +7,17 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import httpx
+from websockets.exceptions import ConnectionClosed
 
+from trading_engine.clients.sdk.errors import Disconnected, TakenOver, TradingError
 from trading_engine.clients.sdk.session import Exchange, NoReply, Reply
 
 REQUEST_TIMEOUT_S = 10.0
 """Longer than the venue's own `tes.order_timeout_s`, so that its OUTCOME_UNKNOWN arrives."""
 CONNECT_TIMEOUT_S = 5.0
 CONNECTIONS_MAX = 20
+TAKEN_OVER = "another connection has taken this session over"
+"""The reason with which the venue closes a stream's connection where another has its `session_name`."""
 
 TIMEOUT = httpx.Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
 LIMITS = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
@@ -53,6 +57,14 @@ def websocket_url(base_url: str) -> str:
     parts = urlsplit(base_url)
     scheme = "wss" if parts.scheme == "https" else "ws"
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/ws"
+
+
+def connection_problem(url: str, error: Exception) -> TradingError:
+    """What it means that a stream's connection was not made, or broke."""
+    closing = error.rcvd if isinstance(error, ConnectionClosed) else None
+    if closing is not None and closing.reason == TAKEN_OVER:
+        return TakenOver("Another stream has taken the place of this one.", code="TAKEN_OVER")
+    return Disconnected(f"{url}: {error or type(error).__name__}", code="DISCONNECTED")
 
 
 def request_arguments(exchange: Exchange) -> dict[str, object]:

@@ -8,6 +8,7 @@ What goes wrong and is nobody's fault who is connected, above all a store that c
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import signal
 import socket
@@ -204,7 +205,7 @@ class FixServer:
             return
         upstream = Upstream(self._api_url, logon, connection.address)
         try:
-            await upstream.open()
+            await upstream.log_in()
         except TradingError as error:
             wrong = "Username(553) or Password(554) is wrong" if isinstance(error, NotAuthenticated) else str(error)
             log.warning(
@@ -252,6 +253,7 @@ class FixServer:
             record.began = began
             self._store.begin_anew(record)
         try:
+            await upstream.connect()
             await self._set_safeguard(logon, upstream)
             if upstream.me.portfolios or is_copy:
                 await trading.follow(record)
@@ -286,23 +288,33 @@ class Upstream:
         # A TES that trusts this gateway counts what a client does as his, not as the gateway's.
         headers = {"X-Forwarded-For": address}
         self.client = AsyncClient(api_url, repeat_for_s=REPEAT_FOR_S, headers=headers, **credentials)
-        self.stream: AsyncStream = self.client.stream()
+        self.stream: AsyncStream = self.client.stream(session_name(logon))
         self.me: Me
 
-    async def open(self) -> None:
-        """Log in. Raises `TradingError`; then nothing is open."""
+    async def log_in(self) -> None:
+        """Raises `TradingError`; then nothing is open."""
         try:
             if not self._has_credentials:
                 raise NotAuthenticated("Username(553) and Password(554) are missing")
             self.me = await self.client.me()
-            await self.stream.__aenter__()
         except BaseException:
             await self.client.close()
             raise
 
+    async def connect(self) -> None:
+        """In the place of an earlier connection of the same session, also of a gateway that died: nothing that was sent over that one takes
+        effect after this. Raises `TradingError`."""
+        await self.stream.__aenter__()
+
     async def close(self) -> None:
         await self.stream.close()
         await self.client.close()
+
+
+def session_name(logon: Logon) -> str:
+    """Of a user's session, for the native API: a digest, since CompIDs may be longer than the names there."""
+    identity = f"{logon.begin_string}:{logon.sender_comp_id}->{logon.target_comp_id}"
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 class SessionApplication:

@@ -175,6 +175,8 @@ class AuthOperation(Request, frozen=True, kw_only=True, tag_field="op", tag="aut
     token: str | None = None
     key: str | None = None
     secret: str | None = None
+    session: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    """The client's name for it: a connection takes the place of the one that has it."""
     id: RequestId = msgspec.UNSET
 
 

@@ -4,7 +4,7 @@ Each connection is read by one task, in order. Orders are handed to the venue in
 outcomes come, which nobody waits for one by one. With `IN_FLIGHT_MAX` of them under way the connection is not read until one ends, nor
 when as many are under way from all connections as the venue is sent: who sends more than it can take is slowed down, not refused.
 All writing goes straight to the transport (see `connections`), so nobody waits for a slow reader: when too much is waiting for it, it
-is cut off.
+is cut off. A connection with a name takes the place of the one that had it before (see `named_connections`).
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from trading_engine.servers.tes.models.views import (
     encode,
     rfc3339,
 )
+from trading_engine.servers.tes.named_connections import ConnectionName, NamedConnections, connection_name
 from trading_engine.servers.tes.services.allowances import Allowances
 from trading_engine.servers.tes.services.authentication import Authentication
 from trading_engine.servers.tes.services.credentials import Principal
@@ -62,6 +63,7 @@ from trading_engine.venue.order_state import OrderState
 
 IN_FLIGHT_MAX = 500
 REQUEST_ID_CHARACTERS_MAX = 128
+TAKEN_OVER = "another connection has taken this session over"
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +115,7 @@ class WebSocketEndpoint:
     def __init__(self, services: WebSocketServices) -> None:
         self._services = services
         self._sessions: set[Session] = set()
+        self.names = NamedConnections()
         services.gateway.on_status(self._tell_status)
         services.authentication.on_access_ended(self._end_access)
 
@@ -126,7 +129,7 @@ class WebSocketEndpoint:
             await refuse(send, ApiError("TOO_MANY_CONNECTIONS", "There are as many WebSockets as the server takes."))
             return
         await send({"type": "websocket.accept"})
-        session = Session(self._services, connection_of(scope), client_address(scope))
+        session = Session(self._services, self.names, connection_of(scope), client_address(scope))
         self._sessions.add(session)
         try:
             await session.run(receive)
@@ -155,10 +158,17 @@ async def refuse(send: Send, error: ApiError) -> None:
 class Session(SocketClient):
     """One connection."""
 
-    def __init__(self, services: WebSocketServices, connection: DirectWebSocket, address: str) -> None:
+    def __init__(
+        self, services: WebSocketServices, names: NamedConnections, connection: DirectWebSocket, address: str
+    ) -> None:
         super().__init__(connection, services.outbox_bytes_max)
         self._services = services
+        self._names = names
         self._address = address
+        self._name: ConnectionName | None = None
+        self._has_given_way = False
+        """Another has taken its place: what was received is dropped."""
+        self._has_ended = False
         self._principal: Principal | None = None
         self._watched: set[tuple[str, str]] = set()
         self._stream: PrivateStream | None = None
@@ -191,7 +201,7 @@ class Session(SocketClient):
     async def run(self, receive: Receive) -> None:
         while True:
             message = await receive()
-            if message["type"] == "websocket.disconnect":
+            if message["type"] == "websocket.disconnect" or self._has_given_way:
                 return
             try:
                 operation = read_operation(message)
@@ -224,13 +234,15 @@ class Session(SocketClient):
             self._send_error(database_unavailable(), str(op), operation.id)
 
     async def _send(self, handler: OrderHandler, asked: Asked, operation: r.Operation) -> None:
-        """What is awaited here holds up this connection alone, and nothing overtakes."""
+        """What is awaited here holds up this connection alone, and nothing overtakes. After that nothing may be awaited: see `give_way`."""
         if self._in_flight >= IN_FLIGHT_MAX:
             self._order_ended.clear()
             await self._order_ended.wait()
         gateway = self._services.gateway
         if not gateway.has_room:
             await gateway.room()
+        if self._has_given_way:
+            return
         try:
             prepared = handler.prepare(asked.principal, operation)
             gateway.send(prepared.command, partial(self._ended, asked, prepared.read, handler.tell))
@@ -248,6 +260,7 @@ class Session(SocketClient):
     ) -> None:
         self._in_flight -= 1
         self._order_ended.set()
+        self._leave_name()
         try:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -275,10 +288,40 @@ class Session(SocketClient):
         self._close_stream()
         self._leave_queue()
         self._leave()
+        self._has_ended = True
+        self._leave_name()
 
     def _leave(self) -> None:
         if self._principal is not None:
             self._services.presence.leave(self._principal.account_id)
+
+    # Its name
+
+    def give_way(self) -> None:
+        self._has_given_way = True
+        self.cut_off(CLOSE_POLICY, TAKEN_OVER)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether none of its requests is under way."""
+        return not self._in_flight
+
+    async def settled(self) -> None:
+        while not self.is_settled:
+            self._order_ended.clear()
+            await self._order_ended.wait()
+
+    def _checked_name(self, principal: Principal, name: str) -> ConnectionName:
+        """A connection has one name, to its end. Raises `ApiError`."""
+        checked = connection_name(principal, name)
+        if self._name not in (None, checked):
+            raise invalid_request("This connection has another session's name already.", "session", name)
+        return checked
+
+    def _leave_name(self) -> None:
+        """When nothing of this connection can take effect any more."""
+        if self._name is not None and self._has_ended and self.is_settled:
+            self._names.leave(self._name, self)
 
     # Answers
 
@@ -303,12 +346,18 @@ class Session(SocketClient):
             principal = await authentication.by_key(operation.key, operation.secret, self._address)
         else:
             raise invalid_request("Send either 'token', or 'key' and 'secret'.")
+        if self._has_given_way:
+            return
+        name = self._name if operation.session is None else self._checked_name(principal, operation.session)
         if self._principal is not None and self._principal.user_id != principal.user_id:
             self._close_stream()
             self._leave_queue()
-        self._services.presence.arrive(principal.account_id)
+        self._services.presence.arrive(principal.account_id)  # Before another is cut off: the account is not away.
         self._leave()
         self._principal = principal
+        if name is not None:
+            self._name = name
+            await self._names.take_over(name, self)
         self._acknowledge("auth", operation.id, {"portfolio_id": str(principal.account_id)})
 
     async def _ping(self, operation: r.PingOperation) -> None:
