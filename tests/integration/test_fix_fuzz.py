@@ -3,13 +3,12 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
 
-from support.fix_client import FixClient, FixGateway, fix_gateway, shown
-from support.tes_venue import Venue, eventually, running_venue, venue_config
+from support.fix_client import FixClient, FixGateway, shown
+from support.tes_venue import eventually
 from trading_engine.servers.fix.dictionary import DEFINITIONS, HEADER, Definition
 from trading_engine.servers.fix.tags import ADMIN
 from trading_engine.servers.fix.wire import Message, body_of, frame_of
@@ -89,18 +88,6 @@ RIGHT = {
 RAW_DATA = {354, 355}
 """With a length that is wrong a message is garbled, which is another test's."""
 APPLICATION = [kind for kind in DEFINITIONS if kind not in ADMIN and kind != "j"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
-    async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
-        yield venue
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(venue: Venue) -> AsyncIterator[FixGateway]:
-    async with fix_gateway(venue) as gateway:
-        yield gateway
 
 
 class Fuzz:

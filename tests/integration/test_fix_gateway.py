@@ -5,26 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from support.fix_client import FixGateway, fix_gateway, shown
-from support.tes_venue import Venue, eventually, running_venue, venue_config
+from support.fix_client import FixGateway, shown
+from support.tes_venue import Venue, eventually
 from trading_engine.servers.fix.wire import Message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ORDER = (11, 150, 39, 38, 151, 14, 6)
 """ClOrdID, ExecType, OrdStatus, OrderQty, LeavesQty, CumQty, AvgPx."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
-    async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
-        yield venue
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(venue: Venue) -> AsyncIterator[FixGateway]:
-    async with fix_gateway(venue) as gateway:
-        yield gateway
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")

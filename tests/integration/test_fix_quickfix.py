@@ -6,18 +6,16 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from client_environments import client_python, interpreter_for
 
 from support import client_sessions
 from support.client_programs import snippets_of
-from support.fix_client import FixGateway, fix_gateway
-from support.tes_venue import Venue, running_venue, venue_config
+from support.fix_client import FixGateway
+from support.tes_venue import Venue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,18 +27,6 @@ CAN_BE_HAD = sys.platform == "linux" and platform.machine() == "x86_64" and inte
 __test__ = CAN_BE_HAD or "CI" not in os.environ
 if not CAN_BE_HAD:
     warnings.warn("QuickFIX has no wheel for this machine's Python: the gateway is not tested with it", stacklevel=1)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
-    async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
-        yield venue
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(venue: Venue) -> AsyncIterator[FixGateway]:
-    async with fix_gateway(venue) as gateway:
-        yield gateway
 
 
 def settings_of(folder: Path, python: Path, port: int, begin_string: str) -> str:

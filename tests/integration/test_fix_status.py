@@ -1,12 +1,9 @@
 """SecurityStatus and TradingSessionStatus of markets whose phases change."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
-from support.fix_client import FixClient, FixGateway, fix_gateway, shown
-from support.tes_venue import Venue, running_venue, venue_config
+from support.fix_client import FixClient, FixGateway, shown
+from support.tes_venue import Venue
 from trading_engine.servers.fix.market_status import CODES
 from trading_engine.servers.tes.models.views import PHASE_NAMES
 from trading_engine.venue.commands import SetTradingPhase
@@ -14,18 +11,6 @@ from trading_engine.venue.terms import TradingPhase
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 AAPL, COIN = 1, 2
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def venue(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
-    async with running_venue(venue_config(tmp_path_factory.mktemp("v"))) as venue:
-        yield venue
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(venue: Venue) -> AsyncIterator[FixGateway]:
-    async with fix_gateway(venue) as gateway:
-        yield gateway
 
 
 async def set_phase(venue: Venue, instrument_id: int, phase: TradingPhase) -> None:

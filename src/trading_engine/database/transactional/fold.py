@@ -197,8 +197,7 @@ class ProjectionFold:
 
     def _take_trade(self, event: TradeExecuted, sequence: int, time_ns: int) -> None:
         self._last_prices[event.instrument_id] = event.price_ticks
-        self._market_sequences[event.instrument_id] = event.market_sequence
-        self._instruments_changed[event.instrument_id] = None
+        self._move_market(event)
         instrument = self._instruments[event.instrument_id].instrument
         value = event.price_ticks * event.quantity_lots * instrument.tick_value
         self._postings.trade(event, instrument.currency, value, sequence, time_ns)
@@ -265,6 +264,9 @@ class ProjectionFold:
         self._instruments_changed[instrument_id] = None
 
     def _change_book(self, event: BookChanged, _sequence: int, _time_ns: int) -> None:
+        self._move_market(event)
+
+    def _move_market(self, event: BookChanged | TradeExecuted) -> None:
         self._market_sequences[event.instrument_id] = event.market_sequence
         self._instruments_changed[event.instrument_id] = None
 
