@@ -106,6 +106,9 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_waiting_leg: bool
 
 
+NO_LEVEL = (0, 0)
+
+
 class BookRecord(msgspec.Struct, frozen=True, array_like=True):
     instrument: Instrument
     sequence: int
@@ -140,10 +143,11 @@ class PublicBook:
         )
         """What `top` was made of."""
         self._told_sequence = sequence
-        self._queues: dict[tuple[Side, int], PriceQueue] = {}
+        self._queues: dict[tuple[int, int], PriceQueue] = {}
         self._trades: list[PublicTrade] = []
         self._deltas: list[AnyOrderDelta] = []
-        self._touched: set[tuple[Side, int]] = set()
+        self._levels: list[tuple[int, int, int, int]] = []
+        self._touched: set[tuple[int, int]] = set()
 
     def side(self, side: Side) -> LevelSide:
         return self.bids if side is Side.BUY else self.asks
@@ -273,22 +277,22 @@ class PublicBook:
         if lots:
             self.take(order, lots, trade_id)
 
-    def take_update(self, time_ns: int, reported: Mapping[tuple[int, int], tuple[int, int]]) -> MarketUpdate:
-        """What changed since the last call; `reported` is what `BookChanged` said of the levels."""
-        levels: list[tuple[int, int, int, int]] = []
-        for key in sorted(self._touched):
-            assert key in reported, (key, reported)
+    def settle(self, reported: Mapping[tuple[int, int], tuple[int, int]]) -> None:
+        """The levels are what the orders make of them, which has to be what `BookChanged` said of them."""
+        for key, level in reported.items():
             side, price_ticks = key
             queue = self._queues.get(key)
-            now = (queue.lots, queue.order_count) if queue else (0, 0)
-            level_side = self.side(side)
-            if now != level_side.levels.get(price_ticks, (0, 0)):
-                level_side.set(price_ticks, *now)
-                levels.append((int(side), price_ticks, *now))
-        for (side_number, price_ticks), level in reported.items():
-            known = (self.bids if side_number == Side.BUY else self.asks).levels.get(price_ticks, (0, 0))
-            assert level == known, (self.instrument.instrument_id, side_number, price_ticks, level, known)
-        has_new_top = self._look_at_top()
+            now = (queue.lots, queue.order_count) if queue else NO_LEVEL
+            assert now == level, (self.instrument.instrument_id, key, now, level)
+            levels = self.bids if side == Side.BUY else self.asks
+            if now != levels.levels.get(price_ticks, NO_LEVEL):
+                levels.set(price_ticks, *now)
+                self._levels.append((int(side), price_ticks, *now))
+        assert self._touched <= reported.keys(), (self.instrument.instrument_id, self._touched, reported)
+        self._touched.clear()
+
+    def take_update(self, time_ns: int) -> MarketUpdate:
+        """What changed since the last call."""
         update = MarketUpdate(
             self.instrument.instrument_id,
             time_ns,
@@ -296,13 +300,16 @@ class PublicBook:
             self.sequence,
             tuple(self._trades),
             tuple(self._deltas),
-            tuple(levels),
-            self.top if has_new_top else None,
+            tuple(sorted(self._levels)),
+            self.top if self._look_at_top() else None,
         )
-        self._told_sequence = self.sequence
-        self._trades, self._deltas = [], []
-        self._touched.clear()
+        self.drop_update()
         return update
+
+    def drop_update(self) -> None:
+        """Nobody is to be told of it."""
+        self._told_sequence = self.sequence
+        self._trades, self._deltas, self._levels = [], [], []
 
     def _look_at_top(self) -> bool:
         """Whether it has changed."""
@@ -322,9 +329,10 @@ class PublicBook:
 
     def loaded(self) -> None:
         """All orders are there."""
-        for side, price_ticks in self._touched:
-            queue = self._queues[side, price_ticks]
-            self.side(side).set(price_ticks, queue.lots, queue.order_count)
+        for key in self._touched:
+            side, price_ticks = key
+            queue = self._queues[key]
+            self.side(Side(side)).set(price_ticks, queue.lots, queue.order_count)
         self._touched.clear()
         self._look_at_top()
 
@@ -374,6 +382,11 @@ class PublicBooks:
     # The one way in
 
     def apply(self, batch: e.EventBatch) -> list[MarketUpdate]:
+        """Of each market in which something public happened."""
+        return [book.take_update(batch.time_ns) for book in self.follow(batch)]
+
+    def follow(self, batch: e.EventBatch) -> list[PublicBook]:
+        """The same where not every update is told: the books that changed, of which each is to be asked for its update, or to drop it."""
         assert batch.first_event_sequence == self.event_sequence + 1, (batch, self.event_sequence)
         self.event_sequence = batch.last_event_sequence
         handlers = self._handlers
@@ -387,8 +400,13 @@ class PublicBooks:
             self._rest_incoming()
         if not self._reported:
             return []
-        reported, self._reported = self._reported, {}
-        return [self.books[number].take_update(batch.time_ns, levels) for number, levels in reported.items()]
+        changed = []
+        for number, levels in self._reported.items():
+            book = self.books[number]
+            book.settle(levels)
+            changed.append(book)
+        self._reported.clear()
+        return changed
 
     def _list_instrument(self, event: e.InstrumentListed) -> None:
         self.books[event.instrument.instrument_id] = PublicBook(event.instrument)

@@ -52,7 +52,7 @@ from trading_engine.venue.events import (
 from trading_engine.venue.instrument import Instrument
 from trading_engine.venue.market_data.books import PublicBook, PublicBooks
 from trading_engine.venue.market_data.levels import CHECKSUM_LEVELS, LevelSide, checksum
-from trading_engine.venue.market_data.updates import AnyOrderDelta, MarketUpdate
+from trading_engine.venue.market_data.updates import AnyOrderDelta
 from trading_engine.venue.order_state import OrderState
 from trading_engine.venue.shards import shard_of_instrument, shard_of_number
 from trading_engine.venue.snapshot import MarketRecord
@@ -497,7 +497,8 @@ class MarketData:
         """Take a batch in; `books` are those of its shard, once they have begun."""
         self._latest_ns = max(self._latest_ns, batch.time_ns)
         if books is not None:
-            self._keep_deltas(books.apply(batch))
+            for book in books.follow(batch):
+                self._keep_deltas(book, batch.time_ns)
         for event in batch.events:
             if isinstance(event, BookChanged):
                 self._markets[event.instrument_id].apply_book(event, batch.time_ns)
@@ -524,10 +525,12 @@ class MarketData:
             case _:
                 self._change_session(event, batch.time_ns)
 
-    def _keep_deltas(self, updates: Iterable[MarketUpdate]) -> None:
-        for update in updates:
-            if update.orders and self._watching("l3", market := self._markets[update.instrument_id]):
-                market.pending_deltas += update.orders
+    def _keep_deltas(self, book: PublicBook, time_ns: int) -> None:
+        """For those who follow the single orders."""
+        if self._watching("l3", market := self._markets[book.instrument.instrument_id]):
+            market.pending_deltas += book.take_update(time_ns).orders
+        else:
+            book.drop_update()
 
     def _change_phase(self, event: TradingPhaseChanged, shard: int, is_by_breaker: bool) -> None:
         for instrument_id, market in self._markets.items():
