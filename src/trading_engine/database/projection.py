@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection, Table, insert, update
 from sqlalchemy.exc import IntegrityError
@@ -163,6 +163,12 @@ def _conflict(reached: int) -> ProjectionConflict:
     return ProjectionConflict(f"the rows are not at event {reached} any more: another process projects this stream")
 
 
+class Pending(NamedTuple):
+    batch: Any
+    """In the form in which the projection takes it."""
+    time_ns: int
+
+
 class ProjectionWriter:
     """Feeds a projection in the background."""
 
@@ -172,14 +178,14 @@ class ProjectionWriter:
         *,
         batch_max: int = 500,
         interval_s: float = 0.05,
-        written: Callable[[Sequence[EventBatch]], None] | None = None,
+        written: Callable[[Sequence[int]], None] | None = None,
     ) -> None:
-        """`written` is called with what a reader of the database can see from then on."""
+        """`written` is called with the times of the batches that a reader of the database can see from then on."""
         self._projection = projection
         self._batch_max = batch_max
         self._interval_s = interval_s
         self._written = written
-        self._pending: deque[EventBatch] = deque()
+        self._pending: deque[Pending] = deque()
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._waiter_numbers = count()
         self._work = asyncio.Event()
@@ -217,13 +223,17 @@ class ProjectionWriter:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def submit(self, batches: Sequence[EventBatch]) -> None:
-        """Hand in the next batches, in order; waits while `PENDING_BATCHES_MAX` are pending. Raises `ProjectionFailed`."""
+    async def submit(self, batches: Sequence[EventBatch], forms: Sequence[Any] | None = None) -> None:
+        """Hand in the next batches, in order; waits while `PENDING_BATCHES_MAX` are pending. Raises `ProjectionFailed`.
+
+        `forms`: what the projection is given of each in its place, and nothing else is kept until then.
+        """
         while len(self._pending) >= PENDING_BATCHES_MAX and not self._has_ended:
             self._room.clear()
             await self._room.wait()
         self._raise_if_ended()
-        self._pending.extend(batches)
+        times_ns = [batch.time_ns for batch in batches]
+        self._pending.extend(map(Pending, batches if forms is None else forms, times_ns))
         self.submitted = max(self.submitted, batches[-1].last_event_sequence)
         self._work.set()
         if self._is_urgent():
@@ -275,15 +285,15 @@ class ProjectionWriter:
                 assert self._stopping
                 return
             await self._linger()
-            batches = [self._pending.popleft() for _ in range(min(self._batch_max, len(self._pending)))]
+            taken = [self._pending.popleft() for _ in range(min(self._batch_max, len(self._pending)))]
             if not self._pending and not self._stopping:
                 self._work.clear()
             self._room.set()
-            self._reach(await self._write(batches))
+            self._reach(await self._write([pending.batch for pending in taken]))
             if self._written is not None:
-                self._written(batches)
+                self._written([pending.time_ns for pending in taken])
 
-    async def _write(self, batches: Sequence[EventBatch]) -> int:
+    async def _write(self, batches: Sequence[Any]) -> int:
         while True:
             try:
                 event_sequence = await self._projection.apply(batches)

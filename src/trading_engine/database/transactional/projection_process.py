@@ -58,7 +58,13 @@ class AskPosition(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class Apply(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    batches: tuple[EventBatch, ...]
+    batches: list[EventBatch]
+
+
+class ApplyEncoded(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The same, as it is sent: what is encoded already is not made into bytes again."""
+
+    batches: Sequence[EventBatch | msgspec.Raw]
 
 
 class Reached(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -73,6 +79,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 Request = Open | AskPosition | Apply
+Sent = Open | AskPosition | ApplyEncoded
 Answer = Reached | Failed
 
 encode = msgspec.msgpack.Encoder().encode
@@ -80,7 +87,7 @@ decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
 
 
-def framed(message: Request | Answer) -> bytes:
+def framed(message: Sent | Answer) -> bytes:
     body = encode(message)
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
@@ -103,8 +110,8 @@ class ProjectionProcess:
     async def position(self) -> int:
         return await self._ask(AskPosition())
 
-    async def apply(self, batches: Sequence[EventBatch]) -> int:
-        return await self._ask(Apply(tuple(batches)))
+    async def apply(self, batches: Sequence[EventBatch | msgspec.Raw]) -> int:
+        return await self._ask(ApplyEncoded(batches))
 
     async def close(self) -> None:
         """End the process; what it was asked last is done first, if that does not take too long."""
@@ -120,14 +127,14 @@ class ProjectionProcess:
             process.kill()
             await process.wait()
 
-    async def _ask(self, request: Request) -> int:
+    async def _ask(self, request: Sent) -> int:
         if self._process is None:
             process = await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, stdin=PIPE, stdout=PIPE)
             await self._answered(process, self._open)
             self._process = process
         return await self._answered(self._process, request)
 
-    async def _answered(self, process: Process, request: Request) -> int:
+    async def _answered(self, process: Process, request: Sent) -> int:
         """An answer that nobody waited for would be taken for that to the next request, so then the process has to go."""
         try:
             answer = await exchanged(process, request)
@@ -150,7 +157,7 @@ class ProjectionProcess:
         await process.wait()
 
 
-async def exchanged(process: Process, request: Request) -> Answer:
+async def exchanged(process: Process, request: Sent) -> Answer:
     """Raises `OSError` or `EOFError` when the process is gone."""
     assert process.stdin is not None
     assert process.stdout is not None

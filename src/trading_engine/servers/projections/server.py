@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from trading_engine.database.analytics.latency import Stage
 from trading_engine.database.analytics.performance import Performance, performance_kept
@@ -60,7 +61,7 @@ async def project_until(stop: asyncio.Event, name: str, config: Config, open_pro
                 projection,
                 batch_max=config.database.projection_batch_max,
                 interval_s=config.database.projection_interval_ms / 1000,
-                written=lambda batches: performance.count_since_stamps(projected, (batch.time_ns for batch in batches)),
+                written=partial(performance.count_since_stamps, projected),
             )
             log.info("%s projection ready", name, extra=fields(event_sequence=await writer.start()))
             try:

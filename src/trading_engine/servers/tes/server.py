@@ -15,8 +15,10 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
+import msgspec
 import uvicorn
 
 from trading_engine.database.analytics.database import analytics_url
@@ -85,7 +87,7 @@ from trading_engine.servers.tes.services.credentials import (
     load_master_secret,
 )
 from trading_engine.servers.tes.services.equity import EquityHistory
-from trading_engine.servers.tes.services.gateway import Gateway, StreamInconsistent
+from trading_engine.servers.tes.services.gateway import Gateway, Recorder, StreamInconsistent
 from trading_engine.servers.tes.services.health import Health
 from trading_engine.servers.tes.services.history import History
 from trading_engine.servers.tes.services.margin import Margin
@@ -115,6 +117,7 @@ from trading_engine.shared.addresses import LISTEN_BACKLOG, CannotListen, listen
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 from trading_engine.shared.open_files import raise_open_files_limit
+from trading_engine.venue.events import EventBatch
 from trading_engine.venue.order_state import LiveOrders
 
 ADMIN_PASSWORD_VARIABLE = "TRADING_ENGINE_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
@@ -142,6 +145,8 @@ class Shard(NamedTuple):
     broker: MessageBroker
     database: TransactionalDatabase
     projection: ProjectionWriter
+    record: Recorder
+    """Hands batches to the projection."""
     start: StartState
     cash: Sequence[CashBalance]
     """Of all accounts, at the start."""
@@ -492,7 +497,7 @@ def gateway_of(
             live_orders,
             shard.start.event_sequence,
             order_timeout_s,
-            shard.projection.submit,
+            shard.record,
             time.time_ns,
             takes_orders,
             shard.performance,
@@ -537,16 +542,33 @@ async def opened_shard(config: Config, broker: MessageBroker) -> AsyncIterator[S
             projection,
             batch_max=config.database.projection_batch_max,
             interval_s=config.database.projection_interval_ms / 1000,
-            written=lambda batches: performance.count_since_stamps(projected, (batch.time_ns for batch in batches)),
+            written=partial(performance.count_since_stamps, projected),
         )
+        record = recorded_as_sent(writer) if isinstance(projection, ProjectionProcess) else recorded(writer)
         start = await database.trading.start_state()
         cash = await database.trading.cash_balances() if len(config.shards) > 1 else ()
         await writer.start()
         try:
             async with performance_kept(config, performance):
-                yield Shard(config.obs.shard, broker, database, writer, start, cash, performance)
+                yield Shard(config.obs.shard, broker, database, writer, record, start, cash, performance)
         finally:
             await writer.stop()
+
+
+def recorded(writer: ProjectionWriter) -> Recorder:
+    async def record(batches: Sequence[EventBatch], _payloads: Sequence[bytes]) -> None:
+        await writer.submit(batches)
+
+    return record
+
+
+def recorded_as_sent(writer: ProjectionWriter) -> Recorder:
+    """For a projection that sends the batches on: as bytes they are half as much to keep, and to send."""
+
+    async def record(batches: Sequence[EventBatch], payloads: Sequence[bytes]) -> None:
+        await writer.submit(batches, [msgspec.Raw(payload) for payload in payloads])
+
+    return record
 
 
 @asynccontextmanager

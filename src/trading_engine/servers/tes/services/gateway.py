@@ -104,7 +104,8 @@ class Waiting(NamedTuple):
 BatchListener = Callable[[EventBatch, Sequence[OrderReport]], None]
 StatusListener = Callable[[bool], None]
 ConnectionListener = Callable[[MessageBroker, int], Awaitable[None]]
-Recorder = Callable[[Sequence[EventBatch]], Awaitable[None]]
+Recorder = Callable[[Sequence[EventBatch], Sequence[bytes]], Awaitable[None]]
+"""Takes batches, and what each was decoded from."""
 
 
 def same_batch(batch: EventBatch) -> EventBatch:
@@ -343,17 +344,22 @@ class Gateway:
         for start in range(0, len(messages), BATCHES_PER_TURN):
             if start:
                 await asyncio.sleep(0)
-            batches = [decode_batch(message.payload) for message in messages[start : start + BATCHES_PER_TURN]]
-            new = [batch for batch in batches if self._handle(batch)]
+            new: list[EventBatch] = []
+            payloads: list[bytes] = []
+            for message in messages[start : start + BATCHES_PER_TURN]:
+                batch = decode_batch(message.payload)
+                if self._handle(batch):
+                    new.append(batch)
+                    payloads.append(message.payload)
             if new:
                 self._times.handled([batch.time_ns for batch in new])
-                await self._hand_to_database(new)
+                await self._hand_to_database(new, payloads)
 
-    async def _hand_to_database(self, batches: Sequence[EventBatch]) -> None:
+    async def _hand_to_database(self, batches: Sequence[EventBatch], payloads: Sequence[bytes]) -> None:
         """Waits when the database is far behind. Outcomes cannot be seen meanwhile, so then no order is sent either."""
         self._waiting_since_s = self._loop.time()
         try:
-            await self._record(batches)
+            await self._record(batches, payloads)
         finally:
             self._waiting_since_s = math.inf
 
