@@ -7,9 +7,12 @@ import random
 import time
 from abc import ABC, abstractmethod
 from functools import partial
+from heapq import heappop, heappush
 from typing import Any, cast
 
 from benchmarks.cpu import CpuMeter
+
+TICK_S = 0.001
 
 
 class LoadClient(asyncio.Protocol, ABC):
@@ -22,7 +25,6 @@ class LoadClient(asyncio.Protocol, ABC):
         self._results = results
         self._window: int = options.get("window", 0)
         self._interval_ns = round(1e9 / options["per_second"]) if options.get("per_second") else 0
-        self._due_ns = 0
         self._token: str = options["tokens"][number]
         self._is_stopping = False
         self._in_flight = 0
@@ -39,24 +41,21 @@ class LoadClient(asyncio.Protocol, ABC):
             if not waiting.done():
                 waiting.set_exception(error)
 
-    def start(self) -> None:
+    def start(self, pace: "Pace") -> None:
         if self._interval_ns:
-            self._due_ns = time.perf_counter_ns() + random.Random(self._token).randrange(self._interval_ns)
-            self._keep_pace()
+            pace.wake(self, time.perf_counter_ns() + random.Random(self._token).randrange(self._interval_ns))
             return
         self._in_flight = self._window
         self._transport.write(b"".join(self._place() for _ in range(self._window)))
 
-    def _keep_pace(self) -> None:
-        """Send what is due, and come back for the next."""
+    def place_due(self, due_ns: int) -> int | None:
+        """Send what was due then. Returns when the next is, None for never."""
         if self._is_stopping:
-            return
-        while self._due_ns <= time.perf_counter_ns():
-            self._in_flight += 1
-            self._transport.write(self._place())
-            self._sent_ns[self._last_id] = self._due_ns
-            self._due_ns += self._interval_ns
-        asyncio.get_running_loop().call_later((self._due_ns - time.perf_counter_ns()) / 1e9, self._keep_pace)
+            return None
+        self._in_flight += 1
+        self._transport.write(self._place())
+        self._sent_ns[self._last_id] = due_ns
+        return due_ns + self._interval_ns
 
     def stop(self) -> None:
         """Send nothing new; `closed` is done when the last answer is there."""
@@ -65,6 +64,26 @@ class LoadClient(asyncio.Protocol, ABC):
     @abstractmethod
     def _place(self) -> bytes:
         """One more order, of which `_last_id` and `_sent_ns` know."""
+
+
+class Pace:
+    """Wakes those whose time has come: one timer for all of them, as fine as the event loop's are."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[int, int, LoadClient]] = []
+
+    def wake(self, client: LoadClient, due_ns: int) -> None:
+        heappush(self._waiting, (due_ns, id(client), client))
+
+    def start(self) -> None:
+        while self._waiting and self._waiting[0][0] <= time.perf_counter_ns():
+            due_ns, _, client = heappop(self._waiting)
+            next_ns = client.place_due(due_ns)
+            if next_ns is not None:
+                self.wake(client, next_ns)
+        if self._waiting:
+            self._loop.call_later(TICK_S, self.start)
 
 
 async def run(options: dict[str, Any], client_type: type[LoadClient]) -> dict[str, Any]:
@@ -85,8 +104,10 @@ async def run(options: dict[str, Any], client_type: type[LoadClient]) -> dict[st
         )
         clients.append(client)
     await first_of(failed, asyncio.gather(*(client.opened for client in clients)))
+    pace = Pace()
     for client in clients:
-        client.start()
+        client.start(pace)
+    pace.start()
     await asyncio.wait([failed], timeout=options["warm_up_s"])
     results |= {"latencies_ns": [], "place": 0, "cancel": 0, "refused": 0}
     meter = CpuMeter(options["pids"])

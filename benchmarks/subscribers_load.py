@@ -15,6 +15,7 @@ from typing import Any, cast
 import uvloop
 
 from benchmarks.cpu import CpuMeter
+from benchmarks.load_client import Pace
 from benchmarks.websocket_load import FRAME_16, FRAME_64, Client, frame
 
 
@@ -72,7 +73,9 @@ async def run(options: dict[str, Any]) -> dict[str, Any]:
     results: dict[str, Any] = {"latencies_ns": [], "place": 0, "cancel": 0, "refused": 0}
     _, trader = await loop.create_connection(partial(Client, 0, options, results), "127.0.0.1", options["port"])
     await trader.opened
-    trader.start()
+    pace = Pace()
+    trader.start(pace)
+    pace.start()
     alone = await measured(options)
     subscribers = [
         (await loop.create_connection(partial(Subscriber, options), "127.0.0.1", options["port"]))[1]

@@ -45,6 +45,7 @@ class Sequencer:
         self._sync_thread = ThreadPoolExecutor(1, "journal")
         self._sync_ns = 0
         self._has_failed = False
+        self._next_event_ns = venue.next_event_ns
         self.next_event_changed = asyncio.Event()
         """Set whenever the venue has got another time at which its clock has to be advanced."""
         self.transfer_begun = asyncio.Event()
@@ -64,11 +65,12 @@ class Sequencer:
             await self._sync()
             passed_ns.append(time.perf_counter_ns())
             messages: list[StreamMessage] = []
-            next_event_ns = self.venue.next_event_ns
             for command, payload in zip(commands, payloads, strict=True):
                 messages += apply(self.venue, command, payload)
             passed_ns.append(time.perf_counter_ns())
-            if self.venue.next_event_ns != next_event_ns:
+            next_event_ns = self.venue.next_event_ns
+            if next_event_ns != self._next_event_ns:
+                self._next_event_ns = next_event_ns
                 self.next_event_changed.set()
             if self.venue.transfers_in_transit:
                 self.transfer_begun.set()
