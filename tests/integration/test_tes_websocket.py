@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import websockets
+from websockets.frames import Frame, Opcode
 
 from support.stalled_socket import flood_until_cut_off, stalled_socket
 from support.tes_venue import Socket, Trader, Venue, order, running_venue, venue_config
@@ -164,6 +165,58 @@ async def test_orders_sent_without_waiting_arrive_in_their_order(venue: Venue, a
         ids = [int(answer["result"]["order_id"]) for answer in answers]
         assert ids == sorted(ids)
         assert [answer["result"]["client_order_id"] for answer in answers] == [f"burst-{n}" for n in range(700)]
+
+
+async def test_order_never_overtakes_what_came_before_it(venue: Venue, ann: Trader) -> None:
+    """Whatever is between them: requests that are not orders, what is wrong, a message in fragments, and all in one piece of data."""
+    async with venue.socket(ann) as socket:
+        for burst in range(20):
+            placing = [
+                {"op": "place", **order("buy", "1", "215.00", client_order_id=f"{burst}-{n}")} for n in range(40)
+            ]
+            requests = [
+                *placing[:20],
+                {"op": "ping"},
+                *placing[20:30],
+                {"op": "place", "symbol": "NOBODY"},
+                *placing[30:36],
+                {"op": "cancel_all"},
+                *placing[36:],
+            ]
+            numbers = [socket.number() for _ in requests]
+            data = b""
+            for number, request in zip(numbers, requests, strict=True):
+                text = json.dumps({"id": number, **request}).encode()
+                at = len(text) if number % 7 else 9
+                pieces = [text[:at], text[at:]] if text[at:] else [text]
+                for place, piece in enumerate(pieces):
+                    opcode = Opcode.CONT if place else Opcode.TEXT
+                    data += Frame(opcode, piece, fin=place + 1 == len(pieces)).serialize(mask=True)
+            socket.connection.transport.write(data)
+            answers = {
+                request.get("client_order_id", request["op"]): await socket.answer_to(number)
+                for number, request in zip(numbers, requests, strict=True)
+            }
+            ids = [int(answers[f"{burst}-{n}"]["result"]["order_id"]) for n in range(40)]
+            assert ids == sorted(ids)
+            assert answers["cancel_all"]["result"] == {"canceled": 36}
+            assert answers["place"]["error"]["code"] == "INVALID_REQUEST"
+            assert await socket.result(op="cancel_all") == {"canceled": 4}
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.002])
+async def test_order_behind_a_new_login_is_of_who_logs_in(
+    venue: Venue, ann: Trader, bob: Trader, pause_s: float
+) -> None:
+    """A key takes long to check; meanwhile the connection is still the other's."""
+    key = (await bob.request("POST", "/v1/api-keys", json={"label": "behind"})).json()
+    async with venue.socket(ann) as socket:
+        login = await socket.send(op="auth", key=key["key_id"], secret=key["secret"])
+        await asyncio.sleep(pause_s)
+        placing = await socket.send(op="place", **order("buy", "1", "215.00"))
+        assert (await socket.answer_to(login))["type"] == "ack"
+        placed = (await socket.answer_to(placing))["result"]
+        assert placed["portfolio_id"] == (await bob.get(f"/v1/orders/{placed['order_id']}"))["portfolio_id"]
 
 
 async def test_orders_beyond_what_the_venue_is_sent_at_once_wait_their_turn(

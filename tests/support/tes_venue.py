@@ -230,10 +230,15 @@ class Socket:
         self.seen: list[dict[str, Any]] = []
         self._id = 0
 
-    async def send(self, **request: Any) -> int:
+    def number(self) -> int:
+        """For a request."""
         self._id += 1
-        await self.connection.send(json.dumps({"id": self._id, **request}))
         return self._id
+
+    async def send(self, **request: Any) -> int:
+        number = self.number()
+        await self.connection.send(json.dumps({"id": number, **request}))
+        return number
 
     async def receive(self) -> dict[str, Any]:
         async with asyncio.timeout(DEADLINE_S):

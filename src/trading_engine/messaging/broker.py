@@ -17,8 +17,8 @@ Payloads are bytes; `schemas.py` says what is in them. Every failure that the ca
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 MESSAGE_BYTES_MAX = 1 << 20
 QUEUE_DEPTH_MAX = 10_000
@@ -46,8 +46,7 @@ class RemoteError(BrokerError):
     """The other side of an RPC answered with an error; its text is the message."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamMessage:
+class StreamMessage(NamedTuple):
     position: int
     payload: bytes
 

@@ -179,7 +179,10 @@ class ClientConnection(f.FrameConnection):
 
     def _settled(self, frame: f.Settled) -> None:
         for number in frame.numbers:
-            self._settle(number, None)
+            posted = self._posted.pop(number, None)
+            if posted is not None:
+                self._posted_bytes -= posted.size
+                posted.settled(None)
 
     def _delivered(self, frame: f.Delivered) -> None:
         if frame.consumer in self._consumers:
@@ -519,7 +522,7 @@ class EmbeddedStreamConsumer(StreamConsumer):
                 frame = await inbox.take()
                 if frame is None:
                     return
-                yield [StreamMessage(*pair) for pair in zip(frame.positions, frame.payloads, strict=True)]
+                yield list(map(StreamMessage._make, zip(frame.positions, frame.payloads, strict=True)))
                 connection.send(f.Credit(reader))
         finally:
             self._inboxes.discard(inbox)

@@ -28,7 +28,7 @@ were acknowledged together. `TurnTransport` gathers what is written within one t
 
 import asyncio
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, cast
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -36,6 +36,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.speedups import apply_mask
 
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.rate_limits import address_key
@@ -61,7 +63,9 @@ SLICE_BYTES = 8 << 10
 MESSAGES_IN_A_ROW_MAX = 32
 """So many messages of one WebSocket are handed over before others have their turn."""
 CONNECTION_STATE_KEY = "connection"
-FINAL, LENGTH_IN_2_BYTES, LENGTH_IN_8_BYTES = 0x80, 126, 127
+FINAL, OPCODE, MASKED = 0x80, 0x0F, 0x80
+LENGTH_IN_2_BYTES, LENGTH_IN_8_BYTES = 126, 127
+MASK_BYTES = 4
 
 STATUS_LINES = {
     400: b"HTTP/1.1 400 Bad Request",
@@ -139,6 +143,8 @@ class TurnTransport(asyncio.Transport):
         self._loop = loop
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        self._is_behind = False
+        """Whether the last write was not taken at once."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self._gathered:
@@ -150,6 +156,7 @@ class TurnTransport(asyncio.Transport):
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         if gathered and not self._transport.is_closing():
             self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+            self._is_behind = self._transport.get_write_buffer_size() > 0
 
     def close(self) -> None:
         """What was written still goes out, if the client takes it in time."""
@@ -163,7 +170,8 @@ class TurnTransport(asyncio.Transport):
         self._transport.abort()
 
     def get_write_buffer_size(self) -> int:
-        return self._gathered_bytes + self._transport.get_write_buffer_size()
+        unsent = self._transport.get_write_buffer_size() if self._is_behind else 0
+        return self._gathered_bytes + unsent
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
@@ -348,32 +356,123 @@ def limited_protocols(addresses: AddressCounts) -> tuple[type[LimitedHttp], type
     return http, type("DirectWebSocket", (DirectWebSocket,), {"addresses": addresses})
 
 
+class FrameCutter:
+    """Cuts whole text messages out of what a client sends (RFC 6455, 5.2), and leaves all else to the library, which is several times
+    slower."""
+
+    def __init__(self, size_max: int) -> None:
+        self._size_max = size_max
+        self._begun = b""
+        """The first bytes of a frame, too few to tell how long it is."""
+        self._left = 0
+        """So much of a frame is still to come, which is not for us."""
+        self._is_in_message = False
+        """A message in fragments is under way."""
+
+    def cut(self, data: bytes) -> list[tuple[bool, bytes]]:
+        """In order: (True, the payload of a text message, not masked any more) and (False, bytes as they came)."""
+        pieces: list[tuple[bool, bytes]] = []
+        if self._begun:
+            data, self._begun = self._begun + data, b""
+        size = len(data)
+        passed = 0
+        at = min(self._left, size)
+        self._left -= at
+        while at < size:
+            start, end = payload_place(data, at)
+            if start > size:
+                self._begun, data = data[at:], data[:at]
+                break
+            if self._is_whole_text(data, at) and end <= size and end - start <= self._size_max:
+                if passed < at:
+                    pieces.append((False, data[passed:at]))
+                pieces.append((True, apply_mask(data[start:end], data[start - MASK_BYTES : start])))
+                at = passed = end
+                continue
+            if data[at] & OPCODE <= Opcode.BINARY:
+                self._is_in_message = not data[at] & FINAL
+            at = min(end, size)
+            self._left = end - at
+        if passed < len(data):
+            pieces.append((False, data[passed:]))
+        return pieces
+
+    def _is_whole_text(self, data: bytes, at: int) -> bool:
+        return data[at] == FINAL | Opcode.TEXT and data[at + 1] & MASKED != 0 and not self._is_in_message
+
+
+def payload_place(data: bytes, at: int) -> tuple[int, int]:
+    """Where the payload of the frame begins and ends that begins at `at`; a beginning behind the data says that the head is not whole."""
+    start = at + 2
+    if start > len(data):
+        return start, start
+    size = data[at + 1] & ~MASKED
+    if data[at + 1] & MASKED:
+        start += MASK_BYTES
+    if size >= LENGTH_IN_2_BYTES:
+        length_bytes = 2 if size == LENGTH_IN_2_BYTES else 8
+        start += length_bytes
+        size = int.from_bytes(data[at + 2 : at + 2 + length_bytes], "big")
+    return start, start + size
+
+
 class DirectWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket whose application may write frames straight to the transport: `scope["state"]["connection"]` is this object."""
 
     addresses = LimitedHttp.addresses
 
+    on_text: Callable[[str], bool] | None = None
+    """Called with a text message as soon as it is here, if all before it have been handled. False: it has to wait for `receive`."""
+
     _rest = b""
     """What was received and is not decoded yet."""
+    _cutter: FrameCutter | None = None
+    _is_hasty = False
+    """The client sent more before the handshake was answered."""
     _is_decoding = False
+    _is_awaited = False
+    """The application waits for a message, so it has handled all that there were."""
     _in_a_row = 0
+    _handed_over_in_a_row = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.app_state = {**self.app_state, CONNECTION_STATE_KEY: self}
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.on_text = None
         self.addresses.leave(self.client[0] if self.client else "")
         super().connection_lost(exc)
 
     # Reading
 
     def data_received(self, data: bytes) -> None:
+        self._handed_over_in_a_row = 0
         if self._rest or len(data) > SLICE_BYTES:
             self._rest += data
             self._decode_slice()
         else:
-            super().data_received(data)
+            self._decode(data)
+
+    def _decode(self, data: bytes) -> None:
+        if self._cutter is None:
+            self._decode_early(data)
+            return
+        for is_text, piece in self._cutter.cut(data):
+            if is_text:
+                self._take_text(piece)
+            else:
+                super().data_received(piece)
+
+    def _decode_early(self, data: bytes) -> None:
+        """The handshake. Where frames begin is known of a client that waits for the answer to it, as it should."""
+        is_open = self.conn.state is State.OPEN
+        if is_open and not self._is_hasty:
+            self._cutter = FrameCutter(self.config.ws_max_size)
+            self._decode(data)
+            return
+        self._is_hasty = self._is_hasty or self.handshake_initiated
+        super().data_received(data)
 
     def _decode_slice(self) -> None:
         """Decode a slice, and the next one soon if there was no message in it; while there is more, nothing is read.
@@ -382,7 +481,7 @@ class DirectWebSocket(WebSocketsSansIOProtocol):
         """
         size = len(self._rest) if self.close_sent else SLICE_BYTES
         slice_, self._rest = self._rest[:size], self._rest[size:]
-        super().data_received(slice_)
+        self._decode(slice_)
         if self.transport.is_closing():
             self._rest = b""
         if not self._rest:
@@ -408,7 +507,9 @@ class DirectWebSocket(WebSocketsSansIOProtocol):
             await asyncio.sleep(0)
         if self.queue.empty():
             self._decode_on()
+        self._is_awaited = True
         message = await self.queue.get()
+        self._is_awaited = False
         self._read_on()
         return message
 
@@ -425,11 +526,31 @@ class DirectWebSocket(WebSocketsSansIOProtocol):
         super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not is_utf8(self.frames):
-            self.frames = []
+        if self.curr_msg_data_type == "text":
+            payload, self.frames = b"".join(self.frames), []
+            self._take_text(payload)
+        else:
+            super().send_receive_event_to_app()
+
+    def _take_text(self, payload: bytes) -> None:
+        if not self.is_open:
+            return
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
             self.cut_off(CLOSE_INVALID_PAYLOAD, "a text message is not UTF-8")
             return
-        super().send_receive_event_to_app()
+        if self._may_hand_over and self.on_text is not None and self.on_text(text):
+            self._handed_over_in_a_row += 1
+            return
+        self.queue.put_nowait({"type": "websocket.receive", "text": text})
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    @property
+    def _may_hand_over(self) -> bool:
+        return self._is_awaited and self.queue.empty() and self._handed_over_in_a_row < MESSAGES_IN_A_ROW_MAX
 
     def handle_ping(self) -> None:
         if self.waiting_bytes > PONG_BYTES_WAITING_MAX:
@@ -481,14 +602,6 @@ class DirectWebSocket(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-
-
-def is_utf8(pieces: list[bytes]) -> bool:
-    try:
-        b"".join(pieces).decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def connection_of(scope: MutableMapping[str, Any]) -> DirectWebSocket:

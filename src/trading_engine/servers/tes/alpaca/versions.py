@@ -58,12 +58,14 @@ class Versions:
 
     def handle(self, _: EventBatch, reports: Sequence[OrderReport]) -> None:
         for order_id in self._ended:
-            self._open.pop(order_id, None)
-        self._ended = [report.order.order_id for report in reports if not report.order.status.is_live]
+            del self._open[order_id]
+        self._ended = []
         for report in reports:
             order_id = report.order.order_id
             if report.kind == "replaced":
                 self._open[order_id] = (*self._open.get(order_id, ()), report.event_sequence)
+            if order_id in self._open and not report.order.status.is_live and order_id not in self._ended:
+                self._ended.append(order_id)
 
     @property
     def open(self) -> Replaces:

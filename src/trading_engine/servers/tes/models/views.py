@@ -189,7 +189,8 @@ class InstrumentView(msgspec.Struct, frozen=True):
 
 
 def order_view(order: OrderState, instrument: Instrument) -> OrderView:
-    return OrderView(
+    created_at = rfc3339(order.created_ns)
+    view = OrderView(
         str(order.order_id),
         order.client_order_id,
         str(order.account_id),
@@ -205,11 +206,12 @@ def order_view(order: OrderState, instrument: Instrument) -> OrderView:
         average_price(order.filled_value, order.filled_lots, instrument.tick_size),
         STATUS_NAMES[order.status],
         None if order.end_reason is None else order.end_reason.name,
-        rfc3339(order.created_ns),
-        rfc3339(order.updated_ns),
+        created_at,
+        created_at if order.updated_ns == order.created_ns else rfc3339(order.updated_ns),
         str(order.event_sequence),
-        **special_fields(order, instrument),
     )
+    fields = special_fields(order, instrument)
+    return msgspec.structs.replace(view, **fields) if fields else view
 
 
 def special_fields(order: OrderState, instrument: Instrument) -> dict[str, Any]:

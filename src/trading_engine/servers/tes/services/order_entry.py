@@ -261,19 +261,22 @@ def place_command(account_id: int, client_order_id: str, market: Market, request
 
 def check_prices(order_type: OrderType, request: PlaceRequest) -> None:
     """Whether the order has those prices that its type is made of. The venue would refuse it too, but cannot say which is missing."""
-    words = request.type.replace("_", "-")
     if order_type.has_limit and request.price is None:
-        raise invalid_request(f"A {words} order needs a 'price'.", "price")
+        raise invalid_request(f"A {hyphenated(request.type)} order needs a 'price'.", "price")
     if order_type.is_stop and request.stop_price is None and request.trail is None:
-        raise invalid_request(f"A {words} order needs a 'stop_price' or a 'trail'.", "stop_price")
+        raise invalid_request(f"A {hyphenated(request.type)} order needs a 'stop_price' or a 'trail'.", "stop_price")
     if not order_type.has_limit and request.price is not None:
         raise ApiError(
             Reason.UNSUPPORTED_ORDER_ATTRIBUTES.name,
-            f"A {words} order has no price; {request.price!r} was given. For a limit, use type "
+            f"A {hyphenated(request.type)} order has no price; {request.price!r} was given. For a limit, use type "
             f"{'stop_limit' if order_type.is_stop else 'limit'!r}.",
             field="price",
             value=request.price,
         )
+
+
+def hyphenated(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def default_time_in_force(order_type: OrderType) -> TimeInForce:
