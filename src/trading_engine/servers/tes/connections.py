@@ -3,7 +3,8 @@
 uvicorn bounds neither the size of a request's head nor the time a client takes to send it, nor the number of connections in a way that
 answers in our shape; and an ASGI application cannot see how much a slow WebSocket client has left unread, nor cut it off, because
 closing waits for the very bytes that the client does not read. Both need the transport. So these two classes add to uvicorn's own what
-needs the transport, and nothing else; everything above them is plain ASGI.
+needs the transport; everything above them is plain ASGI, but for a WebSocket's `on_text`, which is called where a message is read and not
+by way of the queue and a task (decision 29).
 
 Whatever a client does or leaves undone, a timer is running that ends it, and what is kept for it is bounded:
 
@@ -36,8 +37,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
+from websockets.frames import apply_mask as unmasked  # type: ignore[attr-defined] # compiled where it could be
 from websockets.protocol import State
-from websockets.speedups import apply_mask
 
 from trading_engine.servers.tes.errors import ApiError
 from trading_engine.servers.tes.services.rate_limits import address_key
@@ -386,7 +387,7 @@ class FrameCutter:
             if self._is_whole_text(data, at) and end <= size and end - start <= self._size_max:
                 if passed < at:
                     pieces.append((False, data[passed:at]))
-                pieces.append((True, apply_mask(data[start:end], data[start - MASK_BYTES : start])))
+                pieces.append((True, unmasked(data[start:end], data[start - MASK_BYTES : start])))
                 at = passed = end
                 continue
             if data[at] & OPCODE <= Opcode.BINARY:

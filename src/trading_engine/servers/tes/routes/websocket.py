@@ -1,7 +1,8 @@
 """`/v1/ws`: one connection for market data, the private stream and orders.
 
-Each connection is read by one task, in order. Orders are handed to the venue in the order in which they came, and answered when their
-outcomes come, which nobody waits for one by one. With `IN_FLIGHT_MAX` of them under way the connection is not read until one ends, nor
+Each connection is read in order: orders where they come in (`Session.take`), and all else, or what has to wait for something, by a task of
+the connection (`Session.run`). Orders are handed to the venue in the order in which they came, and answered when their outcomes come,
+which nobody waits for one by one. With `IN_FLIGHT_MAX` of them under way the connection is not read until one ends, nor
 when as many are under way from all connections as the venue is sent: who sends more than it can take is slowed down, not refused.
 All writing goes straight to the transport (see `connections`), so nobody waits for a slow reader: when too much is waiting for it, it
 is cut off. A connection with a name takes the place of the one that had it before (see `named_connections`).
@@ -217,7 +218,7 @@ class Session(SocketClient):
     def take(self, text: str) -> bool:
         """Send the order that came, if nothing has to be waited for and nothing is wrong. False: `run` is to look at it.
 
-        What the task that reads would cost, to be woken for each message, is more than half of what an order costs altogether.
+        So the task is not woken for each order, which costs more than all else of reading it (decision 29).
         """
         if self._principal is None or self._has_to_wait or self._has_given_way:
             return False
