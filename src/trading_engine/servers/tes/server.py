@@ -563,7 +563,7 @@ def recorded(writer: ProjectionWriter) -> Recorder:
 
 
 def recorded_as_sent(writer: ProjectionWriter) -> Recorder:
-    """For a projection that sends the batches on: as bytes they are half as much to keep, and to send."""
+    """For a projection that sends the batches on: they are not kept as objects, nor encoded again."""
 
     async def record(batches: Sequence[EventBatch], payloads: Sequence[bytes]) -> None:
         await writer.submit(batches, [msgspec.Raw(payload) for payload in payloads])
