@@ -11,7 +11,7 @@ from benchmarks.processes import SYMBOLS, Parts, Servers, run_load, servers
 CLIENTS = 50
 REST_LOADS = (500.0, 1_000.0, 2_500.0)
 """Orders a second, of all clients together."""
-WEBSOCKET_LOADS = (1_000.0, 2_500.0, 5_000.0, 7_500.0)
+WEBSOCKET_LOADS = (1_000.0, 2_500.0, 3_750.0, 5_000.0, 7_500.0)
 SUBSCRIBERS = 200
 CHANNELS = ("book", "trades")
 CHANGES_PER_SECOND = 50.0

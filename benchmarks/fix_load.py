@@ -50,8 +50,7 @@ class FixClient(LoadClient):
             offset = end.end()
         del received[:offset]
         self._transport.write(b"".join(out))
-        if self._is_stopping and self._in_flight == 0 and not self.closed.done():
-            self.closed.set_result(None)
+        self.close_if_done()
 
     def _answer(self, message: bytes) -> bytes:
         order = ORDER.search(message)

@@ -60,6 +60,11 @@ class LoadClient(asyncio.Protocol, ABC):
     def stop(self) -> None:
         """Send nothing new; `closed` is done when the last answer is there."""
         self._is_stopping = True
+        self.close_if_done()
+
+    def close_if_done(self) -> None:
+        if self._is_stopping and self._in_flight == 0 and not self.closed.done():
+            self.closed.set_result(None)
 
     @abstractmethod
     def _place(self) -> bytes:

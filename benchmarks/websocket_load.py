@@ -101,8 +101,7 @@ class Client(LoadClient):
         del received[:offset]
         if out:
             self._transport.write(b"".join(out))
-        if self._is_stopping and self._in_flight == 0 and not self.closed.done():
-            self.closed.set_result(None)
+        self.close_if_done()
 
     def _opened(self) -> bool:
         end = self._received.find(b"\r\n\r\n")
