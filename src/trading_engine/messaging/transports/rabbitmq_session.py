@@ -121,7 +121,8 @@ class Session:
     @contextmanager
     def translated(self, what: str) -> Iterator[None]:
         try:
-            yield
+            with cancellation_kept():
+                yield
         except PublishError as error:
             raise BrokerUnavailable(f"{what}: nobody takes it") from error
         except DeliveryError as error:
@@ -157,11 +158,31 @@ class Session:
         self.has_ended.set()
 
 
+@contextmanager
+def cancellation_kept() -> Iterator[None]:
+    """The library closes a channel on which a call is canceled, and may end that call with what it says of the channel. Whoever takes that
+    for a lost connection tries again, and has lost the cancellation."""
+    before = cancellations()
+    try:
+        yield
+    except Exception as error:
+        if cancellations() > before:
+            raise asyncio.CancelledError from error
+        raise
+
+
+def cancellations() -> int:
+    """How often this task was asked to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 async def close_channel(channel: AbstractChannel) -> None:
     """What is not acknowledged on it goes back to its queue. Where the connection is gone, the server has done so already."""
     try:
-        async with asyncio.timeout(CLOSE_GRACE_S):
-            await channel.close()
+        with cancellation_kept():
+            async with asyncio.timeout(CLOSE_GRACE_S):
+                await channel.close()
     except CONNECTION_EXCEPTIONS as error:
         log.debug("a channel did not close in order: %s", error)
 
