@@ -1,12 +1,14 @@
 """What a client library makes of a cancellation does not take it away."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 from aio_pika.exceptions import ChannelInvalidStateError
 
 from trading_engine.messaging.broker import BrokerUnavailable
+from trading_engine.messaging.transports import rabbitmq_session
 from trading_engine.messaging.transports.rabbitmq_session import Session, close_channel
 from trading_engine.messaging.transports.rabbitmq_topology import Topology
 
@@ -23,7 +25,9 @@ class Library:
         except asyncio.CancelledError as error:
             raise ChannelInvalidStateError("Channel closed by RPC timeout") from error
 
-    close = call
+    async def close(self) -> None:
+        with suppress(Exception):
+            await self.call()
 
 
 @pytest.fixture
@@ -46,8 +50,13 @@ async def test_canceled_operation_is_canceled_whatever_the_library_says(session:
     assert await canceled(asyncio.create_task(operate()))
 
 
-async def test_canceled_closing_is_canceled_whatever_the_library_says() -> None:
+async def test_canceled_closing_is_canceled_though_the_library_suppresses_it() -> None:
     assert await canceled(asyncio.create_task(close_channel(cast("Any", Library()))))
+
+
+async def test_closing_that_takes_too_long_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rabbitmq_session, "CLOSE_GRACE_S", 0.01)
+    await close_channel(cast("Any", Library()))
 
 
 async def test_operation_that_fails_by_itself_is_a_lost_connection(session: Session) -> None:

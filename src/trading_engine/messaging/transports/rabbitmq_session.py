@@ -144,11 +144,7 @@ class Session:
 
     async def close(self, reason: str) -> None:
         self._end(reason)
-        try:
-            async with asyncio.timeout(CLOSE_GRACE_S):
-                await self._connection.close()
-        except CONNECTION_EXCEPTIONS as error:
-            log.debug("the connection to RabbitMQ did not close in order: %s", error)
+        await closed(self._connection.close(), "the connection to RabbitMQ")
 
     def _connection_closed(self, _: object, error: BaseException | None) -> None:
         self._end(f"connection lost: {text_of(error)}" if error else "the connection was closed")
@@ -179,12 +175,20 @@ def cancellations() -> int:
 
 async def close_channel(channel: AbstractChannel) -> None:
     """What is not acknowledged on it goes back to its queue. Where the connection is gone, the server has done so already."""
+    await closed(channel.close(), "a channel")
+
+
+async def closed(closing: Awaitable[None], what: str) -> None:
+    """For CLOSE_GRACE_S at most; whether in order or not, it is closed. The library suppresses whatever happens meanwhile, and with it a
+    cancellation."""
+    before = cancellations()
     try:
-        with cancellation_kept():
-            async with asyncio.timeout(CLOSE_GRACE_S):
-                await channel.close()
+        async with asyncio.timeout(CLOSE_GRACE_S):
+            await closing
     except CONNECTION_EXCEPTIONS as error:
-        log.debug("a channel did not close in order: %s", error)
+        log.debug("%s did not close in order: %s", what, error)
+    if cancellations() > before:
+        raise asyncio.CancelledError
 
 
 def text_of(error: BaseException) -> str:
