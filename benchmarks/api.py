@@ -12,6 +12,7 @@ CLIENTS = 50
 REST_LOADS = (500.0, 1_000.0, 2_500.0)
 """Orders a second, of all clients together."""
 WEBSOCKET_LOADS = (1_000.0, 2_500.0, 3_750.0, 5_000.0, 7_500.0)
+IMMEDIATE_LOAD = 7_500.0
 SUBSCRIBERS = 200
 CHANNELS = ("book", "trades")
 CHANGES_PER_SECOND = 50.0
@@ -28,8 +29,10 @@ def run(quick: bool, folder: Path) -> Section:
         tokens = [running.login(username) for username in running.usernames]
         figures += rest.measured(running, f"REST, {CLIENTS} clients, closed loop", tokens, seconds, None)
         figures += websocket.measured(running, tokens[:10], 50, seconds)
+        figures += websocket.measured(running, tokens[:10], 50, seconds, immediate=True)
         for load in WEBSOCKET_LOADS:
             figures += paced_websocket(running, tokens, load, seconds)
+        figures += paced_websocket(running, tokens, IMMEDIATE_LOAD, seconds, immediate=True)
         figures += subscribers(running, tokens[0], seconds)
     for load in REST_LOADS:
         # What a paced client places stays: so each load has a venue of its own.
@@ -39,21 +42,30 @@ def run(quick: bool, folder: Path) -> Section:
     return Section("api", "The edge: orders by REST and WebSocket, and market data", tuple(figures))
 
 
-def paced_websocket(running: Servers, tokens: list[str], load: float, seconds: float) -> list[Figure]:
+def paced_websocket(
+    running: Servers, tokens: list[str], load: float, seconds: float, *, immediate: bool = False
+) -> list[Figure]:
     options = {
         "port": running.port,
         "tokens": tokens,
         "symbols": SYMBOLS,
         "seconds": seconds,
         "per_second": load / len(tokens),
+        "immediate": immediate,
         "warm_up_s": WARM_UP_S,
         "pids": running.pids,
     }
     result = run_load("benchmarks.websocket_load", options, seconds + 60)
-    cpu, name = result["cpu"], f"WebSocket at {load:,.0f} orders/s"
+    cpu = result["cpu"]
+    name = f"WebSocket at {load:,.0f} orders/s" + (", immediate or cancel" if immediate else "")
     requests = result["place"] + result["cancel"]
     return [
-        Figure(f"{name}: placed and canceled", result["place"] / cpu["elapsed"], "/s", cpu_note(cpu, requests)),
+        Figure(
+            f"{name}: placed{'' if immediate else ' and canceled'}",
+            result["place"] / cpu["elapsed"],
+            "/s",
+            cpu_note(cpu, requests),
+        ),
         *latency_figures(name, result["latencies_ns"], bottleneck(cpu))[:2],
         *([Figure(f"{name}: refused", result["refused"] / cpu["elapsed"], "/s")] if result["refused"] else []),
     ]

@@ -27,20 +27,24 @@ def run(quick: bool, folder: Path) -> Section:
     )
 
 
-def measured(running: Servers, tokens: list[str], window: int, seconds: float) -> list[Figure]:
+def measured(
+    running: Servers, tokens: list[str], window: int, seconds: float, *, immediate: bool = False
+) -> list[Figure]:
     options = {
         "port": running.port,
         "tokens": tokens,
         "symbols": SYMBOLS,
         "seconds": seconds,
         "window": window,
+        "immediate": immediate,
         "warm_up_s": WARM_UP_S,
         "pids": running.pids,
     }
     result = run_load("benchmarks.websocket_load", options, seconds + 60)
     cpu = result["cpu"]
     count = result["place"] + result["cancel"]
-    name = f"{len(tokens)} connection{'s' if len(tokens) > 1 else ''} x {window} under way"
+    orders = ", immediate or cancel" if immediate else ""
+    name = f"{len(tokens)} connection{'s' if len(tokens) > 1 else ''} x {window} under way{orders}"
     return [
         Figure(f"{name}: requests", count / cpu["elapsed"], "/s", cpu_note(cpu, count)),
         Figure(f"{name}: orders placed", result["place"] / cpu["elapsed"], "/s", bottleneck(cpu)),

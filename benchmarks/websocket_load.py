@@ -1,7 +1,8 @@
-"""Clients of the WebSocket: each cancels every order that was acknowledged, and places new ones as `load_client` has it.
+"""Clients of the WebSocket: each cancels every order that was acknowledged, and places new ones as `load_client` has it. Or each order is
+immediate or cancel, finds nobody, and there is nothing left to cancel.
 
 Frames are made and read by hand (a mask of zeros leaves a payload as it is), so that the generator costs little beside what it measures.
-Options on standard input: port, tokens (one per client), symbols, seconds, window or per_second.
+Options on standard input: port, tokens (one per client), symbols, seconds, window or per_second, immediate.
 """
 
 import asyncio
@@ -61,6 +62,7 @@ class Client(LoadClient):
     def __init__(self, number: int, options: dict[str, Any], results: dict[str, Any]) -> None:
         super().__init__(number, options, results)
         self._port: int = options["port"]
+        self._is_immediate: bool = options.get("immediate", False)
         order = {
             "op": "place",
             "id": 0,
@@ -69,7 +71,7 @@ class Client(LoadClient):
             "type": "limit",
             "quantity": "10",
             "price": f"{100 + number % 50}.00",
-            "time_in_force": "gtc",
+            "time_in_force": "ioc" if self._is_immediate else "gtc",
         }
         self._place_head, self._place_tail = json.dumps(order).encode().split(b'"id": 0')
         self._received = bytearray()
@@ -140,7 +142,7 @@ class Client(LoadClient):
         if answer.op == "place" or not self._interval_ns:
             self._results["latencies_ns"].append(latency_ns)
         self._results[answer.op] += 1
-        if answer.op == "place":
+        if answer.op == "place" and not self._is_immediate:
             assert answer.result is not None
             return self._cancel(answer.result.order_id.encode())
         self._canceling.pop(answer.id, None)
