@@ -18,6 +18,8 @@ export function bindHotkeys({ onSide, onPalette, onHelp, onEscape }) {
 }
 
 function isWriting(target) {
+  // A dialog that has just closed keeps the focus until the next frame is drawn.
+  if (target instanceof Element && target.closest("dialog:not([open])") !== null) return false;
   if (target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement) return true;
   return target instanceof HTMLInputElement && target.inputMode !== "decimal" && target.type !== "checkbox";
 }
