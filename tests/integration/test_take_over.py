@@ -128,14 +128,21 @@ async def test_request_that_waits_for_others_to_end_is_dropped_when_another_take
             assert await quantities(ann, [order_id]) == {order_id: "1"}
 
 
-@pytest.mark.parametrize("is_lost", [False, True], ids=["open", "lost"])
-async def test_request_under_way_has_taken_effect_when_another_is_in(venue: Venue, ann: Trader, is_lost: bool) -> None:
-    order_id = (await ann.place("buy", "1", "200.00"))["order_id"]
-    await hold_up(venue, ann, 400)
+@contextlib.asynccontextmanager
+async def replacing(venue: Venue, trader: Trader, delay_ms: int) -> AsyncIterator[tuple[Socket, Socket, str]]:
+    """An earlier connection over which an order's replace is under way, a later one, and the order."""
+    order_id = (await trader.place("buy", "1", "200.00"))["order_id"]
+    await hold_up(venue, trader, delay_ms)
     async with venue.socket() as earlier, venue.socket() as later:
-        await authenticate(earlier, ann, "bot")
+        await authenticate(earlier, trader, "bot")
         await earlier.send(op="replace", order_id=order_id, quantity="2")
         await eventually(lambda: is_under_way(venue))
+        yield earlier, later, order_id
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["open", "lost"])
+async def test_request_under_way_has_taken_effect_when_another_is_in(venue: Venue, ann: Trader, is_lost: bool) -> None:
+    async with replacing(venue, ann, 400) as (earlier, later, order_id):
         if is_lost:
             earlier.connection.transport.abort()
             await eventually(lambda: is_alone(venue))
@@ -145,12 +152,7 @@ async def test_request_under_way_has_taken_effect_when_another_is_in(venue: Venu
 
 
 async def test_request_under_way_that_failed_never_takes_effect(venue: Venue, ann: Trader) -> None:
-    order_id = (await ann.place("buy", "1", "200.00"))["order_id"]
-    await hold_up(venue, ann, 300)
-    async with venue.socket() as earlier, venue.socket() as later:
-        await authenticate(earlier, ann, "bot")
-        await earlier.send(op="replace", order_id=order_id, quantity="2")
-        await eventually(lambda: is_under_way(venue))
+    async with replacing(venue, ann, 300) as (_, later, order_id):
         await venue.obs.stop()
         try:
             await authenticate(later, ann, "bot")

@@ -60,8 +60,8 @@ class Histogram:
         self.counts: dict[int, int] = dict(counts or {})
 
     def add(self, value_ns: int, times: int = 1) -> None:
-        counts, bucket = self.counts, bucket_of(value_ns)
-        counts[bucket] = counts.get(bucket, 0) + times
+        bucket = bucket_of(value_ns)
+        self.counts[bucket] = self.counts.get(bucket, 0) + times
 
     def merge(self, other: "Histogram") -> None:
         for bucket, times in other.counts.items():

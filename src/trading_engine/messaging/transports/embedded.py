@@ -179,10 +179,7 @@ class ClientConnection(f.FrameConnection):
 
     def _settled(self, frame: f.Settled) -> None:
         for number in frame.numbers:
-            posted = self._posted.pop(number, None)
-            if posted is not None:
-                self._posted_bytes -= posted.size
-                posted.settled(None)
+            self._settle(number, None)
 
     def _delivered(self, frame: f.Delivered) -> None:
         if frame.consumer in self._consumers:

@@ -135,8 +135,7 @@ class Session:
             ) from error
         except asyncio.CancelledError:
             # The library ends what waits on a lost connection in this way too.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if cancellations():
                 raise
             raise BrokerUnavailable(f"{what}: {self.end_reason or 'the channel was closed'}") from None
         except CONNECTION_EXCEPTIONS as error:

@@ -144,8 +144,6 @@ class TurnTransport(asyncio.Transport):
         self._loop = loop
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
-        self._is_behind = False
-        """Whether the last write was not taken at once."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self._gathered:
@@ -157,7 +155,6 @@ class TurnTransport(asyncio.Transport):
         gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
         if gathered and not self._transport.is_closing():
             self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
-            self._is_behind = self._transport.get_write_buffer_size() > 0
 
     def close(self) -> None:
         """What was written still goes out, if the client takes it in time."""
@@ -171,8 +168,7 @@ class TurnTransport(asyncio.Transport):
         self._transport.abort()
 
     def get_write_buffer_size(self) -> int:
-        unsent = self._transport.get_write_buffer_size() if self._is_behind else 0
-        return self._gathered_bytes + unsent
+        return self._gathered_bytes + self._transport.get_write_buffer_size()
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()

@@ -117,7 +117,6 @@ from trading_engine.shared.addresses import LISTEN_BACKLOG, CannotListen, listen
 from trading_engine.shared.config import Config, ConfigError
 from trading_engine.shared.log import fields, setup_logging
 from trading_engine.shared.open_files import raise_open_files_limit
-from trading_engine.venue.events import EventBatch
 from trading_engine.venue.order_state import LiveOrders
 
 ADMIN_PASSWORD_VARIABLE = "TRADING_ENGINE_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
@@ -544,7 +543,7 @@ async def opened_shard(config: Config, broker: MessageBroker) -> AsyncIterator[S
             interval_s=config.database.projection_interval_ms / 1000,
             written=partial(performance.count_since_stamps, projected),
         )
-        record = recorded_as_sent(writer) if isinstance(projection, ProjectionProcess) else recorded(writer)
+        record = recorder(writer, projection)
         start = await database.trading.start_state()
         cash = await database.trading.cash_balances() if len(config.shards) > 1 else ()
         await writer.start()
@@ -555,20 +554,11 @@ async def opened_shard(config: Config, broker: MessageBroker) -> AsyncIterator[S
             await writer.stop()
 
 
-def recorded(writer: ProjectionWriter) -> Recorder:
-    async def record(batches: Sequence[EventBatch], _payloads: Sequence[bytes]) -> None:
-        await writer.submit(batches)
-
-    return record
-
-
-def recorded_as_sent(writer: ProjectionWriter) -> Recorder:
-    """For a projection that sends the batches on: they are not kept as objects, nor encoded again."""
-
-    async def record(batches: Sequence[EventBatch], payloads: Sequence[bytes]) -> None:
-        await writer.submit(batches, [msgspec.Raw(payload) for payload in payloads])
-
-    return record
+def recorder(writer: ProjectionWriter, projection: Projection) -> Recorder:
+    """Batches that are sent on to a process are neither kept as objects nor encoded again."""
+    if isinstance(projection, ProjectionProcess):
+        return lambda batches, payloads: writer.submit(batches, [msgspec.Raw(payload) for payload in payloads])
+    return lambda batches, _: writer.submit(batches)
 
 
 @asynccontextmanager

@@ -43,8 +43,7 @@ class BookFeed:
 
     def handle(self, batch: EventBatch, _reports: Sequence[OrderReport]) -> None:
         self._market_data.apply(batch, self._books)
-        if self._waiting is not None:
-            self._take_if_due(batch.last_event_sequence)
+        self._take_if_due(batch.last_event_sequence)
 
     def _take_if_due(self, handled_sequence: int) -> None:
         waiting = self._waiting

@@ -25,12 +25,7 @@ import jwt
 import msgspec
 
 from trading_engine.servers.tes.errors import ApiError, not_allowed, not_authenticated
-from trading_engine.servers.tes.services.permissions import (
-    NO_PERMISSIONS,
-    PERMISSIONS_OF_ROLE,
-    Permission,
-    permissions_of_role,
-)
+from trading_engine.servers.tes.services.permissions import Permission, permissions_of_role
 
 SECRET_VARIABLE = "TRADING_ENGINE_SECRET"  # noqa: S105 - the name of a variable
 SECRET_CHARACTERS_MIN = 32
@@ -73,7 +68,7 @@ class Principal(msgspec.Struct, frozen=True):
     """The login that an access token comes from: the family of its refresh tokens. Empty with a key."""
 
     def may(self, permission: Permission) -> bool:
-        return permission in PERMISSIONS_OF_ROLE.get(self.role, NO_PERMISSIONS) and (
+        return permission in permissions_of_role(self.role) and (
             self.key_permissions is None or permission in self.key_permissions
         )
 
